@@ -1,0 +1,1 @@
+//! Prometheus' HTTP faces over the doors Append and Engine.

@@ -1,0 +1,131 @@
+//! The seam between the protocol and the bytes of a block.
+//!
+//! `store`'s state machines write and read blocks only through [`BlockCodec`], so that the simulator
+//! can run nearly all seeds with plain rows and a few with the real Parquet codec. The query path
+//! reads Parquet blocks selectively and does not pass through here.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use promontory_model::{TenantId, TimeRange};
+
+use crate::error::Error;
+use crate::run::SeriesRun;
+
+/// How often a block's rows have been merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// About two minutes of one writer, many tenants in one object.
+    L1,
+    /// A two-hour window of one tenant.
+    L2,
+    /// A day of one tenant.
+    L3,
+}
+
+/// Rows of one block before it is encoded: tenants strictly ascend; L2 and L3 hold exactly one.
+pub type TenantRows = (TenantId, SeriesRun);
+
+/// Which of a block's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// One row per series.
+    Series,
+    /// One row per sample.
+    Samples,
+}
+
+impl ObjectKind {
+    /// The object's name below the block's folder.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Series => "series.parquet",
+            Self::Samples => "samples.parquet",
+        }
+    }
+}
+
+/// What the catalog entry says of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Which object.
+    pub kind: ObjectKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// xxh3-128 of all its bytes.
+    pub checksum: u128,
+    /// Bytes of the tail that hold the Parquet footer (metadata, its length and the magic).
+    pub footer_size: u32,
+    /// CRC32C of that tail.
+    pub footer_crc: u32,
+}
+
+/// One tenant's share of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantSpan {
+    /// Whose rows.
+    pub tenant: TenantId,
+    /// Rows of the series table.
+    pub series: Range<u64>,
+    /// Rows of the samples table.
+    pub rows: Range<u64>,
+    /// Time range of those samples.
+    pub time_range: TimeRange,
+}
+
+/// What the catalog entry says of one block, its path and `applied` version apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockMeta {
+    /// How often merged.
+    pub level: Level,
+    /// Number of samples.
+    pub rows: u64,
+    /// Number of series.
+    pub series: u64,
+    /// Time range of all samples.
+    pub time_range: TimeRange,
+    /// Canonical bytes of the first key of the first tenant.
+    pub first_key: Bytes,
+    /// Canonical bytes of the last key of the last tenant.
+    pub last_key: Bytes,
+    /// Tenants in order; one for L2 and L3.
+    pub tenants: Vec<TenantSpan>,
+    /// The block's objects in order of kind.
+    pub objects: Vec<ObjectMeta>,
+}
+
+/// One object to upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedObject {
+    /// Which object.
+    pub kind: ObjectKind,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A block, encoded and described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedBlock {
+    /// In order of kind; the same order as `meta.objects`.
+    pub objects: Vec<EncodedObject>,
+    /// For the catalog.
+    pub meta: BlockMeta,
+}
+
+/// Turns rows into the objects of a block and back.
+pub trait BlockCodec: Send + Sync + fmt::Debug {
+    /// Encodes a block. `tenants` is not empty and holds no empty run.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] if the rows break an invariant of [`SeriesRun`].
+    fn encode(&self, level: Level, tenants: &[TenantRows]) -> Result<EncodedBlock, Error>;
+
+    /// Decodes all rows. `objects` are the whole objects in the order of `meta.objects`; sizes and
+    /// checksums are verified first.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] names the object's kind and offset.
+    fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error>;
+}

@@ -1,0 +1,1 @@
+//! The compactor role: adopts dead writers and sweeps.

@@ -1,0 +1,1 @@
+//! The ingester role: makes acknowledged samples durable and cuts L1 blocks.

@@ -1,0 +1,104 @@
+//! Tenants: the unit of isolation, named by a validated newtype, because the name becomes part of
+//! object keys.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest tenant name in bytes.
+pub const TENANT_BYTES_MAX: usize = 150;
+
+/// A checked tenant name.
+///
+/// 1 to 150 bytes of `A-Z a-z 0-9 ! - _ . * ' ( )`, neither `.` nor `..`, and not starting with
+/// `__`, which is reserved. Source: grafana/dskit `tenant/tenant.go`, plus the reservation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(Arc<str>);
+
+/// Why a tenant name is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTenant {
+    /// The name has no characters.
+    #[error("tenant ID is empty")]
+    Empty,
+    /// The name has more than 150 bytes.
+    #[error("tenant ID is too long: {0} bytes, at most 150")]
+    TooLong(usize),
+    /// A character outside the alphabet.
+    #[error("tenant ID '{name}' contains unsupported character '{character}'")]
+    Character {
+        /// The refused name.
+        name: String,
+        /// The first character outside the alphabet.
+        character: char,
+    },
+    /// `.`, `..` or a name that starts with `__`.
+    #[error("tenant ID '{0}' is reserved")]
+    Reserved(String),
+}
+
+impl TenantId {
+    /// The tenant of everything where tenancy is off.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`InvalidTenant`] says which rule the name breaks.
+    pub fn new(name: &str) -> Result<Self, InvalidTenant> {
+        if name.is_empty() {
+            return Err(InvalidTenant::Empty);
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
+        if let Some(character) = name.chars().find(|c| !allowed(*c)) {
+            let name = name.chars().take(TENANT_BYTES_MAX).collect();
+            return Err(InvalidTenant::Character { name, character });
+        }
+        if name.len() > TENANT_BYTES_MAX {
+            return Err(InvalidTenant::TooLong(name.len()));
+        }
+        if name == "." || name == ".." || name.starts_with("__") {
+            return Err(InvalidTenant::Reserved(name.to_owned()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The tenant named `anonymous`.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self(Self::ANONYMOUS.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_their_folder_are_refused() {
+        for bad in ["", ".", "..", "a/b", "a\\b", "a b", "ü", "__x", "a%2e", "a|b", "a\0", &"x".repeat(151)]
+        {
+            assert!(TenantId::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "anonymous", "Team-1_x.y*'()!", "...", &"x".repeat(150)] {
+            assert!(TenantId::new(good).is_ok(), "{good:?}");
+        }
+    }
+}

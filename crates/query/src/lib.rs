@@ -1,0 +1,1 @@
+//! PromQL as DataFusion plans over a snapshot.

@@ -1,0 +1,34 @@
+//! What can go wrong between us and the store, by what the caller should do next.
+
+/// An error of the store crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object store does not answer or refuses: retry later.
+    #[error("cannot {action}: {source}")]
+    Unavailable {
+        /// What could not be done, to what.
+        action: String,
+        /// The client's error.
+        source: object_store::Error,
+    },
+    /// Bytes in the store are damaged or missing: call a human.
+    #[error("{object}: {why}")]
+    Corrupt {
+        /// The object's key.
+        object: String,
+        /// What was expected and what is there, with the offset.
+        why: String,
+    },
+    /// The store lacks a property that the protocol needs, or was written by a newer program.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A limit is reached: slow down or narrow the request.
+    #[error("{0}")]
+    Limited(String),
+    /// The snapshot is too old to be read safely: take a new one.
+    #[error("{0}")]
+    Stale(String),
+    /// Our own mistake.
+    #[error("bug: {0}")]
+    Bug(String),
+}

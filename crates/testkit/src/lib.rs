@@ -1,0 +1,1 @@
+//! Clock, seeded faults, simulator, history checker, conformance suites, laws.

@@ -1,0 +1,1 @@
+//! Bytes that others define: remote write, and later the other wire protocols.
