@@ -3,6 +3,10 @@
 //!
 //! This crate does not know: Arrow, DataFusion, tokio, HTTP, where samples lie.
 
+pub mod ast;
+pub mod duration;
 pub mod engine;
+pub mod functions;
+pub mod types;
 
 pub use engine::Engine;

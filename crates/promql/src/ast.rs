@@ -1,0 +1,572 @@
+//! The syntax tree of a PromQL expression.
+//!
+//! Invariants of a tree that [`crate::parser::parse`] returned:
+//! - It passed the type checks of Prometheus, so every argument has the type that its place wants.
+//! - No path from the root is longer than [`crate::parser::ParserOptions::depth_max`] nodes, so a
+//!   recursive walk of it has a bounded stack. [`Expr::depth`] tells.
+//! - Every node has the place of its text ([`Span`], byte offsets; [`line_col`] for people).
+//! - Equality of expressions looks at meaning and spelling, not at places, and compares numbers by
+//!   their bits, so that NaN equals itself.
+//!
+//! Durations in brackets and after `offset` may be computed (`[step() * 2]`); [`Expr::resolve`]
+//! replaces them by their milliseconds once start, end and step of the query are known. Only a
+//! resolved tree can be planned.
+
+use std::fmt;
+
+use promontory_model::Matcher;
+
+pub use crate::duration::{DurationExpr, DurationOp, DurationTerm, QueryTimes};
+pub use crate::functions::{AggregateOp, Function, FunctionId};
+pub use crate::types::ValueType;
+
+/// A piece of the text, in bytes: from `start` to before `end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// Behind the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// From `start` to before `end`.
+    #[must_use]
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// From the start of this one to the end of `last`.
+    #[must_use]
+    pub fn to(self, last: Self) -> Self {
+        Self { start: self.start, end: last.end }
+    }
+}
+
+/// An expression with its place in the text.
+#[derive(Clone)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands.
+    pub span: Span,
+    value_type: ValueType,
+    depth: u32,
+}
+
+/// What an expression is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExprKind {
+    /// A number, or a duration used as a number of seconds.
+    Number(Number),
+    /// A text.
+    String(String),
+    /// An instant vector selector.
+    Vector(Box<VectorSelector>),
+    /// A range vector selector, `selector[range]`.
+    Matrix(Box<MatrixSelector>),
+    /// `expr[range:step]`.
+    Subquery(Box<Subquery>),
+    /// A function call.
+    Call(Call),
+    /// An aggregation.
+    Aggregate(Box<Aggregate>),
+    /// A binary operation.
+    Binary(Box<Binary>),
+    /// `+expr` or `-expr`.
+    Unary(UnaryOp, Box<Expr>),
+    /// `(expr)`.
+    Paren(Box<Expr>),
+}
+
+/// A number literal.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// The value; seconds if it was written as a duration.
+    pub value: f64,
+    /// True if it was written as a duration (`5m`) and is printed as one.
+    pub is_duration: bool,
+}
+
+/// An instant vector selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorSelector {
+    /// The metric name if it was written before the braces or quoted inside them; then `matchers`
+    /// also holds its equality matcher, last.
+    pub name: Option<String>,
+    /// All conditions, `__name__` included.
+    pub matchers: Vec<Matcher>,
+    /// How far back to look; negative is forward.
+    pub offset: DurationSpec,
+    /// The fixed evaluation time, if there is one.
+    pub at: Option<At>,
+    /// `anchored` or `smoothed`.
+    pub extension: RangeExtension,
+    /// True for the second argument of `info`, which need not hold a non-empty matcher.
+    pub may_match_everything: bool,
+}
+
+/// A range vector selector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatrixSelector {
+    /// Whose samples; offset and `@` are here.
+    pub selector: VectorSelector,
+    /// The place of `selector` without its modifiers and the range.
+    pub selector_span: Span,
+    /// Length of the window.
+    pub range: DurationSpec,
+}
+
+/// A subquery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subquery {
+    /// Evaluated at every step inside the range.
+    pub expr: Expr,
+    /// Length of the window.
+    pub range: DurationSpec,
+    /// Distance of evaluations; `None`: the default step of the engine.
+    pub step: Option<DurationSpec>,
+    /// How far back to look; negative is forward.
+    pub offset: DurationSpec,
+    /// The fixed evaluation time, if there is one.
+    pub at: Option<At>,
+}
+
+/// A function call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Which function.
+    pub function: &'static Function,
+    /// The arguments as written; absent optional ones are not filled in.
+    pub args: Vec<Expr>,
+}
+
+/// An aggregation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// Which aggregation.
+    pub op: AggregateOp,
+    /// The vector that is aggregated.
+    pub expr: Expr,
+    /// The parameter of `topk`, `bottomk`, `quantile`, `count_values`, `limitk`, `limit_ratio`.
+    pub param: Option<Expr>,
+    /// Which labels make a group.
+    pub grouping: Grouping,
+}
+
+/// Which labels make a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Grouping {
+    /// `by (labels)`; without a modifier it is `By` with no labels.
+    By(Vec<String>),
+    /// `without (labels)`.
+    Without(Vec<String>),
+}
+
+impl Grouping {
+    /// The labels named.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Self::By(labels) | Self::Without(labels) => labels,
+        }
+    }
+
+    /// True for `without`.
+    #[must_use]
+    pub fn is_without(&self) -> bool {
+        matches!(self, Self::Without(_))
+    }
+}
+
+/// A binary operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binary {
+    /// The operator.
+    pub op: BinaryOp,
+    /// Left side.
+    pub lhs: Expr,
+    /// Right side.
+    pub rhs: Expr,
+    /// How two vectors are matched; `None` unless both sides are vectors.
+    pub matching: Option<VectorMatching>,
+    /// `bool`: a comparison answers 0 or 1 instead of filtering.
+    pub return_bool: bool,
+}
+
+/// How the elements of two vectors find each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorMatching {
+    /// How many elements of each side may match.
+    pub cardinality: Cardinality,
+    /// True: the pair is equal on `labels`; false: on all labels except `labels`.
+    pub on: bool,
+    /// The labels of `on` or `ignoring`.
+    pub labels: Vec<String>,
+    /// Labels of the "one" side that the result keeps: `group_left(these)`.
+    pub include: Vec<String>,
+    /// Stands in for a left element that is missing.
+    pub fill_left: Option<FillValue>,
+    /// Stands in for a right element that is missing.
+    pub fill_right: Option<FillValue>,
+}
+
+/// A value of `fill`, equal by bits.
+#[derive(Clone, Copy, Debug)]
+pub struct FillValue(pub f64);
+
+/// How many elements of each side may match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cardinality {
+    /// One of each side.
+    OneToOne,
+    /// `group_left`.
+    ManyToOne,
+    /// `group_right`.
+    OneToMany,
+    /// Set operators.
+    ManyToMany,
+}
+
+impl Cardinality {
+    /// As Prometheus writes it in error texts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OneToOne => "one-to-one",
+            Self::ManyToOne => "many-to-one",
+            Self::OneToMany => "one-to-many",
+            Self::ManyToMany => "many-to-many",
+        }
+    }
+}
+
+/// The fixed evaluation time of a selector or subquery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum At {
+    /// `@ 1609746000`, here in milliseconds.
+    Timestamp(i64),
+    /// `@ start()`.
+    Start,
+    /// `@ end()`.
+    End,
+}
+
+/// How the edges of a window are completed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RangeExtension {
+    /// Only samples inside.
+    #[default]
+    None,
+    /// `anchored`.
+    Anchored,
+    /// `smoothed`.
+    Smoothed,
+}
+
+/// A length of time in a selector: known, or computed from the times of the query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationSpec {
+    /// Milliseconds.
+    Fixed(i64),
+    /// To be replaced by [`Expr::resolve`].
+    Computed(Box<DurationExpr>),
+}
+
+impl DurationSpec {
+    /// Nothing, as an offset that was not written.
+    pub const ZERO: Self = Self::Fixed(0);
+
+    /// The milliseconds, unless they still have to be computed.
+    #[must_use]
+    pub fn fixed_ms(&self) -> Option<i64> {
+        match self {
+            Self::Fixed(ms) => Some(*ms),
+            Self::Computed(_) => None,
+        }
+    }
+}
+
+/// The sign before an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnaryOp {
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
+}
+
+/// A binary operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Mod,
+    /// `^`
+    Pow,
+    /// `atan2`
+    Atan2,
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `>`
+    Greater,
+    /// `<`
+    Less,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<=`
+    LessOrEqual,
+    /// `and`
+    And,
+    /// `or`
+    Or,
+    /// `unless`
+    Unless,
+    /// `</`: keeps the part of a histogram below a value.
+    TrimUpper,
+    /// `>/`: keeps the part of a histogram above a value.
+    TrimLower,
+}
+
+impl BinaryOp {
+    /// The operator as written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterOrEqual => ">=",
+            Self::LessOrEqual => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
+    /// True for `==`, `!=`, `>`, `<`, `>=`, `<=`.
+    #[must_use]
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::Greater
+                | Self::Less
+                | Self::GreaterOrEqual
+                | Self::LessOrEqual
+        )
+    }
+
+    /// True for `and`, `or`, `unless`.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+
+    /// How tightly it binds: 1 (`or`) to 6 (`^`).
+    #[must_use]
+    pub fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And | Self::Unless => 2,
+            Self::Equal
+            | Self::NotEqual
+            | Self::Greater
+            | Self::Less
+            | Self::GreaterOrEqual
+            | Self::LessOrEqual
+            | Self::TrimUpper
+            | Self::TrimLower => 3,
+            Self::Add | Self::Sub => 4,
+            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
+            Self::Pow => 6,
+        }
+    }
+}
+
+impl fmt::Display for BinaryOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Expr {
+    /// A node over checked children.
+    #[must_use]
+    pub fn new(kind: ExprKind, span: Span) -> Self {
+        let value_type = match &kind {
+            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            ExprKind::Call(call) => call.function.returns,
+            ExprKind::Binary(binary) => binary_type(&binary.lhs, &binary.rhs),
+            ExprKind::Unary(_, expr) | ExprKind::Paren(expr) => expr.value_type,
+        };
+        let mut below = 0;
+        kind.for_each_child(&mut |child| below = below.max(child.depth));
+        Self { kind, span, value_type, depth: below.saturating_add(1) }
+    }
+
+    /// What it evaluates to.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        self.value_type
+    }
+
+    /// Nodes on the longest path from here to a leaf, this one included.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The expression inside all parentheses around it.
+    #[must_use]
+    pub fn without_parens(&self) -> &Self {
+        let mut expr = self;
+        while let ExprKind::Paren(inner) = &expr.kind {
+            expr = inner;
+        }
+        expr
+    }
+
+    /// Calls `visit` for this node and everything below it, parents first, in the order of the text
+    /// (parameter before vector in aggregations).
+    pub fn walk(&self, visit: &mut impl FnMut(&Self)) {
+        let mut todo = vec![self];
+        while let Some(expr) = todo.pop() {
+            visit(expr);
+            let from = todo.len();
+            expr.kind.for_each_child(&mut |child| todo.push(child));
+            todo[from..].reverse();
+        }
+    }
+
+    /// As [`Self::walk`], and the nodes may be changed, though not their types.
+    pub fn walk_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
+        let mut todo = vec![self];
+        while let Some(expr) = todo.pop() {
+            visit(expr);
+            let from = todo.len();
+            expr.kind.for_each_child_mut(&mut |child| todo.push(child));
+            todo[from..].reverse();
+        }
+    }
+
+    /// The matchers of every selector, in the order of the text.
+    #[must_use]
+    pub fn selectors(&self) -> Vec<&[Matcher]> {
+        let mut todo = vec![self];
+        let mut found = Vec::new();
+        while let Some(expr) = todo.pop() {
+            match &expr.kind {
+                ExprKind::Vector(selector) => found.push(selector.matchers.as_slice()),
+                ExprKind::Matrix(matrix) => found.push(matrix.selector.matchers.as_slice()),
+                _ => {}
+            }
+            let from = todo.len();
+            expr.kind.for_each_child(&mut |child| todo.push(child));
+            todo[from..].reverse();
+        }
+        found
+    }
+}
+
+fn binary_type(lhs: &Expr, rhs: &Expr) -> ValueType {
+    if lhs.value_type == ValueType::Scalar && rhs.value_type == ValueType::Scalar {
+        ValueType::Scalar
+    } else {
+        ValueType::Vector
+    }
+}
+
+impl ExprKind {
+    /// Calls `visit` for every direct child in the order of the text.
+    pub fn for_each_child<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector(_) | Self::Matrix(_) => {}
+            Self::Subquery(subquery) => visit(&subquery.expr),
+            Self::Call(call) => call.args.iter().for_each(visit),
+            Self::Aggregate(aggregate) => {
+                aggregate.param.iter().for_each(&mut *visit);
+                visit(&aggregate.expr);
+            }
+            Self::Binary(binary) => {
+                visit(&binary.lhs);
+                visit(&binary.rhs);
+            }
+            Self::Unary(_, expr) | Self::Paren(expr) => visit(expr),
+        }
+    }
+
+    /// As [`Self::for_each_child`], to change children.
+    pub fn for_each_child_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Expr)) {
+        match self {
+            Self::Number(_) | Self::String(_) | Self::Vector(_) | Self::Matrix(_) => {}
+            Self::Subquery(subquery) => visit(&mut subquery.expr),
+            Self::Call(call) => call.args.iter_mut().for_each(visit),
+            Self::Aggregate(aggregate) => {
+                aggregate.param.iter_mut().for_each(&mut *visit);
+                visit(&mut aggregate.expr);
+            }
+            Self::Binary(binary) => {
+                visit(&mut binary.lhs);
+                visit(&mut binary.rhs);
+            }
+            Self::Unary(_, expr) | Self::Paren(expr) => visit(expr),
+        }
+    }
+}
+
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.value.to_bits() == other.value.to_bits() && self.is_duration == other.is_duration
+    }
+}
+
+impl PartialEq for FillValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}@{}..{}", self.kind, self.span.start, self.span.end)
+    }
+}
+
+/// Line and column (both from 1) of a byte offset; columns count bytes, as in Prometheus.
+#[must_use]
+pub fn line_col(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    (line, before.len() - start + 1)
+}
