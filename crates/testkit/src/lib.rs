@@ -1,1 +1,8 @@
 //! Clock, seeded faults, simulator, history checker, conformance suites, laws.
+//!
+//! No release build contains this crate. It knows the protocol only through the state machines of
+//! `promontory_store`, which it drives as the roles do.
+//!
+//! In reading order: [`laws`] (crate edges, headers, licences).
+
+pub mod laws;
