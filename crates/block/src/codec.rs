@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use promontory_model::{TenantId, TimeRange};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
 use crate::run::SeriesRun;
@@ -128,4 +129,76 @@ pub trait BlockCodec: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`Error::Corrupt`] names the object's kind and offset.
     fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error>;
+}
+
+/// What two codecs say alike of a block: everything but its objects.
+///
+/// # Errors
+/// [`Error::Bug`] if the rows break an invariant.
+pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta, Error> {
+    let bug = |why: String| Error::Bug(format!("block of level {level:?}: {why}"));
+    let (Some((_, first)), Some((_, last))) = (tenants.first(), tenants.last()) else {
+        return Err(bug("no tenant".into()));
+    };
+    if level != Level::L1 && tenants.len() != 1 {
+        return Err(bug(format!("{} tenants", tenants.len())));
+    }
+    if !tenants.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+        return Err(bug("tenants do not ascend".into()));
+    }
+    let mut spans: Vec<TenantSpan> = Vec::with_capacity(tenants.len());
+    for (tenant, run) in tenants {
+        run.check().map_err(|why| bug(format!("tenant {tenant}: {why}")))?;
+        if run.is_empty() {
+            return Err(bug(format!("tenant {tenant} has no series")));
+        }
+        let (series, rows) = spans.last().map_or((0, 0), |span| (span.series.end, span.rows.end));
+        spans.push(TenantSpan {
+            tenant: tenant.clone(),
+            series: series..series + run.keys.len() as u64,
+            rows: rows..rows + run.rows() as u64,
+            time_range: run.time_range(),
+        });
+    }
+    let key =
+        |key: Option<&promontory_model::Labels>| Bytes::copy_from_slice(key.map_or(&[], |key| key.key()));
+    Ok(BlockMeta {
+        level,
+        rows: spans.last().map_or(0, |span| span.rows.end),
+        series: spans.last().map_or(0, |span| span.series.end),
+        time_range: spans.iter().fold(TimeRange::EMPTY, |range, span| range.union(span.time_range)),
+        first_key: key(first.keys.first()),
+        last_key: key(last.keys.last()),
+        tenants: spans,
+        objects: Vec::new(),
+    })
+}
+
+/// Verifies that `objects` are the block's whole objects, undamaged.
+///
+/// # Errors
+/// [`Error::Corrupt`] names the object that differs.
+pub fn verify_objects(meta: &BlockMeta, objects: &[Bytes]) -> Result<(), Error> {
+    if meta.objects.len() != objects.len() {
+        let why = format!("{} objects, the entry names {}", objects.len(), meta.objects.len());
+        return Err(Error::Corrupt { what: "block", offset: 0, why });
+    }
+    for (object, bytes) in meta.objects.iter().zip(objects) {
+        let corrupt = |why| Error::Corrupt { what: object.kind.file_name(), offset: 0, why };
+        if bytes.len() as u64 != object.size {
+            return Err(corrupt(format!("{} bytes, the entry says {}", bytes.len(), object.size)));
+        }
+        if xxh3_128(bytes) != object.checksum {
+            return Err(corrupt("the checksum of the object differs from the entry".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that decoded rows are the ones that the entry describes.
+pub(crate) fn verify_rows(meta: &BlockMeta, tenants: &[TenantRows]) -> Result<(), Error> {
+    let corrupt = |why: String| Error::Corrupt { what: "block", offset: 0, why };
+    let mut found = describe(meta.level, tenants).map_err(|error| corrupt(error.to_string()))?;
+    found.objects.clone_from(&meta.objects);
+    if found == *meta { Ok(()) } else { Err(corrupt("its rows are not those of the entry".into())) }
 }

@@ -4,15 +4,26 @@
 //! no IO: it encodes to bytes, turns a footer and a wish into byte ranges, and decodes what was
 //! fetched.
 //!
-//! In reading order: [`run`] (sorted samples of one tenant, the currency of every merge), [`codec`]
-//! (the seam between protocol and bytes of a block), [`error`].
+//! In reading order: [`run`] (sorted samples of one tenant, the currency of every merge), [`merge`],
+//! [`segment`] (one object of the write-ahead log), [`codec`] (the seam between protocol and bytes of
+//! a block), [`plain`] (the simulator's codec), [`error`].
 
 pub mod codec;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
+mod frame;
+pub mod merge;
+pub mod plain;
 pub mod run;
+pub mod segment;
 
 pub use codec::{
-    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows, TenantSpan,
+    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows,
+    TenantSpan, verify_objects,
 };
 pub use error::Error;
+pub use merge::{ColumnPair, merge, merge_columns, merge_owned, merge_tenants};
+pub use plain::PlainCodec;
 pub use run::SeriesRun;
+pub use segment::{Closed, Segment, Slot, encode_segment, slot_checksum};

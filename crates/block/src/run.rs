@@ -60,6 +60,43 @@ impl SeriesRun {
         }
     }
 
+    /// Checks every invariant; the text of an error says which is broken and where.
+    ///
+    /// # Errors
+    /// The first broken invariant.
+    pub fn check(&self) -> Result<(), String> {
+        if self.offsets.len() != self.keys.len() + 1 || self.offsets.first() != Some(&0) {
+            return Err(format!("{} offsets for {} series", self.offsets.len(), self.keys.len()));
+        }
+        if self.offsets.last() != Some(&self.ts.len()) || self.ts.len() != self.values.len() {
+            return Err(format!("{} timestamps, {} values", self.ts.len(), self.values.len()));
+        }
+        if let Some(series_idx) = self.offsets.windows(2).position(|pair| pair[0] >= pair[1]) {
+            return Err(format!("series {series_idx} has no samples"));
+        }
+        if let Some(series_idx) = self.keys.windows(2).position(|pair| pair[0] >= pair[1]) {
+            return Err(format!("series {} does not sort after the one before", series_idx + 1));
+        }
+        for rows in self.offsets.windows(2) {
+            if !self.ts[rows[0]..rows[1]].windows(2).all(|pair| pair[0] < pair[1]) {
+                return Err(format!("timestamps of rows {rows:?} do not ascend"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a series from two columns of the same length; an empty one is left out.
+    pub fn push_columns(&mut self, key: Labels, ts: &[i64], values: &[f64]) {
+        debug_assert_eq!(ts.len(), values.len(), "columns of one series");
+        debug_assert!(self.keys.last().is_none_or(|last| *last < key), "keys must ascend");
+        if !ts.is_empty() {
+            self.ts.extend_from_slice(ts);
+            self.values.extend_from_slice(values);
+            self.keys.push(key);
+            self.offsets.push(self.ts.len());
+        }
+    }
+
     /// The time range of all samples; empty if there are none.
     #[must_use]
     pub fn time_range(&self) -> TimeRange {

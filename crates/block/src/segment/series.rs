@@ -1,0 +1,310 @@
+//! The Arrow IPC streams inside a segment's sections.
+//!
+//! Series: `labels` is a list of name and value in turn, `__name__` first if present, each a
+//! reference into the stream's dictionary (the symbols); `samples` counts the series' rows. Samples:
+//! `ts` and `value`, series after series. Each stream holds exactly one record batch.
+//!
+//! Labels dominate a segment of one second, so both ways avoid work for what repeats: the encoder
+//! looks a symbol up only if the field differs from the same field of the series before, and the
+//! decoder compares two names only if that pair did not stand at the same place before.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use promontory_model::labels::push_field;
+use promontory_model::{Labels, METRIC_NAME};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::corrupt;
+use super::table::Entry;
+use crate::error::Error;
+use crate::run::SeriesRun;
+
+/// The stream of series and their symbols.
+pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
+    let mut symbols = Symbols::new();
+    let mut refs = Vec::with_capacity(run.keys.len() * 16);
+    let mut ends = Vec::with_capacity(run.keys.len());
+    let mut previous = Vec::new();
+    for key in &run.keys {
+        let mut place = 0;
+        let mut last_name: Option<Cow<'_, [u8]>> = None;
+        for (name, value) in key.as_ref().iter_bytes() {
+            // What the decoder would refuse must not be acknowledged.
+            let in_order = match &last_name {
+                None => true,
+                Some(_) if *name == *METRIC_NAME.as_bytes() => false,
+                Some(last) => **last == *METRIC_NAME.as_bytes() || **last < *name,
+            };
+            if !in_order || value.is_empty() {
+                return Err(Error::Bug(format!("labels {key} are not canonical")));
+            }
+            last_name = Some(name.clone());
+            for field in [name, value] {
+                refs.push(symbols.reference(field, place, &mut previous));
+                place += 1;
+            }
+        }
+        ends.push(place);
+    }
+    let symbols =
+        symbols.text.iter().map(|symbol| std::str::from_utf8(symbol)).collect::<Result<Vec<_>, _>>();
+    let symbols = symbols.map_err(|error| Error::Bug(format!("label that is not UTF-8: {error}")))?;
+    let symbols = StringArray::from_iter_values(symbols);
+    let labels = DictionaryArray::<UInt32Type>::try_new(refs.into(), Arc::new(symbols)).map_err(bug)?;
+    let labels = ListArray::try_new(symbol_field(), OffsetBuffer::from_lengths(ends), Arc::new(labels), None);
+    let samples: UInt32Array = run
+        .offsets
+        .windows(2)
+        .map(|pair| u32::try_from(pair[1] - pair[0]))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Error::Bug("a series of more than 2^32 samples in a segment".into()))?
+        .into();
+    write_stream(series_schema(), vec![Arc::new(labels.map_err(bug)?), Arc::new(samples)])
+}
+
+/// The stream of samples.
+pub(super) fn encode_samples(ts: &[i64], values: &[f64]) -> Result<Vec<u8>, Error> {
+    let ts = Int64Array::from(ts.to_vec());
+    let values = Float64Array::from(values.to_vec());
+    write_stream(samples_schema(), vec![Arc::new(ts), Arc::new(values)])
+}
+
+/// Keys and row offsets of a run.
+pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, Vec<usize>), Error> {
+    let batch = read_stream(raw, &series_schema(), entry)?;
+    let lists = batch.column(0).as_list::<i32>();
+    let counts = batch.column(1).as_primitive::<UInt32Type>();
+    let refs = lists.values().as_dictionary::<UInt32Type>();
+    let symbols = refs.values().as_string::<i32>();
+    if refs.null_count() != 0 || symbols.null_count() != 0 {
+        return Err(corrupt(entry.offset, "a null label"));
+    }
+    let decoder = KeyDecoder::new(symbols);
+    let mut previous: &[u32] = &[];
+    let mut keys = Vec::with_capacity(batch.num_rows());
+    let refs = refs.keys().values();
+    for ends in lists.offsets().windows(2) {
+        let refs = &refs[ends[0] as usize..ends[1] as usize];
+        let key = decoder.key(refs, previous).map_err(|why| corrupt(entry.offset, why))?;
+        keys.push(key);
+        previous = refs;
+    }
+    let mut offsets = Vec::with_capacity(counts.len() + 1);
+    let mut end = 0usize;
+    offsets.push(0);
+    for count in counts.values() {
+        end += *count as usize;
+        offsets.push(end);
+    }
+    Ok((keys, offsets))
+}
+
+/// Timestamps and values of a run.
+pub(super) fn decode_samples(raw: &[u8], entry: &Entry) -> Result<(Vec<i64>, Vec<f64>), Error> {
+    let batch = read_stream(raw, &samples_schema(), entry)?;
+    let ts = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    let values = batch.column(1).as_primitive::<Float64Type>().values().to_vec();
+    Ok((ts, values))
+}
+
+fn symbol_field() -> Arc<Field> {
+    let symbols = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
+    Arc::new(Field::new("item", symbols, false))
+}
+
+fn series_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("labels", DataType::List(symbol_field()), false),
+        Field::new("samples", DataType::UInt32, false),
+    ]))
+}
+
+fn samples_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("ts", DataType::Int64, false),
+        Field::new("value", DataType::Float64, false),
+    ]))
+}
+
+fn write_stream(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<u8>, Error> {
+    let size: usize = columns.iter().map(|column| column.get_buffer_memory_size()).sum();
+    let mut out = Vec::with_capacity(size + 2048);
+    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(bug)?;
+    let mut writer = StreamWriter::try_new(&mut out, &schema).map_err(bug)?;
+    writer.write(&batch).and_then(|()| writer.finish()).map_err(bug)?;
+    drop(writer);
+    Ok(out)
+}
+
+/// Reads the one batch of a stream, which must have exactly the columns of `schema` and no nulls.
+fn read_stream(raw: &[u8], schema: &SchemaRef, entry: &Entry) -> Result<RecordBatch, Error> {
+    let fail = |why: String| corrupt(entry.offset, why);
+    let mut reader =
+        StreamReader::try_new(Cursor::new(raw), None).map_err(|error| fail(error.to_string()))?;
+    let found = reader.schema();
+    let same = found.fields().len() == schema.fields().len()
+        && found
+            .fields()
+            .iter()
+            .zip(schema.fields())
+            .all(|(a, b)| a.name() == b.name() && a.data_type().equals_datatype(b.data_type()));
+    if !same {
+        return Err(fail("a section of another schema".into()));
+    }
+    let batch = match reader.next() {
+        Some(batch) => batch.map_err(|error| fail(error.to_string()))?,
+        None => return Err(fail("a section without a batch".into())),
+    };
+    if reader.next().is_some() {
+        return Err(fail("a section with a second batch".into()));
+    }
+    if batch.columns().iter().any(|column| column.null_count() != 0) {
+        return Err(fail("a section with nulls".into()));
+    }
+    Ok(batch)
+}
+
+fn bug(error: arrow::error::ArrowError) -> Error {
+    Error::Bug(format!("arrow: {error}"))
+}
+
+/// The distinct label names and values of a section, numbered by first appearance.
+struct Symbols<'a> {
+    text: Vec<Cow<'a, [u8]>>,
+    refs: HashMap<Cow<'a, [u8]>, u32, SymbolHash>,
+}
+
+impl<'a> Symbols<'a> {
+    fn new() -> Self {
+        let seed = RandomState::new().build_hasher().finish();
+        Self { text: Vec::new(), refs: HashMap::with_hasher(SymbolHash(seed)) }
+    }
+
+    /// The number of `field`, which stands at `place` in its series; `previous` holds the fields and
+    /// numbers of the series before.
+    fn reference(
+        &mut self,
+        field: Cow<'a, [u8]>,
+        place: usize,
+        previous: &mut Vec<(Cow<'a, [u8]>, u32)>,
+    ) -> u32 {
+        if let Some((same, reference)) = previous.get(place)
+            && *same == field
+        {
+            return *reference;
+        }
+        let next = self.text.len() as u32;
+        let reference = *self.refs.entry(field.clone()).or_insert(next);
+        if reference == next {
+            self.text.push(field.clone());
+        }
+        if place < previous.len() {
+            previous[place] = (field, reference);
+        } else {
+            previous.push((field, reference));
+        }
+        reference
+    }
+}
+
+/// xxh3 under a random seed: senders choose labels, so the buckets must not be foreseeable.
+struct SymbolHash(u64);
+
+struct SymbolHasher(u64);
+
+impl BuildHasher for SymbolHash {
+    type Hasher = SymbolHasher;
+
+    fn build_hasher(&self) -> SymbolHasher {
+        SymbolHasher(self.0)
+    }
+}
+
+impl Hasher for SymbolHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.0 = self.0.wrapping_add(length as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Builds canonical keys from symbols; checks what makes them canonical.
+struct KeyDecoder<'a> {
+    symbols: &'a StringArray,
+    /// All symbols as fields of a key, escaped and terminated, back to back.
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl<'a> KeyDecoder<'a> {
+    fn new(symbols: &'a StringArray) -> Self {
+        let mut fields = Vec::with_capacity(symbols.value_data().len() + 2 * symbols.len());
+        let mut ends = Vec::with_capacity(symbols.len() + 1);
+        ends.push(0);
+        for symbol in symbols.iter().flatten() {
+            push_field(&mut fields, symbol.as_bytes());
+            ends.push(fields.len());
+        }
+        Self { symbols, fields, ends }
+    }
+
+    fn field(&self, symbol: u32) -> &[u8] {
+        &self.fields[self.ends[symbol as usize]..self.ends[symbol as usize + 1]]
+    }
+
+    fn text(&self, symbol: u32) -> &str {
+        self.symbols.value(symbol as usize)
+    }
+
+    /// The key of one series; `previous` are the references of the series before.
+    fn key(&self, refs: &[u32], previous: &[u32]) -> Result<Labels, String> {
+        if refs.len() % 2 != 0 {
+            return Err("a label name without a value".into());
+        }
+        let is_metric_name = |symbol: u32| self.text(symbol) == METRIC_NAME;
+        let named = refs.first().is_some_and(|symbol| is_metric_name(*symbol));
+        let pairs = if named { &refs[2..] } else { refs };
+        let from = refs.len() - pairs.len();
+        for at in (0..pairs.len()).step_by(2) {
+            let name = pairs[at];
+            let known = previous.get(from + at) == Some(&name)
+                && (at == 0 || previous.get(from + at - 2) == Some(&pairs[at - 2]));
+            let ascends = known || at == 0 || self.text(pairs[at - 2]) < self.text(name);
+            if !ascends || is_metric_name(name) {
+                return Err("label names that do not ascend".into());
+            }
+        }
+        if refs.iter().skip(1).step_by(2).any(|value| self.text(*value).is_empty()) {
+            return Err("an empty label value".into());
+        }
+        let size: usize = refs.iter().map(|symbol| self.field(*symbol).len()).sum();
+        let mut key = Vec::with_capacity(size + 2);
+        match named {
+            true => key.extend_from_slice(self.field(refs[1])),
+            false => push_field(&mut key, b""),
+        }
+        for symbol in pairs {
+            key.extend_from_slice(self.field(*symbol));
+        }
+        Ok(Labels::from_key_unchecked(key))
+    }
+}

@@ -1,0 +1,182 @@
+//! A slot comes back bit by bit or not at all.
+
+use proptest::prelude::*;
+
+use promontory_model::Labels;
+
+use super::*;
+use crate::fixtures::{any_tenants, awkward, bits, regular, tenant};
+
+const WRITER: WriterId = WriterId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+
+fn segment(sections: Vec<TenantRows>) -> Slot {
+    Slot::Segment(Segment { writer: WRITER, seq: 7, applied: 41, sections })
+}
+
+fn rows(slot: &Slot) -> &[TenantRows] {
+    match slot {
+        Slot::Segment(segment) => &segment.sections,
+        Slot::Closed(_) => panic!("a closed mark has no rows"),
+    }
+}
+
+/// Makes checksums right again after a change, as somebody who forges a slot would.
+fn reseal(bytes: &mut [u8]) {
+    let table = u32::from_le_bytes(array(bytes, 56)) as usize;
+    if let Some(table) = bytes.get(HEADER_BYTES..HEADER_BYTES + table) {
+        let crc = crc32c::crc32c(table).to_le_bytes();
+        bytes[60..64].copy_from_slice(&crc);
+    }
+    let size = (bytes.len() as u64).to_le_bytes();
+    bytes[48..56].copy_from_slice(&size);
+    let sum = checksum(bytes).to_le_bytes();
+    bytes[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&sum);
+}
+
+#[test]
+fn awkward_rows_come_back_bit_by_bit() {
+    let slot = segment(awkward());
+    let decoded = Slot::decode(&slot.encode().unwrap()).unwrap();
+    assert_eq!((decoded.writer(), decoded.seq(), decoded.applied()), (WRITER, 7, 41));
+    assert_eq!(bits(rows(&decoded)), bits(&awkward()));
+}
+
+#[test]
+fn an_empty_segment_and_a_closed_mark_differ() {
+    let empty = segment(Vec::new());
+    let closed = Slot::Closed(Closed { writer: WRITER, seq: 7, applied: 41 });
+    for slot in [empty, closed] {
+        let bytes = slot.encode().unwrap();
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        assert_eq!(Slot::decode(&bytes).unwrap(), slot);
+    }
+}
+
+#[test]
+fn an_empty_run_has_no_section() {
+    let slot = segment(vec![(tenant("a"), SeriesRun::default()), awkward()[1].clone()]);
+    assert_eq!(bits(rows(&Slot::decode(&slot.encode().unwrap()).unwrap())), bits(&awkward()[1..]));
+}
+
+#[test]
+fn the_checksum_stands_for_the_bytes() {
+    let (a, b) = (segment(awkward()), segment(awkward()[1..].to_vec()));
+    let sum = |slot: &Slot| slot_checksum(&slot.encode().unwrap()).unwrap();
+    assert_eq!(sum(&a), sum(&a));
+    assert_ne!(sum(&a), sum(&b));
+}
+
+#[test]
+fn any_flipped_bit_and_any_truncation_is_found() {
+    let bytes = segment(awkward()).encode().unwrap().to_vec();
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Slot::decode(&damaged).is_err(), "bit {bit}");
+        assert!(slot_checksum(&damaged).is_err(), "bit {bit}");
+    }
+    for length in 0..bytes.len() {
+        assert!(Slot::decode(&bytes[..length]).is_err(), "length {length}");
+    }
+}
+
+#[test]
+fn a_forged_slot_is_an_error_or_keeps_the_invariants() {
+    let bytes = segment(awkward()).encode().unwrap().to_vec();
+    for at in 0..bytes.len() {
+        for change in [0x01, 0x80, 0xff] {
+            let mut forged = bytes.clone();
+            forged[at] ^= change;
+            reseal(&mut forged);
+            if let Ok(Slot::Segment(segment)) = Slot::decode(&forged) {
+                assert!(segment.sections.iter().all(|(_, run)| run.check().is_ok()), "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_promises_too_much_takes_no_memory() {
+    let mut bytes = segment(awkward()).encode().unwrap().to_vec();
+    let raw_length = HEADER_BYTES + 32;
+    bytes[raw_length..raw_length + 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    reseal(&mut bytes);
+    let error = Slot::decode(&bytes).unwrap_err();
+    assert!(error.to_string().contains("bytes decompressed, at most"), "{error}");
+}
+
+#[test]
+fn an_unknown_kind_is_skipped_if_optional_and_refused_if_required() {
+    let whole = awkward();
+    let with_kind = |kind: u16, required: bool| {
+        let body = compress(b"of a later version").unwrap();
+        let mut entries = Vec::new();
+        let mut bodies = Vec::new();
+        let bytes = segment(whole.clone()).encode().unwrap();
+        let header = Header::read(&bytes).unwrap();
+        for entry in header.entries(&bytes).unwrap() {
+            bodies.push(bytes[entry.offset as usize..(entry.offset + entry.length) as usize].to_vec());
+            entries.push(entry);
+        }
+        let mut later = entries[1].clone();
+        (later.kind, later.required) = (kind, required);
+        (later.length, later.crc) = (body.len() as u64, crc32c::crc32c(&body));
+        entries.insert(2, later);
+        bodies.insert(2, body);
+        Slot::decode(&seal(WRITER, 7, 41, 0, &mut entries, &bodies))
+    };
+    for kind in [3, 4, 5, 6, 7, u16::MAX] {
+        assert_eq!(bits(rows(&with_kind(kind, false).unwrap())), bits(&whole), "kind {kind}");
+        assert!(matches!(with_kind(kind, true), Err(Error::Unsupported { .. })), "kind {kind}");
+    }
+}
+
+#[test]
+fn a_newer_version_is_unsupported_and_not_corrupt() {
+    let mut bytes = segment(awkward()).encode().unwrap().to_vec();
+    bytes[8] = 2;
+    reseal(&mut bytes);
+    assert!(matches!(Slot::decode(&bytes), Err(Error::Unsupported { .. })));
+    assert!(slot_checksum(&bytes).is_ok());
+}
+
+#[test]
+fn rows_that_break_an_invariant_are_not_encoded() {
+    let mut run = regular(2, 2);
+    run.ts.swap(0, 1);
+    assert!(matches!(segment(vec![(tenant("a"), run)]).encode(), Err(Error::Bug(_))));
+    let tenants = vec![(tenant("b"), regular(1, 1)), (tenant("a"), regular(1, 1))];
+    assert!(matches!(segment(tenants).encode(), Err(Error::Bug(_))));
+    let mut run = regular(1, 1);
+    run.keys[0] = Labels::from_key_unchecked(*b"\0\x01b\0\x01x\0\x01a\0\x01x\0\x01");
+    assert!(matches!(segment(vec![(tenant("a"), run)]).encode(), Err(Error::Bug(_))));
+}
+
+#[test]
+fn shards_of_a_large_tenant_come_back_as_one_run() {
+    let run = regular(500, 3);
+    let shards = split(&run, 3);
+    assert!(shards.iter().filter(|shard| !shard.is_empty()).count() > 4);
+    let joined = merge_owned(shards.into_iter().map(Cow::into_owned).collect());
+    assert_eq!(joined, run);
+    let large = regular(1_100, 1_000);
+    assert!(shard_bits(&large) == 1);
+    let slot = segment(vec![(tenant("large"), large)]);
+    assert_eq!(Slot::decode(&slot.encode().unwrap()).unwrap(), slot);
+}
+
+proptest! {
+    #[test]
+    fn slots_come_back_bit_by_bit(tenants in any_tenants(), writer in any::<u128>(), seq in any::<u64>()) {
+        let slot = Segment { writer: WriterId(writer), seq, applied: seq ^ 1, sections: tenants };
+        let bytes = Slot::Segment(slot.clone()).encode().unwrap();
+        let Slot::Segment(decoded) = Slot::decode(&bytes).unwrap() else { panic!("a closed mark") };
+        prop_assert_eq!((decoded.writer, decoded.seq, decoded.applied), (slot.writer, slot.seq, slot.applied));
+        prop_assert_eq!(bits(&decoded.sections), bits(&slot.sections));
+    }
+
+    #[test]
+    fn noise_is_never_a_slot(noise in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Slot::decode(&noise).is_err());
+    }
+}
