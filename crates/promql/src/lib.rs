@@ -3,10 +3,13 @@
 //!
 //! This crate does not know: Arrow, DataFusion, tokio, HTTP, where samples lie.
 
+pub mod annotations;
 pub mod ast;
 pub mod duration;
 pub mod engine;
 pub mod functions;
+pub mod grid;
+pub mod kernels;
 pub mod types;
 
 pub use engine::Engine;

@@ -1,0 +1,118 @@
+//! Instant vector selectors: the newest sample that is not older than the lookback.
+//!
+//! Source: `evaluator.vectorSelectorSingle`, prometheus v3.14 `promql/engine.go`.
+
+use promontory_model::is_stale;
+
+use crate::grid::Grid;
+
+/// Writes the newest value in `(t - lookback, t]` for each time `t` of `grid` (offset and `@`
+/// already applied); returns how many points are valid.
+///
+/// Nothing where there is no such sample or where it is a stale marker. `out` and `valid` have one
+/// element per grid point; where `valid` is false, `out` is 0.
+pub fn lookup(
+    ts: &[i64],
+    values: &[f64],
+    grid: &Grid,
+    lookback: i64,
+    out: &mut [f64],
+    valid: &mut [bool],
+) -> usize {
+    lookup_with(ts, values, grid, lookback, out, valid, |_, value| value)
+}
+
+/// As [`lookup`], but writes the timestamp of the sample in seconds, as `timestamp()` wants it.
+pub fn lookup_timestamp(
+    ts: &[i64],
+    values: &[f64],
+    grid: &Grid,
+    lookback: i64,
+    out: &mut [f64],
+    valid: &mut [bool],
+) -> usize {
+    lookup_with(ts, values, grid, lookback, out, valid, |t, _| t as f64 / 1000.0)
+}
+
+fn lookup_with(
+    ts: &[i64],
+    values: &[f64],
+    grid: &Grid,
+    lookback: i64,
+    out: &mut [f64],
+    valid: &mut [bool],
+    result: impl Fn(i64, f64) -> f64,
+) -> usize {
+    let samples = ts.len().min(values.len());
+    let (ts, values) = (&ts[..samples], &values[..samples]);
+    let mut count = ts.partition_point(|t| *t <= grid.start);
+    let mut found = 0;
+    for ((time, out), valid) in grid.times().zip(out).zip(valid) {
+        while count < samples && ts[count] <= time {
+            count += 1;
+        }
+        (*out, *valid) = (0.0, false);
+        if count > 0 && ts[count - 1] > time.saturating_sub(lookback) && !is_stale(values[count - 1]) {
+            (*out, *valid) = (result(ts[count - 1], values[count - 1]), true);
+            found += 1;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(ts: &[i64], values: &[f64], grid: Grid, lookback: i64, expected: &[Option<f64>]) {
+        let mut out = vec![9.0; grid.steps];
+        let mut valid = vec![true; grid.steps];
+        let found = lookup(ts, values, &grid, lookback, &mut out, &mut valid);
+        let got: Vec<_> = out.iter().zip(&valid).map(|(v, ok)| ok.then_some(*v)).collect();
+        assert_eq!(got, expected);
+        assert_eq!(found, expected.iter().flatten().count());
+    }
+
+    #[test]
+    fn the_newest_sample_in_the_left_open_lookback_counts() {
+        let ts = [10, 20, 50];
+        let values = [1.0, 2.0, 5.0];
+        let some = |v| Some(v);
+        check(
+            &ts,
+            &values,
+            Grid::new(0, 80, 10),
+            20,
+            &[None, some(1.0), some(2.0), some(2.0), None, some(5.0), some(5.0), None, None],
+        );
+    }
+
+    #[test]
+    fn a_stale_marker_ends_a_series_until_the_next_sample() {
+        let ts = [10, 20, 40];
+        let values = [1.0, promontory_model::stale_nan(), 4.0];
+        check(&ts, &values, Grid::new(10, 50, 10), 100, &[Some(1.0), None, None, Some(4.0), Some(4.0)]);
+    }
+
+    #[test]
+    fn an_ordinary_nan_is_a_value() {
+        let mut out = [0.0];
+        let mut valid = [false];
+        assert_eq!(lookup(&[5], &[f64::NAN], &Grid::instant(5), 1, &mut out, &mut valid), 1);
+        assert!(out[0].is_nan() && valid[0]);
+    }
+
+    #[test]
+    fn a_fixed_time_gives_the_same_at_each_step() {
+        check(&[10], &[3.0], Grid { start: 12, step: 0, steps: 3 }, 5, &[Some(3.0); 3]);
+    }
+
+    #[test]
+    fn timestamps_are_in_seconds_and_of_the_sample() {
+        let mut out = [0.0; 2];
+        let mut valid = [false; 2];
+        let grid = Grid::new(2000, 3000, 1000);
+        assert_eq!(lookup_timestamp(&[1500], &[7.0], &grid, 5000, &mut out, &mut valid), 2);
+        assert_eq!(out, [1.5, 1.5]);
+    }
+}

@@ -1,0 +1,73 @@
+//! The quantile of a set of floats.
+//!
+//! Source: `quantile`, prometheus v3.14 `promql/quantile.go`.
+
+use std::cmp::Ordering;
+
+/// The `q`-quantile of `values`, interpolated between the two nearest ranks; `values` is reordered.
+///
+/// NaN if there are no values or `q` is NaN, -Inf for `q < 0`, +Inf for `q > 1`. NaN values sort
+/// below all others.
+pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    let last = (values.len() - 1) as f64;
+    let rank = q * last;
+    let lower = rank.floor().max(0.0);
+    let upper = last.min(lower + 1.0);
+    let weight = rank - rank.floor();
+    let (lower_value, upper_value) = order_statistics(values, lower as usize, upper as usize);
+    lower_value * (1.0 - weight) + upper_value * weight
+}
+
+/// The values at two neighbouring (or equal) ranks: selecting them costs linear time, sorting all
+/// values does not.
+fn order_statistics(values: &mut [f64], lower: usize, upper: usize) -> (f64, f64) {
+    let (_, lower_value, above) = values.select_nth_unstable_by(lower, nan_first);
+    let lower_value = *lower_value;
+    if upper == lower {
+        return (lower_value, lower_value);
+    }
+    (lower_value, above.iter().copied().min_by(nan_first).unwrap_or(lower_value))
+}
+
+/// NaN below every number; numbers by value, zeros of either sign equal.
+pub(super) fn nan_first(a: &f64, b: &f64) -> Ordering {
+    a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_interpolated() {
+        for (q, expected) in [(0.0, 1.0), (0.25, 1.75), (0.5, 2.5), (0.8, 3.4), (1.0, 4.0)] {
+            let got = quantile(q, &mut [4.0, 1.0, 3.0, 2.0]);
+            assert!((got - expected).abs() < 1e-12, "{q}: {got}");
+        }
+        assert_eq!(quantile(0.3, &mut [7.0]), 7.0);
+    }
+
+    #[test]
+    fn quantiles_outside_the_domain_are_infinite_or_nan() {
+        assert_eq!(quantile(-0.1, &mut [1.0]), f64::NEG_INFINITY);
+        assert_eq!(quantile(1.1, &mut [1.0]), f64::INFINITY);
+        assert!(quantile(f64::NAN, &mut [1.0]).is_nan());
+        assert!(quantile(0.5, &mut []).is_nan());
+    }
+
+    #[test]
+    fn nan_sorts_first() {
+        assert_eq!(quantile(1.0, &mut [f64::NAN, 1.0, 2.0]), 2.0);
+        assert!(quantile(0.0, &mut [2.0, f64::NAN, 1.0]).is_nan());
+        assert_eq!(quantile(0.5, &mut [2.0, f64::NAN, 1.0]), 1.0);
+    }
+}
