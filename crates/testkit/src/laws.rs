@@ -131,6 +131,7 @@ pub const ROOMS: &[Room] = &[
             "snap",
             "prost",
             "object_store",
+            "tempfile",
         ],
         test_guests: &[],
     },
