@@ -9,22 +9,53 @@ use std::cmp::Ordering;
 /// NaN if there are no values or `q` is NaN, -Inf for `q < 0`, +Inf for `q > 1`. NaN values sort
 /// below all others.
 pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
+    match Ranks::of(q, values.len()) {
+        Ok(ranks) => {
+            let (lower, upper) = order_statistics(values, ranks.lower, ranks.upper);
+            ranks.interpolate(lower, upper)
+        }
+        Err(outside) => outside,
     }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
+}
+
+/// As [`quantile`], for values that are sorted with NaN first.
+#[must_use]
+pub fn quantile_of_sorted(q: f64, values: &[f64]) -> f64 {
+    match Ranks::of(q, values.len()) {
+        Ok(ranks) => ranks.interpolate(values[ranks.lower], values[ranks.upper]),
+        Err(outside) => outside,
     }
-    if q > 1.0 {
-        return f64::INFINITY;
+}
+
+/// The two ranks between which a quantile lies, and how near it is to the upper one.
+struct Ranks {
+    lower: usize,
+    upper: usize,
+    weight: f64,
+}
+
+impl Ranks {
+    /// The ranks among `count` values, or the quantile where it does not depend on values.
+    fn of(q: f64, count: usize) -> Result<Self, f64> {
+        if count == 0 || q.is_nan() {
+            return Err(f64::NAN);
+        }
+        if q < 0.0 {
+            return Err(f64::NEG_INFINITY);
+        }
+        if q > 1.0 {
+            return Err(f64::INFINITY);
+        }
+        let last = (count - 1) as f64;
+        let rank = q * last;
+        let lower = rank.floor().max(0.0);
+        let upper = last.min(lower + 1.0);
+        Ok(Self { lower: lower as usize, upper: upper as usize, weight: rank - rank.floor() })
     }
-    let last = (values.len() - 1) as f64;
-    let rank = q * last;
-    let lower = rank.floor().max(0.0);
-    let upper = last.min(lower + 1.0);
-    let weight = rank - rank.floor();
-    let (lower_value, upper_value) = order_statistics(values, lower as usize, upper as usize);
-    lower_value * (1.0 - weight) + upper_value * weight
+
+    fn interpolate(&self, lower: f64, upper: f64) -> f64 {
+        lower * (1.0 - self.weight) + upper * self.weight
+    }
 }
 
 /// The values at two neighbouring (or equal) ranks: selecting them costs linear time, sorting all

@@ -3,8 +3,14 @@
 //! Source of every rule: prometheus v3.14 `promql/functions.go`, float samples, without start
 //! timestamps, `anchored` and `smoothed`.
 
+mod over_time;
+mod rate;
+mod regression;
+
+use promontory_model::is_stale;
+
 use super::window::{Edges, RangeWindow};
-use super::{KernelError, Param};
+use super::{KernelError, Param, go};
 
 /// A function of a range vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,13 +64,76 @@ impl RangeParams<'_> {
     pub const NONE: Self = Self { first: Param::Constant(f64::NAN), second: Param::Constant(f64::NAN) };
 }
 
+const NAMES: [(&str, RangeFunction); 27] = {
+    use RangeFunction::*;
+    [
+        ("rate", Rate),
+        ("increase", Increase),
+        ("delta", Delta),
+        ("irate", Irate),
+        ("idelta", Idelta),
+        ("deriv", Deriv),
+        ("predict_linear", PredictLinear),
+        ("changes", Changes),
+        ("resets", Resets),
+        ("avg_over_time", AvgOverTime),
+        ("count_over_time", CountOverTime),
+        ("first_over_time", FirstOverTime),
+        ("last_over_time", LastOverTime),
+        ("max_over_time", MaxOverTime),
+        ("min_over_time", MinOverTime),
+        ("sum_over_time", SumOverTime),
+        ("stddev_over_time", StddevOverTime),
+        ("stdvar_over_time", StdvarOverTime),
+        ("quantile_over_time", QuantileOverTime),
+        ("mad_over_time", MadOverTime),
+        ("present_over_time", PresentOverTime),
+        ("absent_over_time", AbsentOverTime),
+        ("ts_of_first_over_time", TsOfFirstOverTime),
+        ("ts_of_last_over_time", TsOfLastOverTime),
+        ("ts_of_max_over_time", TsOfMaxOverTime),
+        ("ts_of_min_over_time", TsOfMinOverTime),
+        ("double_exponential_smoothing", DoubleExponentialSmoothing),
+    ]
+};
+
+impl RangeFunction {
+    /// All functions.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(_, function)| *function)
+    }
+
+    /// The function of a PromQL name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+    }
+
+    /// Its PromQL name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// What the kernels remember between two series; one per thread, any functions and windows.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     edges: Edges,
+    rates: rate::Geometry,
     clean_ts: Vec<i64>,
     clean_values: Vec<f64>,
-    sorted: Vec<f64>,
+    positions: Vec<u32>,
+    numbers: Vec<f64>,
+}
+
+/// What a function works on: one series without stale markers, and where its windows are.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    ts: &'a [i64],
+    values: &'a [f64],
+    edges: &'a Edges,
+    window: &'a RangeWindow,
 }
 
 /// Evaluates `function` over the windows of one series; returns how many points are valid.
@@ -87,10 +156,137 @@ pub fn eval_range(
     out: &mut [f64],
     valid: &mut [bool],
 ) -> Result<usize, KernelError> {
-    let _ = (function, params, ts, values, window, &scratch.edges.lower, &scratch.edges.upper);
-    let _ = (&scratch.clean_ts, &scratch.clean_values, &scratch.sorted);
-    scratch.edges.prepare(ts, window);
-    out.fill(0.0);
-    valid.fill(false);
-    Ok(0)
+    let steps = window.ends.steps;
+    if ts.len() != values.len() || out.len() != steps || valid.len() != steps {
+        return Err(KernelError(format!(
+            "cannot evaluate {}: {} timestamps, {} values, {} and {} results for {steps} steps",
+            function.name(),
+            ts.len(),
+            values.len(),
+            out.len(),
+            valid.len()
+        )));
+    }
+    let Scratch { edges, rates, clean_ts, clean_values, positions, numbers } = scratch;
+    let (ts, values) = without_stale(ts, values, clean_ts, clean_values);
+    edges.prepare(ts, window);
+    let input = Input { ts, values, edges, window };
+    let found = match function {
+        RangeFunction::Rate => rate::rate(input, rates, rate::Kind::PerSecond, positions, out, valid),
+        RangeFunction::Increase => rate::rate(input, rates, rate::Kind::Total, positions, out, valid),
+        RangeFunction::Delta => rate::delta(input, rates, out, valid),
+        RangeFunction::Irate => rate::instant(input, true, out, valid),
+        RangeFunction::Idelta => rate::instant(input, false, out, valid),
+        RangeFunction::Deriv => regression::deriv(input, out, valid),
+        RangeFunction::PredictLinear => regression::predict_linear(input, params.first, out, valid),
+        RangeFunction::DoubleExponentialSmoothing => {
+            return smooth(input, params, out, valid);
+        }
+        RangeFunction::Changes => over_time::changes(input, positions, out, valid),
+        RangeFunction::Resets => over_time::resets(input, positions, out, valid),
+        RangeFunction::AvgOverTime => over_time::average(input, numbers, out, valid),
+        RangeFunction::SumOverTime => over_time::sum(input, numbers, out, valid),
+        RangeFunction::StddevOverTime => over_time::variance(input, f64::sqrt, out, valid),
+        RangeFunction::StdvarOverTime => over_time::variance(input, |v| v, out, valid),
+        RangeFunction::MaxOverTime => over_time::max(input, out, valid),
+        RangeFunction::MinOverTime => over_time::min(input, out, valid),
+        RangeFunction::TsOfMaxOverTime => over_time::ts_of_max(input, out, valid),
+        RangeFunction::TsOfMinOverTime => over_time::ts_of_min(input, out, valid),
+        RangeFunction::QuantileOverTime => over_time::quantile(input, params.first, numbers, out, valid),
+        RangeFunction::MadOverTime => over_time::mad(input, numbers, out, valid),
+        RangeFunction::CountOverTime => each(input, 1, out, valid, |_, lower, upper| (upper - lower) as f64),
+        RangeFunction::PresentOverTime | RangeFunction::AbsentOverTime => {
+            each(input, 1, out, valid, |_, _, _| 1.0)
+        }
+        RangeFunction::FirstOverTime => each(input, 1, out, valid, |_, lower, _| values[lower]),
+        RangeFunction::LastOverTime => each(input, 1, out, valid, |_, _, upper| values[upper - 1]),
+        RangeFunction::TsOfFirstOverTime => each(input, 1, out, valid, |_, lower, _| seconds(ts[lower])),
+        RangeFunction::TsOfLastOverTime => each(input, 1, out, valid, |_, _, upper| seconds(ts[upper - 1])),
+    };
+    Ok(found)
 }
+
+/// The result of `of(point, lower, upper)` at every point whose window has at least `samples_min`
+/// samples.
+#[inline(always)]
+fn each(
+    input: Input<'_>,
+    samples_min: usize,
+    out: &mut [f64],
+    valid: &mut [bool],
+    mut of: impl FnMut(usize, usize, usize) -> f64,
+) -> usize {
+    let mut found = 0;
+    let edges = input.edges.lower().iter().zip(input.edges.upper());
+    for (point, (((lower, upper), out), valid)) in edges.zip(out).zip(valid).enumerate() {
+        let (lower, upper) = (*lower as usize, *upper as usize);
+        *valid = upper >= lower + samples_min;
+        *out = if *valid { of(point, lower, upper) } else { 0.0 };
+        found += usize::from(*valid);
+    }
+    found
+}
+
+/// The series without its stale markers; copied only if there are any.
+fn without_stale<'a>(
+    ts: &'a [i64],
+    values: &'a [f64],
+    clean_ts: &'a mut Vec<i64>,
+    clean_values: &'a mut Vec<f64>,
+) -> (&'a [i64], &'a [f64]) {
+    // Markers are NaN, and asking for NaN vectorises.
+    let any_nan = values.iter().fold(false, |any, value| any | value.is_nan());
+    if !any_nan || !values.iter().any(|value| is_stale(*value)) {
+        return (ts, values);
+    }
+    clean_ts.clear();
+    clean_values.clear();
+    for (t, value) in ts.iter().zip(values).filter(|(_, value)| !is_stale(**value)) {
+        clean_ts.push(*t);
+        clean_values.push(*value);
+    }
+    (clean_ts, clean_values)
+}
+
+fn seconds(ts: i64) -> f64 {
+    ts as f64 / 1000.0
+}
+
+/// `double_exponential_smoothing`: parameters are checked only where there are samples.
+fn smooth(
+    input: Input<'_>,
+    params: &RangeParams<'_>,
+    out: &mut [f64],
+    valid: &mut [bool],
+) -> Result<usize, KernelError> {
+    let edges = input.edges.lower().iter().zip(input.edges.upper());
+    for (point, _) in edges.enumerate().filter(|(_, (lower, upper))| upper > lower) {
+        for (what, factor) in [("smoothing", params.first.at(point)), ("trend", params.second.at(point))] {
+            if factor <= 0.0 || factor >= 1.0 {
+                let shown = go::format_fixed(factor);
+                let symbol = if what == "smoothing" { "sf" } else { "tf" };
+                return Err(KernelError(format!(
+                    "invalid {what} factor. Expected: 0 < {symbol} < 1, got: {shown}"
+                )));
+            }
+        }
+    }
+    Ok(each(input, 2, out, valid, |point, lower, upper| {
+        let (smoothing, trend_factor) = (params.first.at(point), params.second.at(point));
+        let values = &input.values[lower..upper];
+        let mut before = 0.0;
+        let mut smoothed = values[0];
+        let mut trend = values[1] - values[0];
+        for (index, value) in values[1..].iter().enumerate() {
+            if index > 0 {
+                trend = trend_factor * (smoothed - before) + (1.0 - trend_factor) * trend;
+            }
+            let next = smoothing * value + (1.0 - smoothing) * (smoothed + trend);
+            (before, smoothed) = (smoothed, next);
+        }
+        smoothed
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,25 @@
 //! Windows of range vectors over a grid: which samples each of them holds.
 //!
-//! A window at end time `e` holds the samples in `(e - range, e]`: the left edge is open. Edges are
-//! indices into the samples of one series: `lower[i]..upper[i]` is the window of point `i`.
+//! Words:
+//! - *edges*: indices into the samples of one series; `lower[i]..upper[i]` is the window of point
+//!   `i`. Both are counts of samples at or before a time, because windows are left-open.
+//! - *uniform part*: the points over which a regularly sampled series shifts by a whole number of
+//!   samples per step, so that all windows have the same number of samples at the same distances
+//!   from their ends.
 //!
-//! Finding edges costs as much as the arithmetic of most functions, so they are remembered: series
-//! of one scrape target share their timestamps, and [`Edges::prepare`] notices it.
+//! Finding edges costs as much as the arithmetic of most functions, so it is done as seldom as
+//! possible:
+//! 1. Series of one scrape target share their timestamps: equal timestamps keep the edges.
+//! 2. Where the range is a multiple of the step, one row of counts serves both edges.
+//! 3. Regular timestamps need arithmetic, no search.
+
+use std::ops::Range;
 
 use crate::grid::Grid;
 
 /// The windows of a range vector over a grid.
+///
+/// The window of a point with end `e` holds the samples in `(e - range, e]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RangeWindow {
     /// The last instant of each window, `offset` and `@` already applied.
@@ -34,7 +45,7 @@ impl RangeWindow {
         Self { ends: Grid { start: end, step: 0, steps: eval.steps }, range, eval }
     }
 
-    /// First instant that is not in window `index`: windows are left-open.
+    /// The instant just before window `index`: windows are left-open.
     #[must_use]
     pub fn open_start(&self, index: usize) -> i64 {
         self.ends.time(index).saturating_sub(self.range)
@@ -62,38 +73,147 @@ pub fn subquery_grid(outer: Grid, range: i64, offset: i64, step: i64) -> Grid {
 pub(super) struct Edges {
     window: Option<RangeWindow>,
     ts: Vec<i64>,
-    /// First sample inside, per point.
-    pub lower: Vec<u32>,
-    /// First sample after the window, per point.
-    pub upper: Vec<u32>,
+    /// The lower edges from 0, the upper ones from `shift`.
+    counts: Vec<u32>,
+    shift: usize,
+    steps: usize,
+    uniform: Range<usize>,
+    stride: usize,
+    version: u64,
 }
 
+/// Above this many samples per point, the next edge is searched for instead of walked to.
+const SAMPLES_PER_STEP_WALKED: usize = 8;
+
 impl Edges {
-    /// Finds the edges for samples at `ts`; returns false if they are those of the last call.
-    pub fn prepare(&mut self, ts: &[i64], window: &RangeWindow) -> bool {
+    /// Finds the edges for samples at `ts`.
+    pub fn prepare(&mut self, ts: &[i64], window: &RangeWindow) {
         if self.window == Some(*window) && self.ts == ts {
-            return false;
+            return;
         }
         self.window = Some(*window);
         self.ts.clear();
         self.ts.extend_from_slice(ts);
-        count_at(ts, &window.ends.shifted(window.range.saturating_neg()), &mut self.lower);
-        count_at(ts, &window.ends, &mut self.upper);
-        true
+        self.version += 1;
+        self.steps = window.ends.steps;
+        let interval = regular_interval(ts);
+        let starts = window.ends.shifted(window.range.saturating_neg());
+        self.counts.clear();
+        match shared_shift(window) {
+            Some(shift) => {
+                self.shift = shift;
+                let both = Grid { steps: starts.steps + shift, ..starts };
+                count_at(ts, interval, &both, &mut self.counts);
+            }
+            None => {
+                self.shift = starts.steps;
+                count_at(ts, interval, &starts, &mut self.counts);
+                count_at(ts, interval, &window.ends, &mut self.counts);
+            }
+        }
+        (self.uniform, self.stride) = uniform_part(ts, interval, window);
+    }
+
+    /// Changes whenever the edges do.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Per point, the first sample inside.
+    pub fn lower(&self) -> &[u32] {
+        &self.counts[..self.steps]
+    }
+
+    /// Per point, the first sample after the window.
+    pub fn upper(&self) -> &[u32] {
+        &self.counts[self.shift..self.shift + self.steps]
+    }
+
+    /// The uniform part of the grid, often all of it; empty for irregular samples.
+    pub fn uniform(&self) -> Range<usize> {
+        self.uniform.clone()
+    }
+
+    /// By how many samples the windows of the uniform part move per point.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 }
 
-/// The number of samples at or before each grid time.
-fn count_at(ts: &[i64], grid: &Grid, out: &mut Vec<u32>) {
-    out.clear();
-    out.reserve(grid.steps);
-    let mut count = ts.partition_point(|t| *t <= grid.start);
-    for time in grid.times() {
-        while count < ts.len() && ts[count] <= time {
-            count += 1;
-        }
-        out.push(count as u32);
+/// By how many points the lower edges lag behind the upper ones, if they are edges of the same grid
+/// and enough of them are the same.
+fn shared_shift(window: &RangeWindow) -> Option<usize> {
+    let Grid { step, steps, .. } = window.ends;
+    if step <= 0 || window.range % step != 0 {
+        return None;
     }
+    usize::try_from(window.range / step).ok().filter(|shift| *shift < steps)
+}
+
+/// The distance of neighbours if all have the same; at least two samples are needed to know it.
+fn regular_interval(ts: &[i64]) -> Option<i64> {
+    let (first, second) = (*ts.first()?, *ts.get(1)?);
+    let interval = second.wrapping_sub(first);
+    let differs = ts.iter().zip(&ts[1..]).fold(0, |bits, (a, b)| bits | (b.wrapping_sub(*a) ^ interval));
+    // Times this far apart would overflow below.
+    (differs == 0 && interval > 0 && interval < 1 << 40 && first.unsigned_abs() < 1 << 60).then_some(interval)
+}
+
+/// Appends the number of samples at or before each grid time.
+fn count_at(ts: &[i64], interval: Option<i64>, grid: &Grid, out: &mut Vec<u32>) {
+    out.reserve(grid.steps);
+    match interval {
+        Some(interval) if grid.start.unsigned_abs() < 1 << 60 && grid.step < 1 << 40 => {
+            count_regular(ts, interval, grid, out);
+        }
+        _ if ts.len() / SAMPLES_PER_STEP_WALKED > grid.steps => {
+            let mut count = 0;
+            out.extend(grid.times().map(|time| {
+                count += ts[count..].partition_point(|t| *t <= time);
+                count as u32
+            }));
+        }
+        _ => {
+            let mut count = ts.partition_point(|t| *t <= grid.start);
+            out.extend(grid.times().map(|time| {
+                while count < ts.len() && ts[count] <= time {
+                    count += 1;
+                }
+                count as u32
+            }));
+        }
+    }
+}
+
+/// As above: count and remainder advance with the grid, then the count is cut to what exists.
+fn count_regular(ts: &[i64], interval: i64, grid: &Grid, out: &mut Vec<u32>) {
+    let since = grid.start - ts[0];
+    let mut count = since.div_euclid(interval) + 1;
+    let mut remainder = since.rem_euclid(interval);
+    let (stride, rest) = (grid.step / interval, grid.step % interval);
+    let samples = ts.len() as i64;
+    out.extend((0..grid.steps).map(|_| {
+        let inside = count.clamp(0, samples) as u32;
+        remainder += rest;
+        let carry = i64::from(remainder >= interval);
+        remainder -= carry * interval;
+        count += stride + carry;
+        inside
+    }));
+}
+
+fn uniform_part(ts: &[i64], interval: Option<i64>, window: &RangeWindow) -> (Range<usize>, usize) {
+    let Some(interval) = interval else { return (0..0, 0) };
+    let Grid { step, steps, .. } = window.ends;
+    if step <= 0 || step % interval != 0 {
+        return (0..0, 0);
+    }
+    // Where both edges have a sample, or would have one more at the same distance, beside them.
+    let first = ts[0].saturating_sub(interval).saturating_add(window.range);
+    let after = ts[ts.len() - 1].saturating_add(interval);
+    let from = window.ends.first_at_or_after(first).unwrap_or(steps);
+    let to = window.ends.first_at_or_after(after).unwrap_or(steps);
+    (from..to.max(from), (step / interval) as usize)
 }
 
 #[cfg(test)]
