@@ -1,6 +1,11 @@
 //! Rows for the tests of this crate: awkward ones by hand and by proptest, and the shared real
 //! samples where they are present.
 
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use promontory_model::{Labels, STALE_NAN_BITS, TenantId};
 use proptest::prelude::*;
 
@@ -121,4 +126,45 @@ fn run_of_maps<M: IntoIterator<Item = (i64, f64)>>(
     series: impl IntoIterator<Item = (Labels, M)>,
 ) -> SeriesRun {
     run_of(series.into_iter().map(|(key, samples)| (key, samples.into_iter().collect())))
+}
+
+/// What a Prometheus collected from a real machine: `host-metrics.*.parquet` in the folder that
+/// `PROMONTORY_DATA` names, by default `../shared/data` beside the checkout. `None` if it is absent.
+pub fn real_samples() -> Option<SeriesRun> {
+    let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into();
+    let folder: std::path::PathBuf = std::env::var_os("PROMONTORY_DATA").map_or_else(beside, Into::into);
+    let labels = read_parquet(&folder.join("host-metrics.series.parquet"))?;
+    let samples = read_parquet(&folder.join("host-metrics.samples.parquet"))?;
+    let mut series: Vec<(Labels, Vec<(i64, f64)>)> = Vec::new();
+    for batch in &labels {
+        let maps = batch.column_by_name("labels").unwrap().as_map();
+        for row in 0..batch.num_rows() {
+            let entry = maps.value(row);
+            let (names, values) = (entry.column(0).as_string::<i32>(), entry.column(1).as_string::<i32>());
+            let pairs = names.iter().flatten().zip(values.iter().flatten());
+            series.push((Labels::from_pairs(pairs), Vec::new()));
+        }
+    }
+    for batch in &samples {
+        let column = |name: &str| cast(batch.column_by_name(name).unwrap(), &DataType::Int64).unwrap();
+        let (sids, ts) = (column("sid"), column("ts_ms"));
+        let values = batch.column_by_name("value").unwrap().as_primitive::<Float64Type>();
+        let (sids, ts) = (sids.as_primitive::<Int64Type>(), ts.as_primitive::<Int64Type>());
+        for row in 0..batch.num_rows() {
+            series[sids.value(row) as usize].1.push((ts.value(row), values.value(row)));
+        }
+    }
+    Some(run_of(series))
+}
+
+fn read_parquet(path: &std::path::Path) -> Option<Vec<RecordBatch>> {
+    let file = std::fs::File::open(path).ok()?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    Some(reader.map(Result::unwrap).collect())
+}
+
+/// Says that a test did not run, and why.
+pub fn skipped(test: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: no host-metrics data; set PROMONTORY_DATA");
 }

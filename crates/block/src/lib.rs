@@ -6,7 +6,8 @@
 //!
 //! In reading order: [`run`] (sorted samples of one tenant, the currency of every merge), [`merge`],
 //! [`segment`] (one object of the write-ahead log), [`codec`] (the seam between protocol and bytes of
-//! a block), [`plain`] (the simulator's codec), [`error`].
+//! a block), [`parquet`] (its codec and selective reading), [`plain`] (the simulator's codec),
+//! [`error`].
 
 pub mod codec;
 pub mod error;
@@ -14,10 +15,12 @@ pub mod error;
 mod fixtures;
 mod frame;
 pub mod merge;
+pub mod parquet;
 pub mod plain;
 pub mod run;
 pub mod segment;
 
+pub use crate::parquet::ParquetCodec;
 pub use codec::{
     BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows,
     TenantSpan, verify_objects,

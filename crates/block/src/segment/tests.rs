@@ -165,6 +165,76 @@ fn shards_of_a_large_tenant_come_back_as_one_run() {
     assert_eq!(Slot::decode(&slot.encode().unwrap()).unwrap(), slot);
 }
 
+#[test]
+fn slots_of_the_first_version_are_still_read() {
+    let slot = Slot::decode(include_bytes!("../../tests/golden/segment-v1.bin")).unwrap();
+    assert_eq!((slot.writer(), slot.seq(), slot.applied()), (WRITER, 7, 41));
+    assert_eq!(bits(rows(&slot)), bits(&awkward()));
+    let mark = Slot::decode(include_bytes!("../../tests/golden/closed-v1.bin")).unwrap();
+    assert_eq!(mark, Slot::Closed(Closed { writer: WRITER, seq: 8, applied: 42 }));
+}
+
+#[test]
+#[ignore = "writes the golden files anew; only for a new format version"]
+fn write_golden_files() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let mark = Closed { writer: WRITER, seq: 8, applied: 42 };
+    std::fs::write(format!("{folder}/segment-v1.bin"), segment(awkward()).encode().unwrap()).unwrap();
+    std::fs::write(format!("{folder}/closed-v1.bin"), mark.encode()).unwrap();
+}
+
+/// One flush: the last `n_samples` samples of each real series.
+#[test]
+#[ignore = "prints sizes and speeds"]
+fn measure_segments_of_real_samples() {
+    use std::io::Write as _;
+    use std::time::Instant;
+    let Some(real) = crate::fixtures::real_samples() else { return };
+    let mut large = SeriesRun::default();
+    // As many targets as make 30,000 series.
+    let mut series: Vec<_> = (0..10)
+        .flat_map(|copy| real.keys.iter().map(move |key| (copy, key)))
+        .enumerate()
+        .map(|(i, (copy, key))| {
+            let mut labels = promontory_model::LabelsBuilder::from(key.as_ref());
+            labels.set("instance", &format!("10.0.0.{copy}:9100")).set("cluster", "eu-west-1");
+            (labels.build(), i % real.keys.len())
+        })
+        .collect();
+    series.sort();
+    series.dedup_by(|a, b| a.0 == b.0);
+    for (key, of) in series {
+        let (ts, values) = real.series(of);
+        large.push_columns(key, &ts[ts.len() / 2..ts.len() / 2 + 1], &values[ts.len() / 2..ts.len() / 2 + 1]);
+    }
+    let last = |n: usize| {
+        let mut run = SeriesRun::default();
+        for (i, key) in real.keys.iter().enumerate() {
+            let (ts, values) = real.series(i);
+            let from = ts.len().saturating_sub(n);
+            run.push_columns(key.clone(), &ts[from..], &values[from..]);
+        }
+        run
+    };
+    for run in [last(1), last(8), large] {
+        let (series, rows) = (run.keys.len(), run.rows() as f64);
+        let slot = segment(vec![(tenant("t"), run)]);
+        let start = Instant::now();
+        let bytes = slot.encode().unwrap();
+        let encode = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        Slot::decode(&bytes).unwrap();
+        let decode = start.elapsed().as_secs_f64();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{series} series, {rows} samples: {:.2} B/sample; M samples/s: encode {:.2}, decode {:.2}",
+            bytes.len() as f64 / rows,
+            rows / encode / 1e6,
+            rows / decode / 1e6
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn slots_come_back_bit_by_bit(tenants in any_tenants(), writer in any::<u128>(), seq in any::<u64>()) {

@@ -1,0 +1,158 @@
+//! A block as a pair of Parquet files: the codec behind the protocol, and selective reading.
+//!
+//! Words: the *series table* has one row per series, the *samples table* one row per sample, both in
+//! order of (tenant, key, time); `sid` numbers the series of a file from 0 and stands in both, so that
+//! outside readers can join; a *tail* is the end of a file from the first byte of its page index,
+//! which is what [`Footer`] is read from.
+//!
+//! Invariants of format version 1:
+//! - The rows of series `sid` in the samples table are `row_offset .. row_offset + row_count`.
+//! - Pages of `ts`, `value` and `vi` begin at the same rows, [`SAMPLES_PAGE_ROWS`] apart within a row
+//!   group, and have no dictionary: a run of rows is a run of pages in each.
+//! - The footer carries a CRC32C of every page, header included, and the catalog entry one of the
+//!   tail, so that each fetched range is verified by itself. Checksums are per page and not per
+//!   column chunk, as a chunk is never fetched whole by a query; they cost 8 bytes per page.
+//! - Every value keeps its bits.
+//!
+//! The columns are specified in `docs/format.md`.
+
+mod fetched;
+mod footer;
+mod samples;
+mod series_table;
+mod write;
+mod write_samples;
+mod write_series;
+
+pub use fetched::{Fetched, MERGE_GAP_BYTES, join_ranges};
+pub use footer::Footer;
+pub use samples::{SamplePage, SamplesTable};
+pub use series_table::{SeriesRow, SeriesTable};
+
+use bytes::Bytes;
+use promontory_model::Labels;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::codec::{
+    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows, describe,
+    verify_objects, verify_rows,
+};
+use crate::error::Error;
+use crate::run::SeriesRun;
+
+/// Rows of a page of the samples table.
+pub const SAMPLES_PAGE_ROWS: usize = 20_000;
+
+/// Rows of a row group of the samples table.
+pub const SAMPLES_GROUP_ROWS: usize = 4_000_000;
+
+/// Rows of a page of the series table.
+pub const SERIES_PAGE_ROWS: usize = 8_192;
+
+/// Rows of a row group of the series table.
+pub const SERIES_GROUP_ROWS: usize = 1 << 20;
+
+/// Most labels that get a column of their own; each costs about 225 bytes per row group even where it
+/// is null.
+pub const PROMOTED_LABELS_MAX: usize = 200;
+
+/// A label gets a column of its own if at least one in so many series of the file has it.
+pub const PROMOTED_ONE_IN: usize = 100;
+
+/// The format version in the footer of each file.
+const FORMAT_VERSION: &str = "1";
+const KEY_FORMAT: &str = "promontory.format";
+const KEY_TABLE: &str = "promontory.table";
+const KEY_PAGES: &str = "promontory.pages_crc32c";
+const KEY_BUCKET_START: &str = "promontory.bucket_start_ms";
+
+/// Width of one entry of `bucket_offsets`.
+const BUCKET_MS: i64 = 2 * 3_600 * 1_000;
+
+/// A block that spans more buckets has no `bucket_offsets`.
+const BUCKETS_MAX: i64 = 48;
+
+/// Blocks as Parquet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ParquetCodec;
+
+impl BlockCodec for ParquetCodec {
+    fn encode(&self, level: Level, tenants: &[TenantRows]) -> Result<EncodedBlock, Error> {
+        let mut meta = describe(level, tenants)?;
+        let files = [
+            (ObjectKind::Series, write_series::encode(&meta, tenants)?),
+            (ObjectKind::Samples, write_samples::encode(level, tenants)?),
+        ];
+        let mut objects = Vec::with_capacity(files.len());
+        for (kind, file) in files {
+            let tail = &file.bytes[file.bytes.len() - file.footer_size as usize..];
+            meta.objects.push(ObjectMeta {
+                kind,
+                size: file.bytes.len() as u64,
+                checksum: xxh3_128(&file.bytes),
+                footer_size: file.footer_size,
+                footer_crc: crc32c::crc32c(tail),
+            });
+            objects.push(EncodedObject { kind, bytes: file.bytes });
+        }
+        Ok(EncodedBlock { objects, meta })
+    }
+
+    fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error> {
+        verify_objects(meta, objects)?;
+        let series = open(meta, objects, ObjectKind::Series)?;
+        let samples = open(meta, objects, ObjectKind::Samples)?;
+        let table = SeriesTable::decode(&series.0, 0..series.0.rows(), &series.1)?;
+        let (ts, values) = SamplesTable::new(&samples.0)?.decode_all(&samples.1, &table)?;
+        let tenants = split(meta, &table, ts, values)?;
+        verify_rows(meta, &tenants)?;
+        Ok(tenants)
+    }
+}
+
+/// Footer and bytes of one whole object.
+fn open(meta: &BlockMeta, objects: &[Bytes], kind: ObjectKind) -> Result<(Footer, Fetched), Error> {
+    let found = meta.objects.iter().zip(objects).find(|(object, _)| object.kind == kind);
+    let (object, bytes) = found.ok_or_else(|| corrupt(kind, 0, "the block lacks the object"))?;
+    let tail = bytes.len().checked_sub(object.footer_size as usize);
+    let tail = tail.ok_or_else(|| corrupt(kind, 0, "a footer larger than the object"))?;
+    Ok((Footer::read(object, bytes.slice(tail..))?, Fetched::whole(bytes.clone())))
+}
+
+/// Cuts the rows of a block into its tenants.
+fn split(
+    meta: &BlockMeta,
+    table: &SeriesTable,
+    ts: Vec<i64>,
+    values: Vec<f64>,
+) -> Result<Vec<TenantRows>, Error> {
+    let mut tenants = Vec::with_capacity(meta.tenants.len());
+    let mut next = 0;
+    for span in &meta.tenants {
+        let mut run = SeriesRun::default();
+        for row in span.series.clone() {
+            let fail = || corrupt(ObjectKind::Series, 0, format!("row {row} does not follow the one before"));
+            let series = usize::try_from(row).ok().filter(|row| *row < table.len()).ok_or_else(fail)?;
+            let rows = table.row(series).rows;
+            if rows.start != next || rows.end > ts.len() as u64 {
+                return Err(fail());
+            }
+            next = rows.end;
+            let rows = rows.start as usize..rows.end as usize;
+            let key: Labels = table.key(series);
+            run.keys.push(key);
+            run.ts.extend_from_slice(&ts[rows.clone()]);
+            run.values.extend_from_slice(&values[rows]);
+            run.offsets.push(run.ts.len());
+        }
+        tenants.push((span.tenant.clone(), run));
+    }
+    Ok(tenants)
+}
+
+fn corrupt(kind: ObjectKind, offset: u64, why: impl Into<String>) -> Error {
+    Error::Corrupt { what: kind.file_name(), offset, why: why.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,405 @@
+//! Selective reading of the samples table, page by page.
+//!
+//! A page is the unit of fetching, verifying, decoding and caching. The decoder works on the pages
+//! themselves: a run of pages of one column is one call, without row selections or Arrow arrays.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
+use parquet::column::reader::ColumnReaderImpl;
+use parquet::data_type::{DataType, DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::footer::{Footer, Page};
+use super::series_table::SeriesTable;
+use super::{Fetched, corrupt};
+use crate::codec::ObjectKind;
+use crate::error::Error;
+
+/// The samples table of one block, seen through its footer.
+#[derive(Clone, Debug)]
+pub struct SamplesTable<'a> {
+    footer: &'a Footer,
+    ts: usize,
+    value: usize,
+    /// The decimal lane, if the file has one.
+    lane: Option<usize>,
+}
+
+/// The decoded rows of one page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplePage {
+    /// Rows of the file.
+    pub rows: Range<u64>,
+    /// Milliseconds since the Unix epoch.
+    pub ts: Vec<i64>,
+    /// One value per timestamp, where the decimal lane has none.
+    pub values: Vec<f64>,
+    /// The decimal lane of a file that has one: `None` for rows whose value is in `values`.
+    pub lane: Option<Vec<Option<i64>>>,
+}
+
+impl SamplePage {
+    /// Approximate bytes in memory.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        size_of::<Self>() + self.ts.len() * 16 + self.lane.as_ref().map_or(0, |lane| lane.len() * 16)
+    }
+
+    /// Appends those of `rows` that the page holds; `scale` is the series' decimal scale.
+    pub fn append_rows(&self, rows: &Range<u64>, scale: u8, ts: &mut Vec<i64>, values: &mut Vec<f64>) {
+        let (from, to) = (rows.start.max(self.rows.start), rows.end.min(self.rows.end));
+        if from >= to {
+            return;
+        }
+        let here = (from - self.rows.start) as usize..(to - self.rows.start) as usize;
+        ts.extend_from_slice(&self.ts[here.clone()]);
+        match &self.lane {
+            None => values.extend_from_slice(&self.values[here]),
+            Some(lane) => values.extend(
+                self.values[here.clone()]
+                    .iter()
+                    .zip(&lane[here])
+                    .map(|(value, decimal)| decimal.map_or(*value, |decimal| from_decimal(decimal, scale))),
+            ),
+        }
+    }
+}
+
+impl<'a> SamplesTable<'a> {
+    /// Finds the columns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a column is missing or of another type, or pages are not aligned.
+    pub fn new(footer: &'a Footer) -> Result<Self, Error> {
+        use parquet::basic::Type;
+        let missing = |name: &str| corrupt(footer.kind, 0, format!("no column {name} of the right type"));
+        if footer.kind != ObjectKind::Samples {
+            return Err(Error::Bug("not the footer of a samples table".into()));
+        }
+        let column = |name: &str, physical: Type| {
+            let column = footer.column(name)?;
+            let descriptor = footer.column_descriptor(column);
+            let fits = descriptor.physical_type() == physical && descriptor.max_rep_level() == 0;
+            fits.then_some(column)
+        };
+        let ts = column("ts", Type::INT64).ok_or_else(|| missing("ts"))?;
+        let value = column("value", Type::DOUBLE).ok_or_else(|| missing("value"))?;
+        let lane = match footer.column("vi") {
+            None => None,
+            Some(_) => Some(column("vi", Type::INT64).ok_or_else(|| missing("vi"))?),
+        };
+        let table = Self { footer, ts, value, lane };
+        table.check_alignment()?;
+        Ok(table)
+    }
+
+    /// Row ranges of all pages in order.
+    pub fn pages(&self) -> impl Iterator<Item = Range<u64>> {
+        self.footer.groups.iter().flat_map(|group| &group.chunks[self.ts].pages).map(|page| page.rows.clone())
+    }
+
+    /// Numbers of the pages that hold any of `rows`, ascending and without repetition.
+    #[must_use]
+    pub fn pages_of(&self, rows: &[Range<u64>]) -> Vec<usize> {
+        let mut numbers = Vec::new();
+        for rows in rows.iter().filter(|rows| rows.start < rows.end) {
+            let mut before = 0;
+            for group in &self.footer.groups {
+                let pages = group.chunks[self.ts].covering(rows);
+                numbers.extend(pages.map(|page| before + page));
+                before += group.chunks[self.ts].pages.len();
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// The byte ranges of pages, not joined.
+    #[must_use]
+    pub fn page_bytes(&self, pages: &[usize]) -> Vec<Range<u64>> {
+        let mut bytes = Vec::with_capacity(pages.len() * 2);
+        self.for_each_run(pages, |group, run| {
+            for column in self.columns() {
+                let pages = &self.footer.groups[group].chunks[column].pages[run.clone()];
+                bytes.extend(pages.iter().map(|page| page.bytes.clone()));
+            }
+            Ok::<(), ()>(())
+        })
+        .unwrap_or_default();
+        bytes
+    }
+
+    /// The byte ranges to fetch for some rows, joined over gaps of at most `gap` bytes.
+    #[must_use]
+    pub fn plan(&self, rows: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
+        super::join_ranges(self.page_bytes(&self.pages_of(rows)), gap)
+    }
+
+    /// Verifies and decodes pages, given by ascending numbers.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a checksum differs or a page does not decode, [`Error::Bug`] if its
+    /// bytes were not fetched.
+    pub fn decode_pages(&self, pages: &[usize], fetched: &Fetched) -> Result<Vec<SamplePage>, Error> {
+        let mut decoded = Vec::with_capacity(pages.len());
+        self.for_each_run(pages, |group, run| self.decode_run(group, run, fetched, &mut decoded))?;
+        Ok(decoded)
+    }
+
+    /// Timestamps and values of some rows, one range after the other.
+    ///
+    /// # Errors
+    /// As [`Self::decode_pages`]; [`Error::Bug`] if the file has a decimal lane, whose scale only the
+    /// series table knows.
+    pub fn decode(&self, rows: &[Range<u64>], fetched: &Fetched) -> Result<(Vec<i64>, Vec<f64>), Error> {
+        if self.lane.is_some() {
+            return Err(Error::Bug("rows of a decimal lane need the scale of their series".into()));
+        }
+        let pages = self.decode_pages(&self.pages_of(rows), fetched)?;
+        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        for rows in rows {
+            let first = pages.partition_point(|page| page.rows.end <= rows.start);
+            for page in pages[first..].iter().take_while(|page| page.rows.start < rows.end) {
+                page.append_rows(rows, 0, &mut ts, &mut values);
+            }
+        }
+        Ok((ts, values))
+    }
+
+    /// All rows, with the decimal lane resolved.
+    pub(super) fn decode_all(
+        &self,
+        fetched: &Fetched,
+        series: &SeriesTable,
+    ) -> Result<(Vec<i64>, Vec<f64>), Error> {
+        let n_pages = self.pages().count();
+        let n_rows = self.footer.rows() as usize;
+        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        let mut next_series = 0;
+        for page in 0..n_pages {
+            for page in self.decode_pages(&[page], fetched)? {
+                if page.lane.is_none() {
+                    ts.extend_from_slice(&page.ts);
+                    values.extend_from_slice(&page.values);
+                    continue;
+                }
+                while next_series < series.len() {
+                    let row = series.row(next_series);
+                    page.append_rows(&row.rows, row.scale, &mut ts, &mut values);
+                    if row.rows.end > page.rows.end {
+                        break;
+                    }
+                    next_series += 1;
+                }
+            }
+        }
+        if ts.len() != n_rows || values.len() != n_rows {
+            return Err(corrupt(self.footer.kind, 0, format!("{} rows, expected {n_rows}", ts.len())));
+        }
+        Ok((ts, values))
+    }
+
+    fn columns(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.ts), Some(self.value), self.lane].into_iter().flatten()
+    }
+
+    fn check_alignment(&self) -> Result<(), Error> {
+        for group in &self.footer.groups {
+            let ts = &group.chunks[self.ts];
+            for column in self.columns() {
+                let chunk = &group.chunks[column];
+                let same =
+                    chunk.pages.iter().map(|page| &page.rows).eq(ts.pages.iter().map(|page| &page.rows));
+                if !same || chunk.dictionary.is_some() {
+                    let at = chunk.pages.first().map_or(0, |page| page.bytes.start);
+                    return Err(corrupt(self.footer.kind, at, "pages of samples that are not aligned"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `act` with a row group and a run of consecutive pages within it.
+    fn for_each_run<E>(
+        &self,
+        pages: &[usize],
+        mut act: impl FnMut(usize, Range<usize>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = pages;
+        let mut before = 0;
+        for (group_idx, group) in self.footer.groups.iter().enumerate() {
+            let n_pages = group.chunks[self.ts].pages.len();
+            while let Some(first) = rest.first().map(|page| page - before).filter(|page| *page < n_pages) {
+                let length = rest
+                    .iter()
+                    .enumerate()
+                    .take_while(|(i, page)| **page - before == first + i && first + i < n_pages)
+                    .count();
+                act(group_idx, first..first + length)?;
+                rest = &rest[length..];
+            }
+            before += n_pages;
+        }
+        Ok(())
+    }
+
+    fn decode_run(
+        &self,
+        group: usize,
+        run: Range<usize>,
+        fetched: &Fetched,
+        out: &mut Vec<SamplePage>,
+    ) -> Result<(), Error> {
+        let (ts, _) = self.decode_column::<Int64Type>(group, self.ts, run.clone(), fetched)?;
+        let (values, present) = self.decode_column::<DoubleType>(group, self.value, run.clone(), fetched)?;
+        let values = spread(values, present.as_deref(), ts.len());
+        let lane = match self.lane {
+            None if present.is_some() => {
+                return Err(corrupt(self.footer.kind, 0, "a row without a value"));
+            }
+            None => None,
+            Some(lane) => {
+                let (decimals, given) = self.decode_column::<Int64Type>(group, lane, run.clone(), fetched)?;
+                let given = given.unwrap_or_else(|| vec![true; ts.len()]);
+                let decimals = spread(decimals, Some(&given), ts.len());
+                Some(
+                    given
+                        .iter()
+                        .zip(decimals)
+                        .map(|(given, decimal)| given.then_some(decimal))
+                        .collect::<Vec<_>>(),
+                )
+            }
+        };
+        let pages = &self.footer.groups[group].chunks[self.ts].pages[run];
+        let first_row = pages.first().map_or(0, |page| page.rows.start);
+        for page in pages {
+            let rows = (page.rows.start - first_row) as usize..(page.rows.end - first_row) as usize;
+            out.push(SamplePage {
+                rows: page.rows.clone(),
+                ts: ts[rows.clone()].to_vec(),
+                values: values[rows.clone()].to_vec(),
+                lane: lane.as_ref().map(|lane| lane[rows].to_vec()),
+            });
+        }
+        Ok(())
+    }
+
+    /// The values of a run of pages and, if some are null, which rows have one.
+    fn decode_column<T: DataType>(
+        &self,
+        group: usize,
+        column: usize,
+        run: Range<usize>,
+        fetched: &Fetched,
+    ) -> Result<(Vec<T::T>, Option<Vec<bool>>), Error> {
+        let pages = &self.footer.groups[group].chunks[column].pages[run];
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else {
+            return Ok((Vec::new(), None));
+        };
+        let at = first.bytes.start;
+        let fail = |error: ParquetError| corrupt(self.footer.kind, at, error.to_string());
+        let n_rows = (last.rows.end - first.rows.start) as usize;
+        let chunk = self.footer.metadata.row_group(group).column(column).clone();
+        // To the page reader the run is the whole chunk.
+        let chunk = chunk
+            .into_builder()
+            .set_dictionary_page_offset(None)
+            .set_data_page_offset(at as i64)
+            .set_total_compressed_size((last.bytes.end - at) as i64)
+            .build()
+            .map_err(fail)?;
+        let bytes = Arc::new(RunBytes { start: at, bytes: self.run_bytes(pages, fetched)? });
+        let reader = SerializedPageReader::new(bytes, &chunk, n_rows, None).map_err(fail)?;
+        let descriptor = self.footer.column_descriptor(column);
+        let optional = descriptor.max_def_level() > 0;
+        let mut reader = ColumnReaderImpl::<T>::new(descriptor, Box::new(reader));
+        let mut values = Vec::with_capacity(n_rows);
+        let mut levels: Vec<i16> = Vec::with_capacity(if optional { n_rows } else { 0 });
+        let mut n_read = 0;
+        while n_read < n_rows {
+            let wanted = n_rows - n_read;
+            let (records, _, _) = reader
+                .read_records(wanted, optional.then_some(&mut levels), None, &mut values)
+                .map_err(fail)?;
+            if records == 0 {
+                return Err(corrupt(self.footer.kind, at, format!("{n_read} rows in pages of {n_rows}")));
+            }
+            n_read += records;
+        }
+        let complete = !optional || values.len() == n_rows;
+        let present = (!complete).then(|| levels.iter().map(|level| *level > 0).collect::<Vec<bool>>());
+        let counted = present.as_ref().map_or(n_rows, |rows| rows.iter().filter(|row| **row).count());
+        if values.len() != counted || present.as_ref().is_some_and(|rows| rows.len() != n_rows) {
+            return Err(corrupt(self.footer.kind, at, "levels and values that do not fit"));
+        }
+        Ok((values, present))
+    }
+
+    /// The bytes of pages that lie back to back, each verified.
+    fn run_bytes(&self, pages: &[Page], fetched: &Fetched) -> Result<Bytes, Error> {
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(Bytes::new()) };
+        let mut parts = Vec::with_capacity(pages.len());
+        for page in pages {
+            parts.push(self.footer.page(page, fetched)?);
+        }
+        let whole = fetched.get(&(first.bytes.start..last.bytes.end));
+        Ok(whole.unwrap_or_else(|| parts.concat().into()))
+    }
+}
+
+/// `vi / 10^scale`, which the encoder has checked to give the exact bits.
+fn from_decimal(decimal: i64, scale: u8) -> f64 {
+    /// Every power that is exact as a double.
+    const POWERS: [f64; 23] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+        1e18, 1e19, 1e20, 1e21, 1e22,
+    ];
+    decimal as f64 / POWERS[usize::from(scale).min(POWERS.len() - 1)]
+}
+
+/// Values at their rows, with the default where there is none.
+fn spread<T: Copy + Default>(values: Vec<T>, present: Option<&[bool]>, n_rows: usize) -> Vec<T> {
+    let Some(present) = present else { return values };
+    let mut spread = Vec::with_capacity(n_rows);
+    let mut values = values.into_iter();
+    for present in present {
+        spread.push(if *present { values.next().unwrap_or_default() } else { T::default() });
+    }
+    spread
+}
+
+/// A run of pages as a part of its file.
+struct RunBytes {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Length for RunBytes {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for RunBytes {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let length = self.len().saturating_sub(start) as usize;
+        Ok(self.get_bytes(start, length)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let from = start.checked_sub(self.start).map(|from| from as usize);
+        let range = from.and_then(|from| Some(from..from.checked_add(length)?));
+        match range.filter(|range| range.end <= self.bytes.len()) {
+            Some(range) => Ok(self.bytes.slice(range)),
+            None => Err(ParquetError::EOF(format!("{length} bytes at {start} are outside the pages"))),
+        }
+    }
+}
