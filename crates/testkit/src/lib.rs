@@ -3,6 +3,8 @@
 //! No release build contains this crate. It knows the protocol only through the state machines of
 //! `promontory_store`, which it drives as the roles do.
 //!
-//! In reading order: [`laws`] (crate edges, headers, licences).
+//! In reading order: [`laws`] (crate edges, headers, licences), [`sim`] (the simulator and its
+//! parts).
 
 pub mod laws;
+pub mod sim;

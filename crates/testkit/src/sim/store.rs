@@ -1,0 +1,794 @@
+//! An object store that lies, delays and forgets to answer, out of a seed.
+//!
+//! [`World`] is the bucket: objects, the store's own clock, requests that are still under way.
+//! [`SimStore`] is one process's client of it.
+//!
+//! What the store promises, and all that the protocol may rely on:
+//! - Create-if-absent has one winner; a read sees every effect that came before it; an object is
+//!   never seen half.
+//!
+//! What it does not promise, each drawn per request from the seed ([`Faults`]):
+//! - *Error before the effect*, *error after it* and *lost answer* (an error after a long silence).
+//! - *Late landing*: the error comes first, the effect some time later, also after the caller died.
+//!   A request whose caller is dropped lands later, now, or never.
+//! - *`AlreadyExists` for one's own object* (a client retried by itself) and *without any effect*
+//!   (S3's 409 on concurrent creates).
+//! - *Slow* answers, and *stalls* that outlive every grace.
+//! - *Lists* in pages, each page as of its own moment, sometimes as of an older one.
+//! - *Damage* in what is returned: one flipped bit, or a missing end. Stored bytes stay whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result, UploadPart,
+};
+use tokio::time::Instant;
+
+use crate::sim::clock::EPOCH_MS;
+use crate::sim::process::{CrashPhase, Process};
+use crate::sim::random::{SeededRandom, mix};
+use promontory_model::RandomSource;
+
+/// How often what goes wrong; every chance is of 10,000 requests of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// Any request: an error, nothing happened.
+    pub error_before: u32,
+    /// A write or deletion: it happened, and an error came back.
+    pub error_after: u32,
+    /// A write or deletion: it happened, and the error came after `silence_ms`.
+    pub lost_answer: u32,
+    /// A write or deletion: an error came back, and it happens later, within `late_ms`.
+    pub late_landing: u32,
+    /// A create: it happened, and `AlreadyExists` came back.
+    pub own_already_exists: u32,
+    /// A create: `AlreadyExists` came back, and nothing happened.
+    pub phantom_already_exists: u32,
+    /// A list page: as of up to `stale_list_ms` ago.
+    pub stale_list: u32,
+    /// A read: a flipped bit or a missing end.
+    pub damage: u32,
+    /// Any request: an answer after `slow_ms`.
+    pub slow: u32,
+    /// Any request: an answer, or only the effect, after `stall_ms`.
+    pub stall: u32,
+    /// A write whose caller is dropped: it lands later instead of never.
+    pub orphan_lands: u32,
+    /// The usual time of each of the two ways.
+    pub latency_ms: RangeInclusive<u64>,
+    /// See `slow`.
+    pub slow_ms: RangeInclusive<u64>,
+    /// See `stall`.
+    pub stall_ms: RangeInclusive<u64>,
+    /// See `lost_answer`.
+    pub silence_ms: RangeInclusive<u64>,
+    /// See `late_landing`.
+    pub late_ms: RangeInclusive<u64>,
+    /// See `stale_list`.
+    pub stale_list_ms: RangeInclusive<u64>,
+}
+
+impl Faults {
+    /// A store that answers at once and truly.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            error_before: 0,
+            error_after: 0,
+            lost_answer: 0,
+            late_landing: 0,
+            own_already_exists: 0,
+            phantom_already_exists: 0,
+            stale_list: 0,
+            damage: 0,
+            slow: 0,
+            stall: 0,
+            orphan_lands: 0,
+            latency_ms: 1..=5,
+            slow_ms: 0..=0,
+            stall_ms: 0..=0,
+            silence_ms: 0..=0,
+            late_ms: 0..=0,
+            stale_list_ms: 0..=0,
+        }
+    }
+}
+
+/// What the store did to its clients, by kind; the simulator asserts that each kind occurred.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl StoreCounts {
+    /// Counts by name, in order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(name, count)| (*name, *count))
+    }
+
+    fn add(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+}
+
+/// One object as it lies in the store.
+#[derive(Clone, Debug)]
+struct Stored {
+    bytes: Bytes,
+    attributes: Attributes,
+    tag: u64,
+    created: Instant,
+}
+
+/// A deleted object, kept for stale lists.
+#[derive(Debug)]
+struct Buried {
+    path: Path,
+    size: u64,
+    tag: u64,
+    created: Instant,
+    deleted: Instant,
+}
+
+/// What a request does to the store when it lands.
+#[derive(Clone, Debug)]
+enum Effect {
+    Put { path: Path, bytes: Bytes, attributes: Attributes, mode: PutMode },
+    Delete { path: Path },
+}
+
+#[derive(Debug)]
+struct State {
+    objects: BTreeMap<Path, Stored>,
+    buried: Vec<Buried>,
+    /// Requests whose caller no longer waits, by the time of their landing.
+    under_way: BTreeMap<(Instant, u64), Effect>,
+    next_tag: u64,
+    counts: StoreCounts,
+    trace: u64,
+    log: Option<Vec<String>>,
+}
+
+/// The bucket and everything that travels to it.
+#[derive(Debug)]
+pub struct World {
+    begun: Instant,
+    random: SeededRandom,
+    /// The store rounds its last-modified times down to this many milliseconds.
+    resolution_ms: u64,
+    faults: Mutex<Faults>,
+    state: Mutex<State>,
+    requests: AtomicU64,
+}
+
+impl World {
+    /// An empty bucket on a store with these faults. `resolution_ms` is that of last-modified times
+    /// (S3 keeps seconds).
+    #[must_use]
+    pub fn new(seed: u64, faults: Faults, resolution_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            random: SeededRandom::fork(seed, "world"),
+            resolution_ms: resolution_ms.max(1),
+            faults: Mutex::new(faults),
+            state: Mutex::new(State {
+                objects: BTreeMap::new(),
+                buried: Vec::new(),
+                under_way: BTreeMap::new(),
+                next_tag: 1,
+                counts: StoreCounts::default(),
+                trace: 0,
+                log: None,
+            }),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// From now on the store has these faults.
+    pub fn set_faults(&self, faults: Faults) {
+        *lock(&self.faults) = faults;
+    }
+
+    /// Lets every request that is still under way land now.
+    pub fn land_all(&self) {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        for effect in std::mem::take(&mut state.under_way).into_values() {
+            let _ = state.apply(effect, now);
+        }
+    }
+
+    /// Keeps a line for every request, for the replay of a seed.
+    pub fn keep_log(&self) {
+        lock(&self.state).log = Some(Vec::new());
+    }
+
+    /// Adds a line of an actor to the log, if one is kept.
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        let now = self.begun.elapsed().as_millis();
+        if let Some(log) = &mut lock(&self.state).log {
+            log.push(format!("{now:>9} ms  {}", line()));
+        }
+    }
+
+    /// The lines kept since [`Self::keep_log`].
+    #[must_use]
+    pub fn take_log(&self) -> Vec<String> {
+        lock(&self.state).log.take().unwrap_or_default()
+    }
+
+    /// A hash of every request, its time and its outcome: equal for equal runs.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        lock(&self.state).trace
+    }
+
+    /// What the store did to its clients so far.
+    #[must_use]
+    pub fn counts(&self) -> StoreCounts {
+        lock(&self.state).counts.clone()
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Every object's path and size, without a request.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(Path, u64)> {
+        let state = lock(&self.state);
+        state.objects.iter().map(|(path, stored)| (path.clone(), stored.bytes.len() as u64)).collect()
+    }
+
+    /// Replaces the bytes of one object in the store itself, as failing media do.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut state = lock(&self.state);
+        let Some(stored) = state.objects.get_mut(path) else { return false };
+        let mut bytes = stored.bytes.to_vec();
+        change(&mut bytes);
+        stored.bytes = bytes.into();
+        true
+    }
+
+    fn now_ms(&self, at: Instant) -> u64 {
+        (at - self.begun).as_millis() as u64
+    }
+
+    fn last_modified(&self, at: Instant) -> SystemTime {
+        let since_epoch = EPOCH_MS as u64 + self.now_ms(at);
+        let rounded = since_epoch - since_epoch % self.resolution_ms;
+        SystemTime::UNIX_EPOCH + Duration::from_millis(rounded)
+    }
+
+    fn meta(&self, path: &Path, size: u64, tag: u64, created: Instant) -> ObjectMeta {
+        ObjectMeta {
+            location: path.clone(),
+            last_modified: self.last_modified(created).into(),
+            size,
+            e_tag: Some(tag.to_string()),
+            version: None,
+        }
+    }
+
+    /// Locks the state after letting everything land that is due.
+    fn settled(&self) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        while let Some(first) = state.under_way.first_entry().filter(|first| first.key().0 <= now) {
+            let (at, _) = *first.key();
+            let effect = first.remove();
+            state.counts.add("landed_late");
+            let _ = state.apply(effect, at);
+        }
+        state
+    }
+
+    fn record(&self, process: &str, what: &str, path: &Path, outcome: &str) {
+        let now = self.begun.elapsed().as_millis() as u64;
+        let mut state = lock(&self.state);
+        let bytes = [process, what, path.as_ref(), outcome].into_iter().flat_map(str::bytes);
+        state.trace = bytes.fold(mix(state.trace ^ now), |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        if let Some(log) = &mut state.log {
+            log.push(format!("{now:>9} ms  {process:<14} {what:<7} {path}: {outcome}"));
+        }
+    }
+}
+
+impl State {
+    fn apply(&mut self, effect: Effect, at: Instant) -> Result<PutResult> {
+        match effect {
+            Effect::Put { path, bytes, attributes, mode } => {
+                let present = self.objects.get(&path);
+                match &mode {
+                    PutMode::Create if present.is_some() => return Err(already_exists(&path)),
+                    PutMode::Update(version) => {
+                        let tag = present.map(|stored| stored.tag.to_string());
+                        if tag.is_none() || tag != version.e_tag {
+                            return Err(precondition(&path));
+                        }
+                    }
+                    PutMode::Create | PutMode::Overwrite => {}
+                }
+                let tag = self.next_tag;
+                self.next_tag += 1;
+                self.objects.insert(path, Stored { bytes, attributes, tag, created: at });
+                Ok(PutResult { e_tag: Some(tag.to_string()), version: None })
+            }
+            Effect::Delete { path } => {
+                if let Some(Stored { bytes, tag, created, .. }) = self.objects.remove(&path) {
+                    let size = bytes.len() as u64;
+                    self.buried.push(Buried { path, size, tag, created, deleted: at });
+                }
+                Ok(PutResult { e_tag: None, version: None })
+            }
+        }
+    }
+}
+
+/// How one write or deletion goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Fine,
+    ErrorBefore,
+    ErrorAfter,
+    LostAnswer,
+    LateLanding,
+    OwnAlreadyExists,
+    PhantomAlreadyExists,
+}
+
+/// One process's client of the bucket.
+#[derive(Clone)]
+pub struct SimStore {
+    world: Arc<World>,
+    process: Process,
+}
+
+impl SimStore {
+    /// A client of `world` that dies with `process`.
+    #[must_use]
+    pub fn new(world: Arc<World>, process: Process) -> Self {
+        Self { world, process }
+    }
+
+    /// Begins a request: counts it, lets the process die in it if it must, and waits the way there.
+    async fn send(&self, name: &'static str) -> Option<CrashPhase> {
+        self.world.requests.fetch_add(1, Ordering::Relaxed);
+        let crash = self.process.count_operation();
+        if crash == Some(CrashPhase::BeforeEffect) {
+            self.die(name).await;
+        }
+        let way = self.way(name);
+        tokio::time::sleep(way).await;
+        crash
+    }
+
+    /// Ends a request: waits the way back.
+    async fn answer(&self, name: &'static str, crash: Option<CrashPhase>) {
+        if crash == Some(CrashPhase::AfterEffect) {
+            self.die(name).await;
+        }
+        let way = self.way(name);
+        tokio::time::sleep(way).await;
+    }
+
+    async fn die(&self, name: &'static str) {
+        self.world.note(|| format!("{:<14} dies in {name}", self.process.name()));
+        lock(&self.world.state).counts.add("crash_in_request");
+        self.process.kill();
+        std::future::pending::<()>().await;
+    }
+
+    fn way(&self, _name: &'static str) -> Duration {
+        let world = &self.world;
+        let faults = lock(&world.faults);
+        let (name, range) = if world.random.happens(faults.stall) {
+            ("stall", &faults.stall_ms)
+        } else if world.random.happens(faults.slow) {
+            ("slow", &faults.slow_ms)
+        } else {
+            return world.random.millis(faults.latency_ms.clone());
+        };
+        lock(&world.state).counts.add(name);
+        world.random.millis(range.clone())
+    }
+
+    fn fate(&self, create: bool) -> Fate {
+        let faults = lock(&self.world.faults);
+        let chances = [
+            (Fate::ErrorBefore, faults.error_before, "error_before"),
+            (Fate::ErrorAfter, faults.error_after, "error_after"),
+            (Fate::LostAnswer, faults.lost_answer, "lost_answer"),
+            (Fate::LateLanding, faults.late_landing, "late_landing"),
+            (
+                Fate::OwnAlreadyExists,
+                if create { faults.own_already_exists } else { 0 },
+                "own_already_exists",
+            ),
+            (
+                Fate::PhantomAlreadyExists,
+                if create { faults.phantom_already_exists } else { 0 },
+                "phantom_already_exists",
+            ),
+        ];
+        let mut drawn = self.world.random.below(10_000);
+        for (fate, chance, name) in chances {
+            if drawn < u64::from(chance) {
+                lock(&self.world.state).counts.add(name);
+                return fate;
+            }
+            drawn -= u64::from(chance);
+        }
+        Fate::Fine
+    }
+
+    /// Carries one write or deletion out, with everything that can happen to it.
+    async fn change(&self, name: &'static str, effect: Effect) -> Result<PutResult> {
+        let (path, create) = match &effect {
+            Effect::Put { path, mode, .. } => (path.clone(), matches!(mode, PutMode::Create)),
+            Effect::Delete { path } => (path.clone(), false),
+        };
+        let fate = self.fate(create);
+        let mut flight = Flight { world: self.world.clone(), effect: Some(effect) };
+        let crash = self.send(name).await;
+        let result = match fate {
+            Fate::ErrorBefore => {
+                flight.effect = None;
+                Err(unavailable("injected: nothing happened"))
+            }
+            Fate::PhantomAlreadyExists => {
+                flight.effect = None;
+                Err(already_exists(&path))
+            }
+            Fate::LateLanding => {
+                flight.land_late();
+                Err(unavailable("injected: it may still happen"))
+            }
+            _ => flight.land(),
+        };
+        self.answer(name, crash).await;
+        let result = match fate {
+            Fate::ErrorAfter => Err(unavailable("injected: it happened")),
+            Fate::LostAnswer => {
+                let silence = self.world.random.millis(lock(&self.world.faults).silence_ms.clone());
+                tokio::time::sleep(silence).await;
+                Err(unavailable("injected: no answer"))
+            }
+            Fate::OwnAlreadyExists if result.is_ok() => Err(already_exists(&path)),
+            _ => result,
+        };
+        self.world.record(self.process.name(), name, &path, &outcome(fate, &result));
+        result
+    }
+
+    fn read_fails(&self) -> Result<()> {
+        let chance = lock(&self.world.faults).error_before;
+        if self.world.random.happens(chance) {
+            lock(&self.world.state).counts.add("read_error");
+            return Err(unavailable("injected: no read"));
+        }
+        Ok(())
+    }
+
+    async fn get(&self, path: &Path, options: &GetOptions) -> Result<GetResult> {
+        let crash = self.send("get").await;
+        self.read_fails()?;
+        let stored = self.world.settled().objects.get(path).cloned();
+        self.answer("get", crash).await;
+        let stored = stored.ok_or_else(|| not_found(path))?;
+        let size = stored.bytes.len() as u64;
+        let meta = self.world.meta(path, size, stored.tag, stored.created);
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            _ if options.head => 0..0,
+            Some(range) => range.as_range(size).map_err(|source| generic(source.into()))?,
+            None => 0..size,
+        };
+        let bytes = self.damaged(stored.bytes.slice(range.start as usize..range.end as usize));
+        let payload = GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
+        Ok(GetResult { payload, meta, range, attributes: stored.attributes })
+    }
+
+    fn damaged(&self, bytes: Bytes) -> Bytes {
+        let chance = lock(&self.world.faults).damage;
+        if bytes.is_empty() || !self.world.random.happens(chance) {
+            return bytes;
+        }
+        lock(&self.world.state).counts.add("damage");
+        let mut bytes = bytes.to_vec();
+        let at = self.world.random.below(bytes.len() as u64) as usize;
+        if self.world.random.happens(3_000) {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 1 << self.world.random.below(8);
+        }
+        bytes.into()
+    }
+
+    /// One page of a list: what lies after `after`, as of now or of an older moment.
+    async fn page(&self, prefix: &Path, after: Option<Path>) -> Result<Vec<ObjectMeta>> {
+        let crash = self.send("list").await;
+        self.read_fails()?;
+        let mut metas = self.listed(prefix, after.as_ref());
+        metas.truncate(self.world.random.within(LIST_PAGE) as usize);
+        self.answer("list", crash).await;
+        self.world.record(self.process.name(), "list", prefix, &format!("{} objects", metas.len()));
+        Ok(metas)
+    }
+
+    /// What lies below `prefix` and after `after`, sorted, as of now or of an older moment.
+    fn listed(&self, prefix: &Path, after: Option<&Path>) -> Vec<ObjectMeta> {
+        let world = &self.world;
+        let now = Instant::now();
+        let (chance, lags) = {
+            let faults = lock(&world.faults);
+            (faults.stale_list, faults.stale_list_ms.clone())
+        };
+        let stale = world.random.happens(chance);
+        let lag = if stale { world.random.millis(lags) } else { Duration::ZERO };
+        let as_of = now.checked_sub(lag).unwrap_or(now);
+        let mut state = world.settled();
+        let wanted =
+            |path: &Path| path.prefix_matches(prefix) && path != prefix && after.is_none_or(|a| path > a);
+        let live =
+            state.objects.range(prefix.clone()..).filter(|(path, s)| wanted(path) && s.created <= as_of);
+        let live = live.map(|(path, s)| world.meta(path, s.bytes.len() as u64, s.tag, s.created));
+        let mut metas: Vec<ObjectMeta> = live.collect();
+        if stale {
+            let gone = state.buried.iter().filter(|b| b.created <= as_of && as_of < b.deleted);
+            let gone = gone.filter(|b| wanted(&b.path) && !state.objects.contains_key(&b.path));
+            metas.extend(gone.map(|b| world.meta(&b.path, b.size, b.tag, b.created)));
+            metas.sort_by(|a, b| a.location.cmp(&b.location));
+            state.counts.add("stale_list");
+        }
+        metas
+    }
+}
+
+/// Objects on one page of a list; S3 gives 1,000, but a run has only hundreds of objects.
+const LIST_PAGE: RangeInclusive<u64> = 20..=200;
+
+/// A request that has left the process: it lands although nobody waits for it any more.
+struct Flight {
+    world: Arc<World>,
+    effect: Option<Effect>,
+}
+
+impl Flight {
+    fn land(&mut self) -> Result<PutResult> {
+        let effect = self.effect.take();
+        let mut state = self.world.settled();
+        match effect {
+            Some(effect) => state.apply(effect, Instant::now()),
+            None => Err(unavailable("landed twice")),
+        }
+    }
+
+    fn land_late(&mut self) {
+        let Some(effect) = self.effect.take() else { return };
+        let delay = self.world.random.millis(lock(&self.world.faults).late_ms.clone());
+        let mut state = lock(&self.world.state);
+        let tag = state.next_tag;
+        state.next_tag += 1;
+        state.under_way.insert((Instant::now() + delay, tag), effect);
+    }
+}
+
+impl Drop for Flight {
+    /// The caller died or gave up between sending and the effect.
+    fn drop(&mut self) {
+        let chance = lock(&self.world.faults).orphan_lands;
+        if self.effect.is_some() && self.world.random.happens(chance) {
+            lock(&self.world.state).counts.add("orphan_lands");
+            self.land_late();
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SimStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let PutOptions { mode, attributes, .. } = opts;
+        self.change("put", Effect::Put { path: location.clone(), bytes: payload.into(), attributes, mode })
+            .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let crash = self.send("put").await;
+        self.read_fails()?;
+        self.answer("put", crash).await;
+        let parts = Arc::default();
+        Ok(Box::new(SimUpload {
+            store: self.clone(),
+            path: location.clone(),
+            attributes: opts.attributes,
+            sent: 0,
+            parts,
+        }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let result = self.get(location, &options).await;
+        let outcome = match &result {
+            Ok(got) => format!("{} bytes", got.range.end - got.range.start),
+            Err(error) => short(error).to_owned(),
+        };
+        self.world.record(self.process.name(), if options.head { "head" } else { "get" }, location, &outcome);
+        result
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let mut all = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+            all.push(self.get_opts(location, options).await?.bytes().await?);
+        }
+        Ok(all)
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        locations
+            .and_then(move |path| {
+                let store = store.clone();
+                async move {
+                    store.change("delete", Effect::Delete { path: path.clone() }).await?;
+                    Ok(path)
+                }
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
+        let pages = futures::stream::try_unfold(Some(None), move |after: Option<Option<Path>>| {
+            let (store, prefix) = (store.clone(), prefix.clone());
+            async move {
+                let Some(after) = after else { return Ok::<_, Error>(None) };
+                let page = store.page(&prefix, after).await?;
+                let next = page.last().map(|meta| Some(meta.location.clone()));
+                Ok(Some((futures::stream::iter(page.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let root = prefix.cloned().unwrap_or_default();
+        let metas: Vec<ObjectMeta> = self.list(prefix).try_collect().await?;
+        let mut result = ListResult { objects: Vec::new(), common_prefixes: Vec::new() };
+        for meta in metas {
+            let Some(mut below) = meta.location.prefix_match(&root) else { continue };
+            let (first, nested) = (below.next(), below.next().is_some());
+            let Some(first) = first else { continue };
+            let folder = root.clone().join(first);
+            drop(below);
+            if !nested {
+                result.objects.push(meta);
+            } else if result.common_prefixes.last() != Some(&folder) {
+                result.common_prefixes.push(folder);
+            }
+        }
+        Ok(result)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let source = self.get_opts(from, GetOptions::default()).await?.bytes().await?;
+        let mode = match options.mode {
+            CopyMode::Overwrite => PutMode::Overwrite,
+            CopyMode::Create => PutMode::Create,
+        };
+        self.put_opts(to, source.into(), PutOptions { mode, ..PutOptions::default() }).await.map(|_| ())
+    }
+}
+
+impl fmt::Display for SimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "simulated store of {}", self.process.name())
+    }
+}
+
+impl fmt::Debug for SimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An upload in parts: nothing is visible before it is completed.
+#[derive(Debug)]
+struct SimUpload {
+    store: SimStore,
+    path: Path,
+    attributes: Attributes,
+    sent: usize,
+    parts: Arc<Mutex<BTreeMap<usize, Bytes>>>,
+}
+
+#[async_trait]
+impl MultipartUpload for SimUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (store, parts, part) = (self.store.clone(), self.parts.clone(), self.sent);
+        self.sent += 1;
+        Box::pin(async move {
+            let crash = store.send("part").await;
+            store.read_fails()?;
+            lock(&parts).insert(part, data.into());
+            store.answer("part", crash).await;
+            Ok(())
+        })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let parts = std::mem::take(&mut *lock(&self.parts));
+        let bytes: Vec<u8> = parts.into_values().flatten().collect();
+        let (path, attributes) = (self.path.clone(), self.attributes.clone());
+        let effect = Effect::Put { path, bytes: bytes.into(), attributes, mode: PutMode::Overwrite };
+        self.store.change("put", effect).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        lock(&self.parts).clear();
+        Ok(())
+    }
+}
+
+fn outcome(fate: Fate, result: &Result<PutResult>) -> String {
+    let answer = result.as_ref().map_or_else(short, |_| "done");
+    if fate == Fate::Fine { answer.to_owned() } else { format!("{answer} ({fate:?})") }
+}
+
+fn short(error: &Error) -> &'static str {
+    match error {
+        Error::AlreadyExists { .. } => "already exists",
+        Error::NotFound { .. } => "not found",
+        Error::Precondition { .. } => "precondition failed",
+        _ => "error",
+    }
+}
+
+fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::Generic { store: "simulated", source }
+}
+
+fn unavailable(why: &'static str) -> Error {
+    generic(why.into())
+}
+
+fn already_exists(path: &Path) -> Error {
+    Error::AlreadyExists { path: path.to_string(), source: "simulated".into() }
+}
+
+fn not_found(path: &Path) -> Error {
+    Error::NotFound { path: path.to_string(), source: "simulated".into() }
+}
+
+fn precondition(path: &Path) -> Error {
+    Error::Precondition { path: path.to_string(), source: "simulated".into() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
