@@ -88,8 +88,8 @@ pub struct Number {
     pub is_duration: bool,
 }
 
-/// An instant vector selector.
-#[derive(Clone, Debug, PartialEq)]
+/// An instant vector selector; the order of the matchers does not count for equality.
+#[derive(Clone, Debug)]
 pub struct VectorSelector {
     /// The metric name if it was written before the braces or quoted inside them; then `matchers`
     /// also holds its equality matcher, last.
@@ -107,7 +107,7 @@ pub struct VectorSelector {
 }
 
 /// A range vector selector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct MatrixSelector {
     /// Whose samples; offset and `@` are here.
     pub selector: VectorSelector,
@@ -541,6 +541,28 @@ impl ExprKind {
 impl PartialEq for Expr {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
+    }
+}
+
+impl PartialEq for VectorSelector {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |selector: &Self| {
+            let mut matchers: Vec<String> = selector.matchers.iter().map(ToString::to_string).collect();
+            matchers.sort_unstable();
+            matchers
+        };
+        self.name == other.name
+            && self.offset == other.offset
+            && self.at == other.at
+            && self.extension == other.extension
+            && self.may_match_everything == other.may_match_everything
+            && (self.matchers == other.matchers || sorted(self) == sorted(other))
+    }
+}
+
+impl PartialEq for MatrixSelector {
+    fn eq(&self, other: &Self) -> bool {
+        self.selector == other.selector && self.range == other.range
     }
 }
 

@@ -3,6 +3,8 @@
 //! Source: `ParseDuration` and `Duration.String`, prometheus/common `model/time.go`; evaluation:
 //! prometheus v3.14 `promql/durations.go`.
 
+use promontory_model::labels::quote;
+
 use crate::ast::{DurationSpec, Expr, ExprKind, Number, Span, UnaryOp};
 
 /// Units from long to short, as they must come in a text.
@@ -26,8 +28,11 @@ pub enum InvalidDuration {
     #[error("empty duration string")]
     Empty,
     /// Not in the notation.
-    #[error("not a valid duration string: {}", promontory_model::labels::quote(.0))]
+    #[error("not a valid duration string: {}", quote(.0))]
     Syntax(String),
+    /// Letters that are no unit, and the whole text.
+    #[error("unknown unit {} in duration {}", quote(.0), quote(.1))]
+    Unit(String, String),
     /// More than 64 bits of nanoseconds.
     #[error("duration out of range")]
     OutOfRange,
@@ -49,18 +54,23 @@ pub fn parse_duration(text: &str) -> Result<i64, InvalidDuration> {
     let mut rest = text;
     let mut units = UNITS.iter();
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
-        let (amount, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let (_, millis) = units.find(|(name, _)| *name == unit).ok_or_else(syntax)?;
-        if amount.is_empty() {
+        let (amount, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+        let unit = behind.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default();
+        let amount: u64 = amount.parse().map_err(|_| syntax())?;
+        if unit.is_empty() {
             return Err(syntax());
         }
-        // Digits only, so that the one way to fail is to be too large.
-        let amount: i64 = amount.parse().map_err(|_| InvalidDuration::OutOfRange)?;
-        let part = amount.checked_mul(*millis).ok_or(InvalidDuration::OutOfRange)?;
-        total = total.checked_add(part).filter(|ms| *ms <= MILLIS_MAX).ok_or(InvalidDuration::OutOfRange)?;
-        rest = &rest[digits + letters..];
+        if !UNITS.iter().any(|(name, _)| *name == unit) {
+            return Err(InvalidDuration::Unit(unit.to_owned(), text.to_owned()));
+        }
+        // Each unit is looked for behind the one before, so that the order is checked too.
+        let (_, millis) = units.find(|(name, _)| *name == unit).ok_or_else(syntax)?;
+        let part = i64::try_from(amount).ok().and_then(|amount| amount.checked_mul(*millis));
+        total = part
+            .and_then(|part| total.checked_add(part))
+            .filter(|ms| *ms <= MILLIS_MAX)
+            .ok_or(InvalidDuration::OutOfRange)?;
+        rest = &behind[unit.len()..];
     }
     Ok(total)
 }

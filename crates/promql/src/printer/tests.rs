@@ -1,0 +1,42 @@
+//! The printer against upstream's cases, and print-parse-print over generated expressions.
+
+use super::*;
+use crate::parser::{ParserOptions, parse};
+
+#[path = "upstream_cases.rs"]
+mod upstream_cases;
+
+fn parse_all(text: &str) -> Expr {
+    parse(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn expressions_print_as_upstream_prints_them() {
+    for (text, printed) in upstream_cases::PRINTED {
+        let expr = parse_all(text);
+        assert_eq!(expr.to_string(), *printed);
+        assert_eq!(parse_all(printed), expr, "{printed}");
+    }
+}
+
+#[test]
+fn long_expressions_split_as_upstream_splits_them() {
+    for (text, split) in upstream_cases::SPLIT {
+        let expr = parse_all(text);
+        assert_eq!(expr.pretty_within(10), *split);
+        assert_eq!(parse_all(split), expr, "{split}");
+    }
+}
+
+#[test]
+fn short_expressions_stay_on_one_line() {
+    assert_eq!(parse_all("sum  by(a)(rate(x[5m]))").pretty(), "sum by (a) (rate(x[5m]))");
+}
+
+#[test]
+fn lines_of_more_than_100_bytes_are_split() {
+    let name = "a".repeat(94);
+    assert_eq!(parse_all(&format!("sum({name} )")).pretty(), format!("sum({name})"));
+    let name = "a".repeat(96);
+    assert_eq!(parse_all(&format!("sum({name} )")).pretty(), format!("sum(\n  {name}\n)"));
+}
