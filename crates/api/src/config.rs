@@ -1,0 +1,151 @@
+//! What the binary decides about the faces: limits, tenancy, and the texts of the status pages.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use promontory_model::re2::Re2;
+use promontory_model::{IngestLimits, TenantId};
+use promontory_promql::parser::ParserOptions;
+
+/// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
+/// refusals name them, so the binary must have each.
+pub const LIMIT_FLAGS: [(&str, &str); 6] = [
+    ("body_bytes_max", "--limits.write-body"),
+    ("decoded_bytes_max", "--limits.write-decoded"),
+    ("series_per_request_max", "--limits.series-per-request"),
+    ("samples_per_request_max", "--limits.samples-per-request"),
+    ("write_bytes_in_flight_max", "--limits.write-in-flight"),
+    ("query_text_bytes_max", "--query.max-length"),
+];
+
+/// The flag that raises a limit; the limit's own name if it has none.
+pub(crate) fn flag_of(limit: &'static str) -> &'static str {
+    LIMIT_FLAGS.iter().find(|(name, _)| *name == limit).map_or(limit, |(_, flag)| flag)
+}
+
+/// Settings of the faces. Each limit has a flag in the binary.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// True: every request must name its tenant in `X-Scope-OrgID`. False: the header is not looked at
+    /// and everything belongs to `default_tenant`.
+    pub multitenancy: bool,
+    /// The tenant while `multitenancy` is off.
+    pub default_tenant: TenantId,
+    /// Limits of write requests; those on label sets and samples are kept behind `Append`.
+    pub limits: IngestLimits,
+    /// Bytes of all write requests that are being read, decoded or made durable, as sent and
+    /// decompressed together.
+    pub write_bytes_in_flight_max: usize,
+    /// From a request's head to the end of its body.
+    pub body_read_timeout: Duration,
+    /// Bytes of a form in the body of a POST.
+    pub form_bytes_max: usize,
+    /// Bytes of one query, and of all `match[]` of one request together.
+    pub query_text_bytes_max: usize,
+    /// Steps of a range query, counted as Prometheus does: `(end - start) / step`.
+    pub points_per_series_max: u64,
+    /// What is PromQL here, for the requests that only parse.
+    pub parser: ParserOptions,
+    /// Which web pages may call the API.
+    pub cors_origin: CorsOrigin,
+    /// What `/api/v1/status/buildinfo` says.
+    pub build_info: BuildInfo,
+    /// What `/api/v1/status/runtimeinfo` says beside what is read from the running process.
+    pub runtime_info: RuntimeInfo,
+    /// What `/api/v1/status/flags` says: each flag with its value. Values that may hold secrets are
+    /// hidden when they are shown.
+    pub flags: BTreeMap<String, String>,
+    /// What `/api/v1/status/config` says; must not hold secrets.
+    pub config_yaml: String,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            multitenancy: false,
+            default_tenant: TenantId::anonymous(),
+            limits: IngestLimits::default(),
+            write_bytes_in_flight_max: 512 << 20,
+            body_read_timeout: Duration::from_secs(30),
+            form_bytes_max: 1 << 20,
+            query_text_bytes_max: 64 << 10,
+            points_per_series_max: 11_000,
+            parser: ParserOptions::default(),
+            cors_origin: CorsOrigin::Any,
+            build_info: BuildInfo::default(),
+            runtime_info: RuntimeInfo::default(),
+            flags: BTreeMap::new(),
+            config_yaml: String::new(),
+        }
+    }
+}
+
+/// Which origins get CORS headers that let them read answers.
+#[derive(Clone, Debug)]
+pub enum CorsOrigin {
+    /// All, as in Prometheus without `--web.cors.origin`.
+    Any,
+    /// Those that a pattern matches as a whole.
+    Pattern(Re2),
+}
+
+impl CorsOrigin {
+    /// From the pattern of `--web.cors.origin`.
+    ///
+    /// # Errors
+    /// If RE2 would refuse the pattern; the text says why.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        if pattern == ".*" { Ok(Self::Any) } else { Re2::new_anchored(pattern).map(Self::Pattern) }
+    }
+}
+
+/// Which program this is, in the fields that Prometheus has.
+///
+/// Clients switch features on by `version`, so that is the version of Prometheus whose API this is;
+/// our own stands in `branch`. The schema of the endpoint admits no further field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The version of Prometheus whose API this is.
+    pub version: String,
+    /// The revision of the source.
+    pub revision: String,
+    /// Our own name and version.
+    pub branch: String,
+    /// Who built it.
+    pub build_user: String,
+    /// When.
+    pub build_date: String,
+    /// With which compiler.
+    pub go_version: String,
+}
+
+impl BuildInfo {
+    /// The version of Prometheus whose API this is.
+    pub const PROMETHEUS_VERSION: &'static str = "3.14.0";
+}
+
+impl Default for BuildInfo {
+    fn default() -> Self {
+        Self {
+            version: Self::PROMETHEUS_VERSION.to_owned(),
+            revision: String::new(),
+            branch: concat!("promontory-", env!("CARGO_PKG_VERSION")).to_owned(),
+            build_user: String::new(),
+            build_date: String::new(),
+            go_version: String::new(),
+        }
+    }
+}
+
+/// Facts about this process that do not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    /// Milliseconds since the Unix epoch.
+    pub start_ms: i64,
+    /// The working directory.
+    pub working_directory: String,
+    /// The host's name.
+    pub hostname: String,
+    /// How long samples are kept, for people; empty: for ever.
+    pub storage_retention: String,
+}

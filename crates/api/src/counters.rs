@@ -1,0 +1,228 @@
+//! What the faces count: plain atomics that the binary exports under its own names.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The handlers, by their path as routed. The last one stands for every unknown path, so that the
+/// number of counters does not depend on what is requested.
+pub const HANDLERS: [&str; 20] = [
+    "/",
+    "/-/healthy",
+    "/-/ready",
+    "/api/v1/format_query",
+    "/api/v1/label/{name}/values",
+    "/api/v1/labels",
+    "/api/v1/metadata",
+    "/api/v1/query",
+    "/api/v1/query_exemplars",
+    "/api/v1/query_range",
+    "/api/v1/series",
+    "/api/v1/status/buildinfo",
+    "/api/v1/status/config",
+    "/api/v1/status/flags",
+    "/api/v1/status/runtimeinfo",
+    "/api/v1/write",
+    "/version",
+    "cors preflight",
+    "panic",
+    "unknown",
+];
+
+/// The status codes that the faces answer, and 499 for a request that went away before its answer; 0
+/// stands for any other.
+pub const CODES: [u16; 17] =
+    [200, 204, 400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 499, 500, 501, 503, 0];
+
+/// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
+pub const DURATION_BOUNDS: [f64; 12] =
+    [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
+
+/// Why a whole write request is refused; each is a label value of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteRefusal {
+    /// No ingest in this role.
+    NoIngest,
+    /// A content type or message that is not taken.
+    ContentType,
+    /// A content encoding that is not taken.
+    ContentEncoding,
+    /// The body is larger than its limit.
+    BodyTooLarge,
+    /// The body did not come in time, or not whole.
+    BodyUnread,
+    /// Too many bytes of write requests are in flight.
+    BytesInFlight,
+    /// The snappy block or the protobuf message is malformed.
+    Malformed,
+    /// The decompressed size, or the number of series or samples, exceeds its limit.
+    RequestTooLarge,
+    /// `Append` says that the request will never be taken.
+    Invalid,
+    /// `Append` asks to slow down.
+    Limited,
+    /// `Append` asks to retry later.
+    Unavailable,
+}
+
+impl WriteRefusal {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 11] = [
+        Self::NoIngest,
+        Self::ContentType,
+        Self::ContentEncoding,
+        Self::BodyTooLarge,
+        Self::BodyUnread,
+        Self::BytesInFlight,
+        Self::Malformed,
+        Self::RequestTooLarge,
+        Self::Invalid,
+        Self::Limited,
+        Self::Unavailable,
+    ];
+
+    /// The label value of the counter.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoIngest => "no_ingest",
+            Self::ContentType => "content_type",
+            Self::ContentEncoding => "content_encoding",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyUnread => "body_unread",
+            Self::BytesInFlight => "bytes_in_flight",
+            Self::Malformed => "malformed",
+            Self::RequestTooLarge => "request_too_large",
+            Self::Invalid => "invalid",
+            Self::Limited => "limited",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Everything that the faces count. Fields that are public only ever rise, but for the gauge
+/// `write_bytes_in_flight`.
+#[derive(Debug)]
+pub struct Counters {
+    requests: [[AtomicU64; CODES.len()]; HANDLERS.len()],
+    durations: [DurationCounters; HANDLERS.len()],
+    write_refusals: [AtomicU64; WriteRefusal::ALL.len()],
+    /// Bytes of write bodies as sent, of requests that were read whole.
+    pub write_body_bytes: AtomicU64,
+    /// The same bodies decompressed.
+    pub write_decoded_bytes: AtomicU64,
+    /// Series in accepted write requests, repeated ones counted again.
+    pub write_series: AtomicU64,
+    /// Samples that became durable.
+    pub write_samples: AtomicU64,
+    /// Samples that `Append` refused one by one.
+    pub write_samples_refused: AtomicU64,
+    /// Series that `Append` refused.
+    pub write_series_refused: AtomicU64,
+    /// Series that came without anything to store.
+    pub write_series_empty: AtomicU64,
+    /// Native histograms refused, because they are not stored.
+    pub write_histograms_refused: AtomicU64,
+    /// Exemplars dropped, because they are not stored.
+    pub write_exemplars_refused: AtomicU64,
+    /// Entries of metric metadata dropped, because they are not stored.
+    pub write_metadata_refused: AtomicU64,
+    /// Bytes of write requests held now: a gauge.
+    pub write_bytes_in_flight: AtomicU64,
+}
+
+/// Durations of one handler, as they stood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Durations {
+    /// Requests by bucket of [`DURATION_BOUNDS`], not cumulative; one more than there are bounds.
+    pub buckets: Vec<u64>,
+    /// Seconds of all of them.
+    pub sum_seconds: f64,
+}
+
+#[derive(Debug)]
+struct DurationCounters {
+    buckets: [AtomicU64; DURATION_BOUNDS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
+            durations: std::array::from_fn(|_| DurationCounters {
+                buckets: std::array::from_fn(|_| zero()),
+                sum_micros: zero(),
+            }),
+            write_refusals: std::array::from_fn(|_| zero()),
+            write_body_bytes: zero(),
+            write_decoded_bytes: zero(),
+            write_series: zero(),
+            write_samples: zero(),
+            write_samples_refused: zero(),
+            write_series_refused: zero(),
+            write_series_empty: zero(),
+            write_histograms_refused: zero(),
+            write_exemplars_refused: zero(),
+            write_metadata_refused: zero(),
+            write_bytes_in_flight: zero(),
+        }
+    }
+}
+
+impl Counters {
+    /// Requests by handler and status code, zeros left out; a code of 0 is one not in [`CODES`].
+    #[must_use]
+    pub fn requests(&self) -> Vec<(&'static str, u16, u64)> {
+        let by_handler = HANDLERS.iter().zip(&self.requests);
+        let all = by_handler.flat_map(|(handler, counts)| {
+            CODES.iter().zip(counts).map(|(code, count)| (*handler, *code, count.load(Ordering::Relaxed)))
+        });
+        all.filter(|(_, _, count)| *count > 0).collect()
+    }
+
+    /// Durations from a request's head to its answer's head, by handler; handlers without a request
+    /// are left out.
+    #[must_use]
+    pub fn durations(&self) -> Vec<(&'static str, Durations)> {
+        let all = HANDLERS.iter().zip(&self.durations).map(|(handler, durations)| {
+            let buckets = durations.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let sum_seconds = durations.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
+            (*handler, Durations { buckets, sum_seconds })
+        });
+        all.filter(|(_, durations)| durations.buckets.iter().any(|count| *count > 0)).collect()
+    }
+
+    /// Whole write requests refused, by reason, zeros included.
+    #[must_use]
+    pub fn write_refusals(&self) -> Vec<(WriteRefusal, u64)> {
+        let counts = WriteRefusal::ALL.iter().zip(&self.write_refusals);
+        counts.map(|(refusal, count)| (*refusal, count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Counts one answered request.
+    pub(crate) fn request(&self, handler: &str, code: u16, duration: Duration) {
+        let handler = position(&HANDLERS, &handler).unwrap_or(HANDLERS.len() - 1);
+        let code = position(&CODES, &code).unwrap_or(CODES.len() - 1);
+        add(&self.requests[handler][code], 1);
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
+        add(&self.durations[handler].buckets[bucket.unwrap_or(DURATION_BOUNDS.len())], 1);
+        add(&self.durations[handler].sum_micros, duration.as_micros() as u64);
+    }
+
+    /// Counts one write request that was refused as a whole.
+    pub(crate) fn write_refused(&self, refusal: WriteRefusal) {
+        if let Some(at) = position(&WriteRefusal::ALL, &refusal) {
+            add(&self.write_refusals[at], 1);
+        }
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn position<T: PartialEq>(all: &[T], one: &T) -> Option<usize> {
+    all.iter().position(|each| each == one)
+}

@@ -1,0 +1,231 @@
+//! `series`, `labels`, `label/NAME/values` and `metadata`.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use promontory_model::labels::quote;
+use promontory_model::{Matcher, TimeRange};
+use promontory_promql::engine::{Annotations, Listing, MetadataQuery, MetricMetadata, RequestContext};
+use promontory_promql::parser;
+
+use crate::config::flag_of;
+use crate::form::Form;
+use crate::json;
+use crate::params::{Time, parse_int};
+use crate::query::TRUNCATED;
+use crate::respond::{ApiError, success, success_parts};
+use crate::routes::Api;
+use crate::tenant::Tenant;
+
+/// Selectors of one request.
+const MATCHER_SETS_MAX: usize = 1_000;
+
+/// `GET` or `POST /api/v1/series`
+pub(crate) async fn series(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    if let Some(error) = form.malformed() {
+        return Err(ApiError::bad_data(format!("error parsing form values: {error}")));
+    }
+    if form.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let query = metadata_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
+    let listing = engine.series(&context(tenant), &query).await?;
+    let (items, annotations) = limited(listing, query.limit);
+    let mut items = items.into_iter();
+    let mut separator: &[u8] = b"";
+    let write = Box::new(move |out: &mut Vec<u8>| {
+        let Some(labels) = items.next() else { return false };
+        out.extend_from_slice(separator);
+        separator = b",";
+        json::labels(out, labels.as_ref());
+        true
+    });
+    Ok(success_parts(&annotations, |out| out.push(b'['), write, |out| out.push(b']')))
+}
+
+/// `GET` or `POST /api/v1/labels`
+pub(crate) async fn labels(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    let query = metadata_query(&api, &form, ApiError::bad_data)?;
+    let listing = engine.label_names(&context(tenant), &query).await?;
+    Ok(strings(listing, query.limit))
+}
+
+/// `GET /api/v1/label/NAME/values`
+pub(crate) async fn label_values(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    path: Result<Path<String>, PathRejection>,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    let Ok(Path(escaped)) = path else { return Err(ApiError::bad_data("invalid label name: not UTF-8")) };
+    let name = unescape_name(&escaped).unwrap_or(escaped);
+    if name.is_empty() {
+        return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
+    }
+    let query = metadata_query(&api, &form, ApiError::bad_data)?;
+    let listing = engine.label_values(&context(tenant), &name, &query).await?;
+    Ok(strings(listing, query.limit))
+}
+
+/// `GET /api/v1/metadata`
+pub(crate) async fn metrics(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    let limit = number(&form, "limit")?;
+    let limit_per_metric = number(&form, "limit_per_metric")?;
+    let metric = Some(form.first("metric")).filter(|metric| !metric.is_empty());
+    let mut metrics = engine.metadata(&context(tenant), metric).await?;
+    // A limit of 0 shows none, a negative one all; per metric, 0 shows all, too. As in Prometheus.
+    metrics.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    for (_, entries) in &mut metrics {
+        entries.truncate(
+            usize::try_from(limit_per_metric).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX),
+        );
+    }
+    Ok(success(&Annotations::default(), |out| write_metadata(out, &metrics)))
+}
+
+fn context(Tenant(tenant): Tenant) -> RequestContext {
+    RequestContext { tenant, timeout: None, must_contain: Vec::new() }
+}
+
+fn metadata_query(
+    api: &Api,
+    form: &Form,
+    of_matchers: impl Fn(String) -> ApiError,
+) -> Result<MetadataQuery, ApiError> {
+    let limit = form.limit()?;
+    let start = form.time_or("start", Time::MIN)?.ms();
+    let end = form.time_or("end", Time::MAX)?.ms();
+    let matcher_sets = matcher_sets(form, api.config.query_text_bytes_max).map_err(of_matchers)?;
+    Ok(MetadataQuery { matcher_sets, range: TimeRange::new(start, end), limit })
+}
+
+/// Each set must have a matcher that an absent label does not pass.
+fn matcher_sets(form: &Form, text_bytes_max: usize) -> Result<Vec<Vec<Matcher>>, String> {
+    let texts: Vec<&str> = form.all("match[]").collect();
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
+    if texts.len() > MATCHER_SETS_MAX {
+        return Err(format!("{} selectors, at most {MATCHER_SETS_MAX} are accepted", texts.len()));
+    }
+    if bytes > text_bytes_max {
+        return Err(format!(
+            "the selectors have {bytes} bytes, at most {text_bytes_max} are accepted (limit {})",
+            flag_of("query_text_bytes_max")
+        ));
+    }
+    let sets =
+        texts.iter().map(|text| parser::parse_metric_selector(text).map_err(|error| error.to_string()));
+    let sets = sets.collect::<Result<Vec<_>, _>>()?;
+    if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
+        return Err("match[] must contain at least one non-empty matcher".to_owned());
+    }
+    Ok(sets)
+}
+
+fn number(form: &Form, name: &str) -> Result<i64, ApiError> {
+    match form.first(name) {
+        "" => Ok(-1),
+        text => parse_int(text).map_err(|_| ApiError::bad_data(format!("{name} must be a number"))),
+    }
+}
+
+fn limited<T>(listing: Listing<T>, limit: usize) -> (Vec<T>, Annotations) {
+    let Listing { mut items, truncated, mut annotations } = listing;
+    if truncated || limit > 0 && items.len() > limit {
+        items.truncate(if limit > 0 { limit } else { items.len() });
+        annotations.warnings.insert(0, TRUNCATED.to_owned());
+    }
+    (items, annotations)
+}
+
+fn strings(listing: Listing<String>, limit: usize) -> Response {
+    let (items, annotations) = limited(listing, limit);
+    success(&annotations, |out| json::strings(out, items))
+}
+
+fn write_metadata(out: &mut Vec<u8>, metrics: &[(String, Vec<MetricMetadata>)]) {
+    out.push(b'{');
+    for (i, (name, entries)) in metrics.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        json::string(out, name);
+        out.extend_from_slice(b":[");
+        for (i, entry) in entries.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            json::string_map(out, [("type", &entry.kind), ("unit", &entry.unit), ("help", &entry.help)]);
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+/// A name such as `U__http_2e_status` in plain letters; `None` if it is not such a name.
+///
+/// `__` is an underscore, and `_xx_` the character with the hexadecimal code `xx`, of at most five
+/// digits.
+///
+/// Source: prometheus/common `model/metric.go`, `UnescapeName` with `ValueEncodingEscaping`.
+fn unescape_name(name: &str) -> Option<String> {
+    const DIGITS_MAX: usize = 5;
+    let mut rest = name.strip_prefix("U__")?;
+    let mut plain = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once('_') {
+        plain.push_str(before);
+        let (code, behind) = after.split_once('_')?;
+        let digits = code.len() <= DIGITS_MAX && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match code {
+            "" => plain.push('_'),
+            code if digits => plain.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?),
+            _ => return None,
+        }
+        rest = behind;
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_become_plain() {
+        for (escaped, plain) in [
+            ("U__http_2e_status", Some("http.status")),
+            ("U__a__b", Some("a_b")),
+            ("U____", Some("_")),
+            ("U___1F60A_x", Some("😊x")),
+            ("U__", Some("")),
+            ("U__plain", Some("plain")),
+            ("U__a_2e", None),
+            ("U__a_xyz_", None),
+            ("U__a_D800_", None),
+            ("U__a_10FFFF_", None),
+            ("U__a_+1_", None),
+            ("U__trailing_", None),
+            ("job", None),
+        ] {
+            assert_eq!(unescape_name(escaped).as_deref(), plain, "{escaped}");
+        }
+    }
+}

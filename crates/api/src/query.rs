@@ -1,0 +1,311 @@
+//! `query`, `query_range`, `query_exemplars` and `format_query`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use promontory_model::labels::quote;
+use promontory_promql::engine::{
+    Answer, InstantQuery, Point, RangeQuery, RequestContext, Sample, Series, Statistics, Value,
+};
+use promontory_promql::parser;
+
+use crate::config::flag_of;
+use crate::document::Items;
+use crate::form::Form;
+use crate::json;
+use crate::params::Time;
+use crate::respond::{ApiError, ErrorType, success, success_parts};
+use crate::routes::Api;
+use crate::tenant::Tenant;
+
+/// The warning of an answer that `limit` cut.
+pub(crate) const TRUNCATED: &str = "results truncated due to limit";
+
+/// Points that are written between two looks at the size of a part.
+const POINTS_PER_CALL: usize = 256;
+
+/// `GET` or `POST /api/v1/query`
+pub(crate) async fn instant(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    let limit = form.limit()?;
+    let time = form.time_or("time", Time::from_ms(api.clock.now_ms()))?.ms();
+    let context = context(tenant, &form)?;
+    let lookback_delta = lookback_delta(&form)?;
+    let query = InstantQuery { expr: expression(&api, &form)?, time, lookback_delta };
+    let answer = engine.instant(&context, &query).await.map_err(ApiError::of_query)?;
+    Ok(respond(answer, limit, form.first("stats")))
+}
+
+/// `GET` or `POST /api/v1/query_range`
+pub(crate) async fn range(
+    State(api): State<Arc<Api>>,
+    tenant: Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
+    let limit = form.limit()?;
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if end < start {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step = step_ms(&form, end.since(start), api.config.points_per_series_max)?;
+    let context = context(tenant, &form)?;
+    let lookback_delta = lookback_delta(&form)?;
+    let expr = expression(&api, &form)?;
+    let query = RangeQuery { expr, start: start.ms(), end: end.ms(), step, lookback_delta };
+    let answer = engine.range(&context, &query).await.map_err(ApiError::of_query)?;
+    Ok(respond(answer, limit, form.first("stats")))
+}
+
+/// `GET` or `POST /api/v1/query_exemplars`: exemplars are not stored, so there are none.
+pub(crate) async fn exemplars(State(api): State<Arc<Api>>, form: Form) -> Result<Response, ApiError> {
+    api.engine()?;
+    let start = form.time_or("start", Time::MIN)?;
+    let end = form.time_or("end", Time::MAX)?;
+    if end < start {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    let text = expression(&api, &form)?;
+    let expr =
+        parser::parse(&text, &api.config.parser).map_err(|error| ApiError::bad_data(error.to_string()))?;
+    if expr.selectors().is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(success(&Default::default(), |out| out.extend_from_slice(b"[]")))
+}
+
+/// `GET` or `POST /api/v1/format_query`
+pub(crate) async fn format(State(api): State<Arc<Api>>, form: Form) -> Result<Response, ApiError> {
+    let text = expression(&api, &form)?;
+    let expr =
+        parser::parse(&text, &api.config.parser).map_err(|error| ApiError::parameter("query", error))?;
+    Ok(success(&Default::default(), |out| json::string(out, &expr.pretty())))
+}
+
+fn context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
+    let timeout = match form.duration("timeout")? {
+        None => None,
+        Some(nanos @ 1..) => Some(Duration::from_nanos(nanos.unsigned_abs())),
+        // The time is up before it starts.
+        Some(_) => return Err(ApiError::new(ErrorType::Timeout, "query timed out in query execution")),
+    };
+    Ok(RequestContext { tenant, timeout, must_contain: Vec::new() })
+}
+
+/// `None` also for a delta that is not positive: Prometheus takes its default then.
+fn lookback_delta(form: &Form) -> Result<Option<Duration>, ApiError> {
+    let text = form.first("lookback_delta");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let nanos = crate::params::parse_duration(text)
+        .map_err(|error| ApiError::bad_data(format!("error parsing lookback delta duration: {error}")))?;
+    Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos))
+}
+
+fn expression(api: &Api, form: &Form) -> Result<String, ApiError> {
+    let text = form.first("query");
+    let limit = api.config.query_text_bytes_max;
+    if text.len() > limit {
+        let why = format!(
+            "the query has {} bytes, at most {limit} are accepted (limit {})",
+            text.len(),
+            flag_of("query_text_bytes_max")
+        );
+        return Err(ApiError::parameter("query", why));
+    }
+    Ok(text.to_owned())
+}
+
+fn step_ms(form: &Form, range_nanos: i64, points_max: u64) -> Result<i64, ApiError> {
+    let step = crate::params::parse_duration(form.first("step"))
+        .map_err(|error| ApiError::parameter("step", error))?;
+    if step <= 0 {
+        let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::parameter("step", why));
+    }
+    if (range_nanos / step).unsigned_abs() > points_max {
+        return Err(ApiError::bad_data(format!(
+            "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+            thousands(points_max)
+        )));
+    }
+    // Samples have milliseconds, so a finer grid has no meaning (Prometheus divides by zero here).
+    let step = step / 1_000_000;
+    if step == 0 {
+        return Err(ApiError::parameter("step", "query resolution step widths below 1ms are not accepted"));
+    }
+    Ok(step)
+}
+
+/// `11,000`
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
+    let Answer { mut value, mut annotations, statistics } = answer;
+    let mut warnings = Vec::new();
+    if truncate(&mut value, limit) {
+        warnings.push(TRUNCATED.to_owned());
+    }
+    if !matches!(stats, "" | "true" | "all") {
+        warnings.push(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\"",
+            quote(stats)
+        ));
+    }
+    // First, so that they are not among those omitted.
+    annotations.warnings.splice(0..0, warnings);
+    let result_type = match value {
+        Value::Matrix(_) => "matrix",
+        Value::Vector(_) => "vector",
+        Value::Scalar(_) => "scalar",
+        Value::String { .. } => "string",
+    };
+    let before = |out: &mut Vec<u8>| {
+        out.extend_from_slice(b"{\"resultType\":");
+        json::string(out, result_type);
+        out.extend_from_slice(b",\"result\":[");
+    };
+    let after = |out: &mut Vec<u8>| {
+        out.push(b']');
+        if !stats.is_empty() {
+            write_statistics(out, &statistics);
+        }
+        out.push(b'}');
+    };
+    success_parts(&annotations, before, items(value), after)
+}
+
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    let (len, cut): (usize, &mut dyn FnMut()) = match value {
+        _ if limit == 0 => return false,
+        Value::Matrix(series) => (series.len(), &mut || series.truncate(limit)),
+        Value::Vector(samples) => (samples.len(), &mut || samples.truncate(limit)),
+        Value::Scalar(_) | Value::String { .. } => return false,
+    };
+    if len > limit {
+        cut();
+    }
+    len > limit
+}
+
+/// What stands between the brackets of `result`.
+fn items(value: Value) -> Items {
+    match value {
+        Value::Matrix(series) => matrix_items(series),
+        Value::Vector(samples) => vector_items(samples),
+        Value::Scalar(point) => once(move |out| {
+            json::plain_timestamp(out, point.ts);
+            out.push(b',');
+            json::scalar_value(out, point.value);
+        }),
+        Value::String { ts, text } => once(move |out| {
+            json::plain_timestamp(out, ts);
+            out.push(b',');
+            json::string(out, &text);
+        }),
+    }
+}
+
+fn once(write: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Items {
+    let mut write = Some(write);
+    Box::new(move |out| write.take().map(|write| write(out)).is_some())
+}
+
+fn vector_items(samples: Vec<Sample>) -> Items {
+    let mut samples = samples.into_iter();
+    let mut separator: &[u8] = b"";
+    Box::new(move |out| {
+        let Some(sample) = samples.next() else { return false };
+        out.extend_from_slice(separator);
+        separator = b",";
+        out.extend_from_slice(b"{\"metric\":");
+        json::labels(out, sample.labels.as_ref());
+        out.extend_from_slice(b",\"value\":");
+        write_point(out, sample.point);
+        out.push(b'}');
+        true
+    })
+}
+
+/// A series may have millions of points (a range vector), so it is written in pieces.
+fn matrix_items(series: Vec<Series>) -> Items {
+    let mut series = series.into_iter();
+    let mut current: Option<(Series, usize)> = None;
+    let mut separator: &[u8] = b"";
+    Box::new(move |out| {
+        let (one, at) = match current.take() {
+            Some(under_way) => under_way,
+            None => {
+                let Some(one) = series.next() else { return false };
+                out.extend_from_slice(separator);
+                separator = b",";
+                out.extend_from_slice(b"{\"metric\":");
+                json::labels(out, one.labels.as_ref());
+                (one, 0)
+            }
+        };
+        let points = &one.points[at..one.points.len().min(at + POINTS_PER_CALL)];
+        for (i, point) in points.iter().enumerate() {
+            out.extend_from_slice(if at + i == 0 { b",\"values\":[" } else { b"," });
+            write_point(out, *point);
+        }
+        let at = at + points.len();
+        if at < one.points.len() {
+            current = Some((one, at));
+        } else {
+            out.extend_from_slice(if at > 0 { b"]}" } else { b"}" });
+        }
+        true
+    })
+}
+
+fn write_point(out: &mut Vec<u8>, point: Point) {
+    out.push(b'[');
+    json::timestamp(out, point.ts);
+    out.push(b',');
+    json::value(out, point.value);
+    out.push(b']');
+}
+
+/// Source: prometheus v3.14 `util/stats/query_stats.go`; the arrays per step stand behind a feature
+/// flag there and are left out.
+fn write_statistics(out: &mut Vec<u8>, statistics: &Statistics) {
+    let eval_total =
+        statistics.query_preparation_seconds + statistics.inner_eval_seconds + statistics.result_sort_seconds;
+    let timings = [
+        ("{\"timings\":{\"evalTotalTime\":", eval_total),
+        (",\"resultSortTime\":", statistics.result_sort_seconds),
+        (",\"queryPreparationTime\":", statistics.query_preparation_seconds),
+        (",\"innerEvalTime\":", statistics.inner_eval_seconds),
+        (",\"execQueueTime\":", statistics.exec_queue_seconds),
+        (",\"execTotalTime\":", statistics.exec_total_seconds),
+    ];
+    out.extend_from_slice(b",\"stats\":");
+    for (name, seconds) in timings {
+        out.extend_from_slice(name.as_bytes());
+        json::number(out, seconds);
+    }
+    let samples = [
+        ("},\"samples\":{\"totalQueryableSamples\":", statistics.total_queryable_samples),
+        (",\"samplesRead\":", statistics.samples_read),
+        (",\"peakSamples\":", statistics.peak_samples),
+    ];
+    for (name, count) in samples {
+        out.extend_from_slice(name.as_bytes());
+        json::integer(out, count);
+    }
+    out.extend_from_slice(b"}}");
+}

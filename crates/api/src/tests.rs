@@ -1,0 +1,266 @@
+//! The faces against doors that are made up: which request reaches a door as what, and which answer
+//! becomes which bytes.
+
+mod metadata;
+mod query;
+mod routes;
+mod write;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use promontory_model::append::{AppendError, Appended, BoxFuture, Urgency};
+use promontory_model::{Append, Batch, Clock, Labels, TenantId};
+use promontory_promql::Engine;
+use promontory_promql::engine::{
+    Annotations, Answer, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
+    RangeQuery, RequestContext, Sample, Series, Statistics, Value,
+};
+use tower::ServiceExt as _;
+
+use crate::{ApiConfig, ApiState, Counters, Readiness, ReadyState, router};
+
+/// 2026-11-23T01:02:03.456Z
+const NOW_MS: i64 = 1_795_395_723_456;
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+}
+
+/// Answers what it was told to, and remembers what it was asked.
+struct FakeEngine {
+    answer: Mutex<Result<Answer, EngineError>>,
+    labels: Mutex<Listing<Labels>>,
+    strings: Mutex<Listing<String>>,
+    metadata: Mutex<Vec<(String, Vec<MetricMetadata>)>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Default for FakeEngine {
+    fn default() -> Self {
+        Self {
+            answer: Mutex::new(Ok(answer(Value::Vector(Vec::new())))),
+            labels: Mutex::new(listing(Vec::new())),
+            strings: Mutex::new(listing(Vec::new())),
+            metadata: Mutex::default(),
+            asked: Mutex::default(),
+        }
+    }
+}
+
+impl FakeEngine {
+    fn ask(&self, context: &RequestContext, what: String) {
+        let timeout = context.timeout.map(|timeout| format!(" timeout {timeout:?}")).unwrap_or_default();
+        self.asked.lock().unwrap().push(format!("{}: {what}{timeout}", context.tenant));
+    }
+}
+
+impl Engine for FakeEngine {
+    fn instant<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a InstantQuery,
+    ) -> BoxFuture<'a, Result<Answer, EngineError>> {
+        let lookback = query.lookback_delta.map(|delta| format!(" lookback {delta:?}")).unwrap_or_default();
+        self.ask(context, format!("{} @ {}{lookback}", query.expr, query.time));
+        assert_ne!(query.expr, "panic", "what a panic says");
+        Box::pin(async move {
+            if query.expr == "pending" {
+                std::future::pending::<()>().await;
+            }
+            self.answer.lock().unwrap().clone()
+        })
+    }
+
+    fn range<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a RangeQuery,
+    ) -> BoxFuture<'a, Result<Answer, EngineError>> {
+        let lookback = query.lookback_delta.map(|delta| format!(" lookback {delta:?}")).unwrap_or_default();
+        let RangeQuery { expr, start, end, step, .. } = query;
+        self.ask(context, format!("{expr} @ {start}..{end}/{step}{lookback}"));
+        Box::pin(async move { self.answer.lock().unwrap().clone() })
+    }
+
+    fn series<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a MetadataQuery,
+    ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
+        self.ask(context, format!("series {}", asked_metadata(query)));
+        Box::pin(async move { Ok(self.labels.lock().unwrap().clone()) })
+    }
+
+    fn label_names<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a MetadataQuery,
+    ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
+        self.ask(context, format!("names {}", asked_metadata(query)));
+        Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
+    }
+
+    fn label_values<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        name: &'a str,
+        query: &'a MetadataQuery,
+    ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
+        self.ask(context, format!("values of {name} {}", asked_metadata(query)));
+        Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
+    }
+
+    fn metadata<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        metric: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<(String, Vec<MetricMetadata>)>, EngineError>> {
+        self.ask(context, format!("metadata {metric:?}"));
+        Box::pin(async move { Ok(self.metadata.lock().unwrap().clone()) })
+    }
+}
+
+fn asked_metadata(query: &MetadataQuery) -> String {
+    format!("{:?} {}..{} limit {}", query.matcher_sets, query.range.start, query.range.end, query.limit)
+}
+
+/// Takes everything, or answers what it was told to; remembers tenants and batches.
+#[derive(Default)]
+struct FakeAppend {
+    answer: Mutex<Option<Result<Appended, AppendError>>>,
+    taken: Mutex<Vec<(String, Batch)>>,
+    /// While it is locked, no answer is given.
+    gate: tokio::sync::Mutex<()>,
+}
+
+impl Append for FakeAppend {
+    fn append<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        batch: Batch,
+        urgency: Urgency,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>> {
+        assert_eq!(urgency, Urgency::Batched);
+        Box::pin(async move {
+            drop(self.gate.lock().await);
+            let samples = batch.values.len() as u64;
+            self.taken.lock().unwrap().push((tenant.to_string(), batch));
+            let answer = self.answer.lock().unwrap().clone();
+            answer.unwrap_or_else(|| Ok(Appended { samples, ..Appended::default() }))
+        })
+    }
+}
+
+/// The faces with made-up doors.
+struct Faces {
+    engine: Arc<FakeEngine>,
+    append: Arc<FakeAppend>,
+    counters: Arc<Counters>,
+    readiness: Readiness,
+    router: Router,
+}
+
+impl Faces {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(configure: impl FnOnce(&mut ApiConfig)) -> Self {
+        let mut config = ApiConfig::default();
+        configure(&mut config);
+        let (engine, append) = (Arc::new(FakeEngine::default()), Arc::new(FakeAppend::default()));
+        let (counters, readiness) = (Arc::new(Counters::default()), Readiness::new(ReadyState::Ready));
+        let state = ApiState {
+            append: Some(append.clone()),
+            engine: Some(engine.clone()),
+            config,
+            counters: counters.clone(),
+            readiness: readiness.clone(),
+            clock: Arc::new(FixedClock),
+        };
+        Self { engine, append, counters, readiness, router: router(state) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        Reply { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
+    }
+
+    async fn get(&self, uri: &str) -> Reply {
+        self.send(Request::get(uri).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post_form(&self, uri: &str, form: &str) -> Reply {
+        let request = Request::post(uri).header("content-type", "application/x-www-form-urlencoded");
+        self.send(request.body(Body::from(form.to_owned())).unwrap()).await
+    }
+
+    /// What the engine was asked since the last call.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.engine.asked.lock().unwrap())
+    }
+
+    fn will_answer(&self, value: Value) {
+        *self.engine.answer.lock().unwrap() = Ok(answer(value));
+    }
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Reply {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn is(&self, status: u16, text: &str) {
+        assert_eq!((self.status.as_u16(), self.text()), (status, text));
+    }
+
+    #[track_caller]
+    fn is_error(&self, status: u16, kind: &str, text: &str) {
+        let json: serde_json::Value = serde_json::from_str(self.text()).unwrap();
+        let expected = serde_json::json!({ "status": "error", "errorType": kind, "error": text });
+        assert_eq!((self.status.as_u16(), json), (status, expected));
+        assert_eq!(self.header("content-type"), "application/json");
+    }
+}
+
+fn answer(value: Value) -> Answer {
+    Answer { value, annotations: Annotations::default(), statistics: Statistics::default() }
+}
+
+fn listing<T>(items: Vec<T>) -> Listing<T> {
+    Listing { items, truncated: false, annotations: Annotations::default() }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied())
+}
+
+fn sample(pairs: &[(&str, &str)], ts: i64, value: f64) -> Sample {
+    Sample { labels: labels(pairs), point: Point { ts, value } }
+}
+
+fn one_series(pairs: &[(&str, &str)], points: &[(i64, f64)]) -> Series {
+    let points = points.iter().map(|(ts, value)| Point { ts: *ts, value: *value }).collect();
+    Series { labels: labels(pairs), points }
+}

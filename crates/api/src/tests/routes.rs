@@ -1,0 +1,234 @@
+use std::io::Read as _;
+
+use super::*;
+use crate::CorsOrigin;
+
+#[tokio::test]
+async fn health_and_readiness_follow_the_handle() {
+    let faces = Faces::new();
+    faces.get("/-/healthy").await.is(200, "Promontory is Healthy.\n");
+    faces.get("/-/ready").await.is(200, "Promontory is Ready.\n");
+    for (state, stopping) in [(ReadyState::NotReady, "false"), (ReadyState::Stopping, "true")] {
+        faces.readiness.set(state);
+        faces.get("/-/healthy").await.is(200, "Promontory is Healthy.\n");
+        for uri in ["/-/ready", "/api/v1/query?query=up", "/api/v1/status/buildinfo"] {
+            let reply = faces.get(uri).await;
+            reply.is(503, "Service Unavailable");
+            assert_eq!(reply.header("x-prometheus-stopping"), stopping);
+        }
+        let write = Request::post("/api/v1/write").body(Body::empty()).unwrap();
+        faces.send(write).await.is(503, "Service Unavailable");
+    }
+    faces.readiness.set(ReadyState::Ready);
+    for uri in ["/-/healthy", "/-/ready"] {
+        faces.send(Request::head(uri).body(Body::empty()).unwrap()).await.is(200, "");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404_and_other_methods_405() {
+    let faces = Faces::new();
+    for uri in
+        ["/nothing", "/api/v1", "/api/v1/nothing", "/api/v2/query", "/api/v1/label/values", "/api/v1/rules"]
+    {
+        let reply = faces.get(uri).await;
+        reply.is(404, "404 page not found\n");
+        assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
+    }
+    for (method, uri) in [
+        ("DELETE", "/api/v1/series?match[]=up"),
+        ("PUT", "/api/v1/query"),
+        ("POST", "/api/v1/label/a/values"),
+        ("POST", "/api/v1/metadata"),
+        ("POST", "/api/v1/status/buildinfo"),
+        ("GET", "/api/v1/write"),
+        ("POST", "/-/ready"),
+    ] {
+        let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+        let reply = faces.send(request).await;
+        reply.is(405, "Method Not Allowed\n");
+        assert!(!reply.header("allow").is_empty(), "{method} {uri}");
+    }
+    assert_eq!(faces.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_as_asked() {
+    let faces = Faces::new();
+    let many = (0..2_000).map(|i| sample(&[("i", &i.to_string())], 0, 0.0)).collect();
+    faces.will_answer(Value::Vector(many));
+    let plain = faces.get("/api/v1/query?query=up").await;
+    assert_eq!(plain.header("content-encoding"), "");
+    for encoding in ["gzip", "deflate"] {
+        let request = Request::get("/api/v1/query?query=up").header("accept-encoding", encoding);
+        let reply = faces.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.header("content-encoding"), encoding);
+        assert!(reply.bytes.len() < plain.bytes.len() / 4);
+        let mut decoded = Vec::new();
+        match encoding {
+            "gzip" => flate2::read::GzDecoder::new(&*reply.bytes).read_to_end(&mut decoded).unwrap(),
+            _ => flate2::read::ZlibDecoder::new(&*reply.bytes).read_to_end(&mut decoded).unwrap(),
+        };
+        assert_eq!(decoded, plain.bytes);
+    }
+    let request = Request::get("/api/v1/query?query=up").header("accept-encoding", "br, identity");
+    let reply = faces.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(reply.header("content-encoding"), "");
+}
+
+#[tokio::test]
+async fn web_pages_of_allowed_origins_may_read() {
+    let get =
+        |origin: &str| Request::get("/api/v1/labels").header("origin", origin).body(Body::empty()).unwrap();
+    let allowed = |reply: &Reply| reply.header("access-control-allow-origin").to_owned();
+    let faces = Faces::new();
+    let reply = faces.send(get("https://a.example")).await;
+    assert_eq!(allowed(&reply), "*");
+    assert_eq!(reply.header("access-control-allow-methods"), "GET, POST, OPTIONS");
+    assert_eq!(reply.header("access-control-allow-headers"), "Accept, Authorization, Content-Type, Origin");
+    assert_eq!(reply.header("access-control-expose-headers"), "Date");
+    assert_eq!(allowed(&faces.get("/api/v1/labels").await), "");
+
+    let faces = Faces::with(|config| config.cors_origin = CorsOrigin::new("https?://a\\.example").unwrap());
+    assert_eq!(allowed(&faces.send(get("https://a.example")).await), "https://a.example");
+    assert_eq!(allowed(&faces.send(get("https://a.example.evil")).await), "");
+    let reply = faces.send(get("https://b.example")).await;
+    assert_eq!((allowed(&reply).as_str(), reply.status.as_u16()), ("", 200));
+    assert!(reply.headers.get_all("vary").iter().any(|value| value == "Origin"));
+}
+
+#[tokio::test]
+async fn preflights_are_answered_for_every_path_of_the_api_but_write() {
+    let faces = Faces::new();
+    let options = |uri: &str| {
+        let request = Request::builder().method("OPTIONS").uri(uri).header("origin", "https://a.example");
+        request.body(Body::empty()).unwrap()
+    };
+    for uri in ["/api/v1/query", "/api/v1/any_path", "/api/v1/status/flags"] {
+        let reply = faces.send(options(uri)).await;
+        reply.is(204, "");
+        assert_eq!(reply.header("access-control-allow-origin"), "*");
+    }
+    let reply = faces.send(options("/api/v1/write")).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (405, ""));
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_of_its_request() {
+    let faces = Faces::new();
+    let reply = faces.get("/api/v1/query?query=panic").await;
+    reply.is_error(500, "internal", "unexpected error in the request handler");
+    assert_eq!(faces.get("/api/v1/query?query=up").await.status, 200);
+    assert_eq!(faces.counters.requests(), [("/api/v1/query", 200, 1), ("/api/v1/query", 500, 1)]);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_code() {
+    let faces = Faces::new();
+    for uri in ["/api/v1/label/a/values", "/api/v1/label/b/values", "/x", "/y", "/", "/api/v1/query?time=x"] {
+        faces.get(uri).await;
+    }
+    let expected = [
+        ("/", 200, 1),
+        ("/api/v1/label/{name}/values", 200, 2),
+        ("/api/v1/query", 400, 1),
+        ("unknown", 404, 2),
+    ];
+    assert_eq!(faces.counters.requests(), expected);
+    let durations = faces.counters.durations();
+    assert_eq!(durations.len(), 4);
+    assert_eq!(durations[1].1.buckets.iter().sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn the_tenant_comes_from_the_header_only_where_tenancy_is_on() {
+    let ask = |values: &[&str]| {
+        let mut request = Request::get("/api/v1/query?query=up&time=1");
+        for value in values {
+            request = request.header("X-Scope-OrgID", *value);
+        }
+        request.body(Body::empty()).unwrap()
+    };
+    let faces = Faces::with(|config| config.default_tenant = TenantId::new("default").unwrap());
+    faces.send(ask(&["team-a"])).await;
+    faces.send(ask(&["../x"])).await;
+    faces.send(ask(&[])).await;
+    assert_eq!(faces.asked(), ["default: up @ 1000"; 3]);
+
+    let faces = Faces::with(|config| config.multitenancy = true);
+    faces.send(ask(&["team-a"])).await;
+    assert_eq!(faces.asked(), ["team-a: up @ 1000"]);
+    faces.send(ask(&[])).await.is(401, "no org id\n");
+    faces.send(ask(&[""])).await.is(401, "no org id\n");
+    for bad in ["a/b", "..", ".", "a|b", "__x", "a b", "é", "%2e%2e"] {
+        assert_eq!(faces.send(ask(&[bad])).await.status, 400, "{bad}");
+    }
+    faces.send(ask(&["a", "b"])).await.is(400, "more than one X-Scope-OrgID header\n");
+    assert_eq!(faces.asked(), [""; 0]);
+    // Probes and status pages belong to nobody.
+    assert_eq!(faces.get("/-/ready").await.status, 200);
+    assert_eq!(faces.get("/api/v1/status/buildinfo").await.status, 200);
+}
+
+#[tokio::test]
+async fn status_pages_show_what_they_were_given() {
+    let faces = Faces::with(|config| {
+        config.flags = [("web.cors.origin", ".*"), ("s3.secret-key", "abc")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        config.config_yaml = "global: {}\n".to_owned();
+        config.build_info.revision = "abc".to_owned();
+        config.build_info.branch = "promontory-9.9.9".to_owned();
+        config.runtime_info.start_ms = NOW_MS - 456;
+        config.runtime_info.storage_retention = "15d".to_owned();
+    });
+    faces.get("/api/v1/status/flags").await.is(
+        200,
+        r#"{"status":"success","data":{"s3.secret-key":"\u003csecret\u003e","web.cors.origin":".*"}}"#,
+    );
+    faces
+        .get("/api/v1/status/config")
+        .await
+        .is(200, r#"{"status":"success","data":{"yaml":"global: {}\n"}}"#);
+    let build = r#"{"version":"3.14.0","revision":"abc","branch":"promontory-9.9.9","buildUser":"","buildDate":"","goVersion":""}"#;
+    faces.get("/api/v1/status/buildinfo").await.is(200, &format!(r#"{{"status":"success","data":{build}}}"#));
+    faces.get("/version").await.is(200, build);
+    let reply = faces.get("/api/v1/status/runtimeinfo").await;
+    let json: serde_json::Value = serde_json::from_slice(&reply.bytes).unwrap();
+    assert_eq!(json["data"]["startTime"], "2026-11-23T01:02:03Z");
+    assert_eq!(json["data"]["serverTime"], "2026-11-23T01:02:03.456Z");
+    assert_eq!(json["data"]["storageRetention"], "15d");
+    assert!(faces.get("/").await.text().contains("/api/v1/query_range"));
+}
+
+#[tokio::test]
+async fn a_role_without_a_door_says_which_role_has_it() {
+    let state = ApiState {
+        append: None,
+        engine: None,
+        config: ApiConfig::default(),
+        counters: Arc::default(),
+        readiness: Readiness::new(ReadyState::Ready),
+        clock: Arc::new(FixedClock),
+    };
+    let faces = Faces { router: router(state), ..Faces::new() };
+    let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
+    for uri in [
+        "query?query=up",
+        "query_range?query=up&start=0&end=1&step=1",
+        "query_exemplars?query=up",
+        "series?match[]=up",
+        "labels",
+        "label/a/values",
+        "metadata",
+    ] {
+        faces.get(&format!("/api/v1/{uri}")).await.is_error(404, "not_found", text);
+    }
+    let reply = faces.send(Request::post("/api/v1/write").body(Body::empty()).unwrap()).await;
+    reply.is(
+        404,
+        "remote write receiver needs to be enabled: this process takes no samples, send them to one that runs with \
+         --role=all or --role=ingester\n",
+    );
+    assert_eq!(faces.get("/api/v1/format_query?query=up").await.status, 200);
+}
