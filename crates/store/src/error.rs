@@ -25,6 +25,9 @@ pub enum Error {
     /// A limit is reached: slow down or narrow the request.
     #[error("{0}")]
     Limited(String),
+    /// This process holds as much as it may: retry later, or another process.
+    #[error("{0}")]
+    Busy(String),
     /// The snapshot is too old to be read safely: take a new one.
     #[error("{0}")]
     Stale(String),

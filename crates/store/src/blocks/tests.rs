@@ -1,0 +1,174 @@
+//! What reading a block costs, and what damage does.
+
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, PutPayload};
+use promontory_block::{BlockCodec, Level, ParquetCodec, SeriesRun, TenantRows};
+use promontory_model::Labels;
+
+use super::*;
+
+/// Encodes and uploads a block; `unique` names it.
+pub(crate) async fn put_block(
+    store: &InMemory,
+    level: Level,
+    unique: u128,
+    tenants: &[TenantRows],
+) -> Arc<Entry> {
+    let block = ParquetCodec.encode(level, tenants).unwrap();
+    let id = BlockId { base: 1, unique };
+    let tenant = (level != Level::L1).then(|| &tenants[0].0);
+    let path = keys::block(level, tenant, block.meta.time_range.start, id);
+    for object in &block.objects {
+        let key = keys::block_object(&path, object.kind);
+        store.put(&key, PutPayload::from_bytes(object.bytes.clone())).await.unwrap();
+    }
+    Arc::new(Entry { id, path, applied: 1, meta: block.meta })
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+/// `n_metrics` metrics of `n_hosts` series of `n_samples` samples each 15 s.
+pub(crate) fn fleet(n_metrics: usize, n_hosts: usize, n_samples: usize) -> SeriesRun {
+    let mut run = SeriesRun::default();
+    for metric in 0..n_metrics {
+        for host in 0..n_hosts {
+            let key = Labels::from_pairs([
+                ("__name__", format!("metric_{metric:04}_seconds_total")),
+                ("cluster", "eu-west-1".to_owned()),
+                ("instance", format!("10.0.{}.{}:9100", host / 100, host % 100)),
+                ("job", format!("job-{}", metric % 7)),
+            ]);
+            let step = |s: usize| (metric * 31 + host * 17 + s * s) % 97;
+            let samples =
+                (0..n_samples).map(|s| (1_700_000_000_000 + s as i64 * 15_000, step(s) as f64 / 8.0));
+            run.push_series(key, samples);
+        }
+    }
+    // Host numbers as text do not ascend.
+    promontory_block::merge(&[&sorted(run)])
+}
+
+fn sorted(run: SeriesRun) -> SeriesRun {
+    let mut order: Vec<usize> = (0..run.keys.len()).collect();
+    order.sort_by(|a, b| run.keys[*a].cmp(&run.keys[*b]));
+    let mut sorted = SeriesRun::default();
+    for series in order {
+        let (ts, values) = run.series(series);
+        sorted.push_columns(run.keys[series].clone(), ts, values);
+    }
+    sorted
+}
+
+fn cost(reader: &BlockReader) -> (u64, u64) {
+    let counters = reader.counters();
+    (counters.requests.load(Ordering::Relaxed), counters.request_bytes.load(Ordering::Relaxed))
+}
+
+fn names(name: &str) -> Option<NameRange> {
+    Some(NameRange { first: name.to_owned(), last: name.to_owned() })
+}
+
+#[tokio::test]
+async fn a_cold_selector_of_one_percent_takes_six_requests_and_a_megabyte() {
+    let store = Arc::new(InMemory::new());
+    let run = fleet(100, 200, 500);
+    assert_eq!(run.rows(), 10_000_000);
+    let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await;
+    // Metric 40 lies across the edge of two row groups, which is the dearest place.
+    for metric in ["metric_0000_seconds_total", "metric_0040_seconds_total", "metric_0077_seconds_total"] {
+        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let tables = reader.series(&entry, &tenant("t"), names(metric).as_ref()).await.unwrap();
+        let matchers = [promontory_model::Matcher::equal("__name__", metric)];
+        let mut rows = Vec::new();
+        for table in &tables {
+            let found = table.find(&matchers, promontory_model::TimeRange::ALL);
+            rows.extend(found.into_iter().map(|idx| table.row(idx).rows));
+        }
+        assert_eq!(rows.len(), 200);
+        let pages = reader.pages(&entry, &rows).await.unwrap();
+        assert!(pages.iter().map(|page| page.ts.len()).sum::<usize>() >= 100_000);
+        let (requests, bytes) = cost(&reader);
+        assert!(requests <= 6, "{metric}: {requests} requests");
+        assert!(bytes <= 1_000_000, "{metric}: {bytes} bytes");
+        // Again, nothing is asked for.
+        reader.pages(&entry, &rows).await.unwrap();
+        reader.series(&entry, &tenant("t"), names(metric).as_ref()).await.unwrap();
+        assert_eq!(cost(&reader), (requests, bytes));
+    }
+}
+
+#[tokio::test]
+async fn a_small_block_takes_two_requests() {
+    let store = Arc::new(InMemory::new());
+    let run = fleet(5, 20, 8);
+    let entry = put_block(&store, Level::L1, 1, &[(tenant("t"), run)]).await;
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let tables = reader.series(&entry, &tenant("t"), None).await.unwrap();
+    assert_eq!(tables.iter().map(|table| table.len()).sum::<usize>(), 100);
+    assert_eq!(reader.pages(&entry, &[0..800]).await.unwrap().len(), 1);
+    assert_eq!(cost(&reader).0, 2);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_only_its_own_rows_of_a_shared_block() {
+    let store = Arc::new(InMemory::new());
+    let tenants = ["a", "b", "c"].map(|name| (tenant(name), fleet(3, 10, 2)));
+    let entry = put_block(&store, Level::L1, 1, &tenants).await;
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    for (idx, (tenant, run)) in tenants.iter().enumerate() {
+        let tables = reader.series(&entry, tenant, None).await.unwrap();
+        let keys: Vec<Labels> = tables.iter().flat_map(|t| (0..t.len()).map(|i| t.key(i))).collect();
+        assert_eq!(keys, run.keys);
+        assert_eq!(tables[0].row(0).rows.start, entry.meta.tenants[idx].rows.start);
+    }
+    assert!(reader.series(&entry, &tenant("d"), None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn damage_is_an_error_that_is_not_cached() {
+    let store = Arc::new(InMemory::new());
+    let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(2, 10, 10))]).await;
+    for (kind, at) in [
+        (ObjectKind::Series, 60_i64),
+        (ObjectKind::Series, -40),
+        (ObjectKind::Samples, 60),
+        (ObjectKind::Samples, -40),
+    ] {
+        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let key = keys::block_object(&entry.path, kind);
+        let whole = store.get_opts(&key, Default::default()).await.unwrap().bytes().await.unwrap();
+        let mut damaged = whole.to_vec();
+        let length = damaged.len() as i64;
+        damaged[at.rem_euclid(length) as usize] ^= 4;
+        store.put(&key, damaged.into()).await.unwrap();
+        let read = async || {
+            let tables = reader.series(&entry, &tenant("t"), None).await?;
+            let rows: Vec<_> = (0..tables[0].len()).map(|idx| tables[0].row(idx).rows).collect();
+            reader.pages(&entry, &rows).await
+        };
+        let error = read().await.unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{kind:?} {at}: {error}");
+        assert!(reader.counters().damaged_reads.load(Ordering::Relaxed) > 0);
+        store.put(&key, whole.into()).await.unwrap();
+        assert_eq!(read().await.unwrap().len(), 1, "{kind:?} {at}");
+        store.delete(&key).await.unwrap();
+        let fresh = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let gone = match kind {
+            ObjectKind::Series => fresh.series(&entry, &tenant("t"), None).await.map(drop),
+            ObjectKind::Samples => fresh.pages(&entry, &[0..1]).await.map(drop),
+        };
+        assert!(matches!(gone, Err(Error::Corrupt { .. })));
+        store.put(&key, reput(&entry, kind).await.into()).await.unwrap();
+    }
+}
+
+/// The object as it was first written.
+async fn reput(entry: &Entry, kind: ObjectKind) -> Bytes {
+    let store = InMemory::new();
+    let again = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(2, 10, 10))]).await;
+    assert_eq!(again.meta, entry.meta, "encoding is repeatable");
+    let key = keys::block_object(&entry.path, kind);
+    store.get_opts(&key, Default::default()).await.unwrap().bytes().await.unwrap()
+}

@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use promontory_block::{ObjectKind, ObjectMeta, TenantSpan};
+use promontory_model::TimeRange;
+
+use super::stored::Root;
+use super::*;
+use crate::keys;
+
+const WRITER: WriterId = WriterId(7);
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn entry(level: Level, base: u64, tenants: &[&str]) -> Entry {
+    let id = BlockId { base, unique: 0xabcd };
+    let span = |name: &&str| TenantSpan {
+        tenant: tenant(name),
+        series: 0..1,
+        rows: 0..2,
+        time_range: TimeRange::new(-5, 1_000),
+    };
+    let object = |kind| ObjectMeta { kind, size: 10, checksum: 99, footer_size: 3, footer_crc: 4 };
+    Entry {
+        id,
+        path: keys::block(level, None, 0, id),
+        applied: base,
+        meta: BlockMeta {
+            level,
+            rows: 2,
+            series: 1,
+            time_range: TimeRange::new(-5, 1_000),
+            first_key: Bytes::from_static(b"a"),
+            last_key: Bytes::from_static(b"b"),
+            tenants: tenants.iter().map(span).collect(),
+            objects: vec![object(ObjectKind::Series), object(ObjectKind::Samples)],
+        },
+    }
+}
+
+fn l1(from: u64, to: u64, entry: Option<Entry>) -> Change {
+    Change::L1 { writer: WRITER, from, to, entry }
+}
+
+/// Applies all; the last must be void with this text, or fine if it is empty.
+#[track_caller]
+fn check(changes: &[Change], expected: &str) -> Catalog {
+    let mut catalog = Catalog::default();
+    for (i, change) in changes.iter().enumerate() {
+        match catalog.apply(change, Planted::NONE) {
+            Ok(next) => catalog = next,
+            Err(Void(why)) => {
+                assert!(i + 1 == changes.len() && !expected.is_empty(), "change {i}: {why}");
+                assert!(why.contains(expected), "{why:?} does not say {expected:?}");
+                return catalog;
+            }
+        }
+    }
+    assert_eq!(expected, "", "all changes were applied");
+    catalog
+}
+
+fn all_changes() -> Vec<Change> {
+    let a = tenant("a");
+    vec![
+        Change::Birth { writer: WRITER },
+        l1(0, 3, Some(entry(Level::L1, 1, &["a", "b"]))),
+        l1(3, 4, None),
+        Change::MergeL1 { tenant: a.clone(), from: 0, to: 3, outputs: vec![entry(Level::L2, 3, &["a"])] },
+        Change::Merge {
+            tenant: a.clone(),
+            inputs: vec![entry(Level::L2, 3, &["a"]).id],
+            outputs: vec![entry(Level::L3, 4, &["a"])],
+        },
+        Change::Floor { floor: 2 },
+        Change::Retain { tenant: a, from_ts: -1 },
+        Change::Close { writer: WRITER, from: 4, mark: 5, entry: None },
+    ]
+}
+
+#[test]
+fn a_life_of_every_change_applies() {
+    let catalog = check(&all_changes(), "");
+    assert_eq!(catalog.version, 8);
+    assert!(catalog.writers.is_empty());
+    // b has not passed the L1 block, a has.
+    assert_eq!(catalog.l1_of(&tenant("a")).count(), 0);
+    assert_eq!(catalog.l1_of(&tenant("b")).count(), 1);
+    assert_eq!(catalog.tenants_with_rows(), vec![tenant("a"), tenant("b")]);
+}
+
+#[test]
+fn a_watermark_commit_is_void_unless_it_starts_from_the_current_one() {
+    let birth = Change::Birth { writer: WRITER };
+    check(&[l1(0, 1, None)], "is not live");
+    check(&[birth.clone(), l1(1, 2, None)], "is 0, not 1");
+    check(&[birth.clone(), l1(0, 2, None), l1(0, 3, None)], "is 2, not 0");
+    check(&[birth.clone(), l1(0, 0, None)], "does not rise");
+    check(&[birth.clone(), birth.clone()], "live already");
+    let close = |from, mark| Change::Close { writer: WRITER, from, mark, entry: None };
+    check(&[birth.clone(), l1(0, 2, None), close(2, 2)], "is not above 2");
+    check(&[birth.clone(), l1(0, 2, None), close(1, 4)], "is 2, not 1");
+    check(&[birth.clone(), l1(0, 2, None), close(2, 3), l1(2, 3, None)], "is not live");
+}
+
+#[test]
+fn a_block_below_the_floor_is_void() {
+    let old = entry(Level::L1, 0, &["a"]);
+    check(&[Change::Birth { writer: WRITER }, Change::Floor { floor: 1 }, l1(0, 1, Some(old))], "below the floor");
+    let future = entry(Level::L1, 2, &["a"]);
+    check(&[Change::Birth { writer: WRITER }, l1(0, 1, Some(future))], "not older than version 2");
+}
+
+#[test]
+fn the_floor_only_rises_and_never_beyond_the_version_it_builds_on() {
+    let birth = Change::Birth { writer: WRITER };
+    check(&[Change::Floor { floor: 1 }], "beyond version 0");
+    check(&[birth.clone(), Change::Floor { floor: 1 }, Change::Floor { floor: 1 }], "not above 1");
+}
+
+#[test]
+fn an_l1_object_stays_until_all_its_tenants_have_passed_it() {
+    let mut changes = all_changes()[..2].to_vec();
+    let merge = |name: &str, base| Change::MergeL1 {
+        tenant: tenant(name),
+        from: 0,
+        to: 2,
+        outputs: vec![entry(Level::L2, base, &[name])],
+    };
+    changes.push(merge("a", 2));
+    assert_eq!(check(&changes, "").l1.len(), 1);
+    changes.push(merge("b", 2));
+    assert_eq!(check(&changes, "").l1.len(), 0);
+    changes.push(merge("b", 2));
+    check(&changes, "is 2, not 0");
+}
+
+#[test]
+fn a_merge_is_void_without_all_its_inputs() {
+    let mut changes = all_changes()[..5].to_vec();
+    changes.push(changes[4].clone());
+    check(&changes, "is gone");
+    let foreign = Change::MergeL1 {
+        tenant: tenant("b"),
+        from: 0,
+        to: 2,
+        outputs: vec![entry(Level::L2, 2, &["a"])],
+    };
+    check(&[&all_changes()[..2], &[foreign]].concat(), "not a block of tenant b");
+}
+
+#[test]
+fn retention_drops_blocks_that_end_before_it() {
+    let mut changes = all_changes()[..5].to_vec();
+    let retain = |from_ts| Change::Retain { tenant: tenant("a"), from_ts };
+    changes.push(retain(1_000));
+    assert_eq!(check(&changes, "").blocks_of(&tenant("a")).count(), 1);
+    changes.push(retain(1_001));
+    assert_eq!(check(&changes, "").blocks_of(&tenant("a")).count(), 0);
+    changes.push(retain(5));
+    check(&changes, "does not rise");
+}
+
+#[test]
+fn every_change_survives_its_bytes() {
+    for (i, change) in all_changes().into_iter().enumerate() {
+        let delta = Delta { version: i as u64 + 1, attempt: u128::MAX - i as u128, change };
+        let bytes = delta.encode();
+        assert_eq!(Delta::decode(&bytes).unwrap(), delta);
+        for end in 0..bytes.len() {
+            assert!(Delta::decode(&bytes[..end]).is_err());
+        }
+    }
+}
+
+#[test]
+fn root_and_pages_rebuild_the_state() {
+    let catalog = check(&all_changes()[..7], "");
+    let root = Root::of(&catalog);
+    let decoded = Root::decode(&root.encode()).unwrap();
+    assert_eq!(decoded, root);
+    let mut rebuilt = decoded.catalog;
+    for (id, changed) in decoded.pages {
+        let (page_of, page) = Tenant::decode(&catalog.tenants[&id].encode(&id)).unwrap();
+        assert_eq!((&page_of, page.changed), (&id, changed));
+        rebuilt.tenants.insert(id, Arc::new(page));
+    }
+    assert_eq!(rebuilt, catalog);
+}
+
+/// Bytes that version 1 wrote must be readable for ever.
+#[test]
+fn delta_bytes_are_stable() {
+    let delta = Delta { version: 2, attempt: 5, change: l1(0, 3, Some(entry(Level::L1, 1, &["a"]))) };
+    let hex: String = delta.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_DELTA);
+    let root = Root { catalog: check(&all_changes()[..1], ""), pages: BTreeMap::from([(tenant("a"), 1)]) };
+    let hex: String = root.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_ROOT);
+}
+
+const GOLDEN_DELTA: &str = "";
+const GOLDEN_ROOT: &str = "";
+
+#[test]
+fn hostile_bytes_never_panic() {
+    let bytes = Delta { version: 2, attempt: 5, change: all_changes().remove(1) }.encode();
+    let body = bytes.len() - 4;
+    for at in 6..body {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut hostile = bytes[..body].to_vec();
+            hostile[at] = value;
+            let crc = crc32c::crc32c(&hostile);
+            hostile.extend_from_slice(&crc.to_le_bytes());
+            // Whatever it says: a value or an error, and no more memory than the input allows.
+            let _ = Delta::decode(&hostile);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The samples of one writer that no L1 block contains yet.
+//!
+//! One structure with three uses: the ingester's flush, the querier's tail, adoption. In one process
+//! they share it, so samples lie in memory once: a head keeps the rows of each segment as they were
+//! cut and only adds an index from series to places in them.
+//!
+//! Words: a *contribution* is what one segment brought; a *place* is a run of rows of one series in
+//! one contribution.
+//!
+//! Invariants:
+//! - A head belongs to one writer id; contributions are inserted with ascending sequence numbers.
+//! - A head only grows. What an L1 block contains leaves by [`Head::rebased`], which makes a new
+//!   head; a snapshot that still holds the old one keeps reading it.
+//! - A reader names the last sequence that it may see, so an unconfirmed contribution is invisible.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use promontory_block::{SeriesRun, TenantRows, merge};
+use promontory_model::labels::metric_key_range;
+use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, TenantId, TimeRange, WriterId};
+
+/// The rows of one segment, shared between the writer, its head and every snapshot.
+pub type Contribution = Arc<Vec<TenantRows>>;
+
+/// The not yet flushed contributions of one writer, with an index by series.
+#[derive(Debug)]
+pub struct Head {
+    writer: WriterId,
+    contributions: Vec<(u64, Contribution)>,
+    tenants: BTreeMap<TenantId, TenantHead>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct TenantHead {
+    /// The tenant's share of each contribution that has one.
+    runs: Vec<HeadRun>,
+    ids: HashMap<Labels, u32>,
+    keys: Vec<Labels>,
+    /// Series ids in order of their keys.
+    order: Vec<u32>,
+    places: Vec<Vec<Place>>,
+}
+
+/// One tenant's run inside a contribution.
+#[derive(Clone, Debug)]
+struct HeadRun {
+    seq: u64,
+    time_range: TimeRange,
+    contribution: Contribution,
+    tenant_idx: usize,
+}
+
+/// Rows `start..end` of the tenant's run number `run`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    run: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Series of one tenant selected from a head; owns what it needs, so no lock is held.
+#[derive(Clone, Debug, Default)]
+pub struct HeadSelection {
+    runs: Vec<HeadRun>,
+    /// Ascending by key.
+    series: Vec<(Labels, Vec<Place>)>,
+}
+
+impl HeadRun {
+    fn run(&self) -> &SeriesRun {
+        &self.contribution[self.tenant_idx].1
+    }
+}
+
+impl Head {
+    /// An empty head.
+    #[must_use]
+    pub fn new(writer: WriterId) -> Self {
+        Self { writer, contributions: Vec::new(), tenants: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Whose samples these are.
+    #[must_use]
+    pub fn writer(&self) -> WriterId {
+        self.writer
+    }
+
+    /// Adds what segment `seq` holds; `seq` is above every earlier one.
+    pub fn insert(&mut self, seq: u64, contribution: Contribution) {
+        debug_assert!(self.last_seq().is_none_or(|last| last < seq), "sequence numbers must ascend");
+        for (tenant_idx, (tenant, run)) in contribution.iter().enumerate() {
+            self.bytes += run_bytes(run);
+            let head = self.tenants.entry(tenant.clone()).or_default();
+            head.insert(HeadRun {
+                seq,
+                time_range: run.time_range(),
+                contribution: contribution.clone(),
+                tenant_idx,
+            });
+        }
+        self.contributions.push((seq, contribution));
+    }
+
+    /// The newest sequence number inserted.
+    #[must_use]
+    pub fn last_seq(&self) -> Option<u64> {
+        self.contributions.last().map(|(seq, _)| *seq)
+    }
+
+    /// Number of contributions.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.contributions.len()
+    }
+
+    /// Approximate memory of samples and index in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of series of all tenants.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.tenants.values().map(|tenant| tenant.keys.len()).sum()
+    }
+
+    /// The contributions above `after`, in order.
+    pub fn contributions_above(&self, after: u64) -> impl Iterator<Item = &(u64, Contribution)> {
+        self.contributions.iter().filter(move |(seq, _)| *seq > after)
+    }
+
+    /// The rows of all contributions up to `up_to`, merged and deduplicated, tenants in order.
+    #[must_use]
+    pub fn rows(&self, up_to: u64) -> Vec<TenantRows> {
+        let tenants = self.tenants.iter();
+        let rows = tenants.map(|(tenant, head)| (tenant.clone(), head.rows(up_to)));
+        rows.filter(|(_, run)| !run.is_empty()).collect()
+    }
+
+    /// A new head with the contributions above `watermark` only.
+    #[must_use]
+    pub fn rebased(&self, watermark: u64) -> Self {
+        let mut head = Self::new(self.writer);
+        for (seq, contribution) in self.contributions_above(watermark) {
+            head.insert(*seq, contribution.clone());
+        }
+        head
+    }
+
+    /// Selects the series of `tenant` that pass all matchers and have a contribution in
+    /// `seqs` whose time range meets `range`.
+    #[must_use]
+    pub fn select(
+        &self,
+        tenant: &TenantId,
+        matchers: &[Matcher],
+        range: TimeRange,
+        seqs: Range<u64>,
+    ) -> HeadSelection {
+        self.tenants.get(tenant).map_or_else(HeadSelection::default, |head| head.select(matchers, range, seqs))
+    }
+}
+
+impl TenantHead {
+    fn insert(&mut self, head_run: HeadRun) {
+        let run_idx = self.runs.len() as u32;
+        let known = self.keys.len();
+        for (idx, key) in head_run.run().keys.iter().enumerate() {
+            let rows = &head_run.run().offsets[idx..=idx + 1];
+            let id = match self.ids.get(key) {
+                Some(id) => *id,
+                None => {
+                    let id = self.keys.len() as u32;
+                    self.ids.insert(key.clone(), id);
+                    self.keys.push(key.clone());
+                    self.places.push(Vec::new());
+                    id
+                }
+            };
+            self.places[id as usize].push(Place { run: run_idx, start: rows[0] as u32, end: rows[1] as u32 });
+        }
+        if self.keys.len() > known {
+            self.merge_order(known);
+        }
+        self.runs.push(head_run);
+    }
+
+    /// Brings the series from `known` on, whose keys ascend, into `order`.
+    fn merge_order(&mut self, known: usize) {
+        let old = std::mem::take(&mut self.order);
+        let mut merged = Vec::with_capacity(self.keys.len());
+        let mut fresh = (known as u32..self.keys.len() as u32).peekable();
+        for id in old {
+            while let Some(new) = fresh.next_if(|new| self.keys[*new as usize] < self.keys[id as usize]) {
+                merged.push(new);
+            }
+            merged.push(id);
+        }
+        merged.extend(fresh);
+        self.order = merged;
+    }
+
+    fn rows(&self, up_to: u64) -> SeriesRun {
+        let mut out = SeriesRun::default();
+        let mut columns = Vec::new();
+        for id in &self.order {
+            columns.clear();
+            let places = self.places[*id as usize].iter();
+            columns.extend(places.filter_map(|place| {
+                let run = &self.runs[place.run as usize];
+                (run.seq <= up_to).then(|| column(run.run(), *place))
+            }));
+            let before = out.ts.len();
+            merge::merge_columns(&mut columns, &mut out.ts, &mut out.values);
+            if out.ts.len() > before {
+                out.keys.push(self.keys[*id as usize].clone());
+                out.offsets.push(out.ts.len());
+            }
+        }
+        out
+    }
+
+    fn select(&self, matchers: &[Matcher], range: TimeRange, seqs: Range<u64>) -> HeadSelection {
+        let visible: Vec<bool> =
+            self.runs.iter().map(|run| seqs.contains(&run.seq) && run.time_range.overlaps(range)).collect();
+        if !visible.contains(&true) {
+            return HeadSelection::default();
+        }
+        let mut series = Vec::new();
+        for id in self.candidates(matchers) {
+            let key = &self.keys[*id as usize];
+            let places = self.places[*id as usize].iter().copied();
+            let places: Vec<Place> = places.filter(|place| visible[place.run as usize]).collect();
+            if !places.is_empty() && matchers.iter().all(|m| m.matches_labels(key.as_ref())) {
+                series.push((key.clone(), places));
+            }
+        }
+        HeadSelection { runs: self.runs.clone(), series }
+    }
+
+    /// The ids, in order of their keys, that the metric name leaves over.
+    fn candidates(&self, matchers: &[Matcher]) -> &[u32] {
+        let by_name = |m: &&Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
+        let Some(name) = matchers.iter().find(by_name) else {
+            return &self.order;
+        };
+        let (first, after) = metric_key_range(name.value());
+        let from = self.order.partition_point(|id| self.keys[*id as usize].key() < first.as_slice());
+        let to = self.order.partition_point(|id| self.keys[*id as usize].key() < after.as_slice());
+        &self.order[from..to]
+    }
+}
+
+impl HeadSelection {
+    /// The selected series, ascending by key.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Labels> {
+        self.series.iter().map(|(key, _)| key)
+    }
+
+    /// True if nothing was selected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Number of rows of one series, duplicates included.
+    #[must_use]
+    pub fn rows(&self, series_idx: usize) -> usize {
+        self.series[series_idx].1.iter().map(|place| (place.end - place.start) as usize).sum()
+    }
+
+    /// The columns of one series, one per contribution, each ascending in time; not clipped to a
+    /// time range.
+    pub fn columns(&self, series_idx: usize) -> impl Iterator<Item = (&[i64], &[f64])> {
+        let places = self.series[series_idx].1.iter();
+        places.map(|place| column(self.runs[place.run as usize].run(), *place))
+    }
+}
+
+fn column(run: &SeriesRun, place: Place) -> (&[i64], &[f64]) {
+    let rows = place.start as usize..place.end as usize;
+    (&run.ts[rows.clone()], &run.values[rows])
+}
+
+/// Samples, their share of the run's own index, and one place in ours.
+fn run_bytes(run: &SeriesRun) -> usize {
+    run.rows() * 16 + run.keys.len() * (16 + 8 + size_of::<Place>())
+}
+
+#[cfg(test)]
+mod tests;

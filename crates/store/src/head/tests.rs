@@ -1,0 +1,75 @@
+//! Rules of the head.
+
+use super::*;
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn rows(series: &[(&str, &[(i64, f64)])]) -> Contribution {
+    let mut sorted: Vec<_> =
+        series.iter().map(|(name, s)| (Labels::from_pairs([("__name__", "m"), ("s", *name)]), s)).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut run = SeriesRun::default();
+    for (key, samples) in sorted {
+        run.push_series(key, samples.iter().copied());
+    }
+    Arc::new(vec![(tenant("a"), run)])
+}
+
+fn sorted_names(selection: &HeadSelection) -> Vec<String> {
+    selection.keys().map(|key| key.get("s").unwrap().into_owned()).collect()
+}
+
+fn head() -> Head {
+    let mut head = Head::new(WriterId(1));
+    head.insert(1, rows(&[("b", &[(1, 1.0)]), ("d", &[(1, 1.5)])]));
+    head.insert(2, rows(&[("a", &[(2, 2.0)]), ("b", &[(2, 2.5), (3, 2.75)]), ("c", &[(2, 2.25)])]));
+    head.insert(3, rows(&[("b", &[(2, 9.0), (4, 3.0)])]));
+    head
+}
+
+#[test]
+fn rows_are_merged_by_key_and_time_up_to_the_sequence() {
+    let rows = head().rows(2);
+    assert_eq!(rows.len(), 1);
+    let run = &rows[0].1;
+    let names: Vec<_> = run.keys.iter().map(|k| k.get("s").unwrap().into_owned()).collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    assert_eq!(run.series(1), (&[1, 2, 3][..], &[1.0, 2.5, 2.75][..]));
+    assert_eq!(head().rows(3)[0].1.series(1), (&[1, 2, 3, 4][..], &[1.0, 9.0, 2.75, 3.0][..]));
+    assert!(head().rows(0).is_empty());
+}
+
+#[test]
+fn an_unconfirmed_contribution_is_invisible() {
+    let all = head().select(&tenant("a"), &[], TimeRange::ALL, 1..2);
+    assert_eq!(sorted_names(&all), ["b", "d"]);
+    let first_gone = head().select(&tenant("a"), &[], TimeRange::ALL, 2..4);
+    assert_eq!(sorted_names(&first_gone), ["a", "b", "c"]);
+    assert_eq!(first_gone.rows(1), 4);
+}
+
+#[test]
+fn selection_prunes_by_tenant_name_matcher_and_time() {
+    let select = |tenant_name: &str, matchers: &[Matcher], range| {
+        sorted_names(&head().select(&tenant(tenant_name), matchers, range, 0..u64::MAX))
+    };
+    let none: [String; 0] = [];
+    assert_eq!(select("other", &[], TimeRange::ALL), none);
+    assert_eq!(select("a", &[Matcher::equal("__name__", "n")], TimeRange::ALL), none);
+    let name = Matcher::equal("__name__", "m");
+    let regex = Matcher::new("s", MatchOp::Regex, "a|d").unwrap();
+    assert_eq!(select("a", &[name.clone(), regex], TimeRange::ALL), ["a", "d"]);
+    assert_eq!(select("a", &[name], TimeRange::new(4, 9)), ["b"]);
+}
+
+#[test]
+fn rebasing_drops_what_a_block_contains_and_leaves_the_old_head_alone() {
+    let old = head();
+    let new = old.rebased(2);
+    assert_eq!((new.segments(), new.last_seq()), (1, Some(3)));
+    assert_eq!(new.rows(9)[0].1.series(0), (&[2, 4][..], &[9.0, 3.0][..]));
+    assert_eq!(old.rows(9)[0].1.keys.len(), 4);
+    assert!(new.bytes() < old.bytes());
+}

@@ -1,0 +1,267 @@
+//! The merger: many small blocks into few large ones, losing and doubling nothing.
+//!
+//! A merge reads a version, reads its inputs, uploads its outputs under names that carry that
+//! version, and commits; if its start is gone by then it is void and its uploads are swept.
+//!
+//! Invariants:
+//! - A merge from L1 takes *all* rows of its tenant between two L1 watermarks, whatever their
+//!   timestamps.
+//! - A merge above L1 is void unless all its inputs are in the version that it builds on.
+//! - Two values for one timestamp are settled by [`promontory_block::merge`], as everywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use promontory_block::{Level, SeriesRun, merge_owned};
+use promontory_model::{Labels, TenantId};
+
+use crate::catalog::{Catalog, Change, Entry};
+use crate::chain::{Chain, Next, Outcome};
+use crate::context::Context;
+use crate::counters::add;
+use crate::error::Error;
+use crate::keys::BlockId;
+use crate::planted::Bug;
+use crate::reader::clipped;
+use crate::whole_blocks::{self, heavy};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Bounds of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergerSettings {
+    /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one.
+    pub rows_max: u64,
+    /// Windows that get a block of their own; what is older shares one late block.
+    pub windows_max: usize,
+    /// Length of a window of L2.
+    pub l2_window_ms: i64,
+    /// Length of a window of L3.
+    pub l3_window_ms: i64,
+    /// Series per output block.
+    pub series_max: usize,
+}
+
+impl Default for MergerSettings {
+    fn default() -> Self {
+        Self {
+            rows_max: 16 << 20,
+            windows_max: 64,
+            l2_window_ms: 2 * HOUR_MS,
+            l3_window_ms: 24 * HOUR_MS,
+            series_max: 256 << 10,
+        }
+    }
+}
+
+/// How a merge ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// There was nothing to merge.
+    Nothing,
+    /// The outputs are in the catalog.
+    Committed {
+        /// Blocks that came.
+        blocks: usize,
+        /// Their rows.
+        rows: u64,
+    },
+    /// Its start was gone; perhaps an earlier attempt of the same merge is in.
+    Void,
+}
+
+/// Merges blocks of one tenant at a time.
+#[derive(Debug)]
+pub struct Merger {
+    chain: Arc<Chain>,
+    settings: MergerSettings,
+}
+
+impl Merger {
+    /// A merger over a chain.
+    #[must_use]
+    pub fn new(chain: Arc<Chain>, settings: MergerSettings) -> Self {
+        Self { chain, settings }
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        self.chain.context()
+    }
+
+    /// Merges the oldest rows of `tenant` in L1 into L2.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`; nothing is half done.
+    pub async fn merge_l1(&self, tenant: &TenantId) -> Result<Merged, Error> {
+        let catalog = self.chain.refresh().await?;
+        let from = catalog.l1_watermark(tenant);
+        let (inputs, to) = self.l1_inputs(&catalog, tenant);
+        if inputs.is_empty() {
+            return Ok(Merged::Nothing);
+        }
+        let rows = self.read(&catalog, tenant, &inputs).await?;
+        let outputs = self.upload(&catalog, tenant, Level::L2, &rows).await?;
+        let change = Change::MergeL1 { tenant: tenant.clone(), from, to, outputs: outputs.clone() };
+        let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
+        self.commit(&outputs, change, |catalog| unchecked || catalog.l1_watermark(tenant) == from).await
+    }
+
+    /// The first L1 blocks above the tenant's L1 watermark, and the watermark that they reach.
+    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<Arc<Entry>>, u64) {
+        let (mut inputs, mut rows, mut to) = (Vec::new(), 0, catalog.version);
+        for (version, entry) in catalog.l1_of(tenant) {
+            let spans = entry.meta.tenants.iter().filter(|span| span.tenant == *tenant);
+            rows += spans.map(|span| span.rows.end - span.rows.start).sum::<u64>();
+            if rows > self.settings.rows_max && !inputs.is_empty() {
+                // Everything below this one is taken, and nothing of it.
+                to = version - 1;
+                break;
+            }
+            inputs.push(entry.clone());
+        }
+        (inputs, to)
+    }
+
+    /// Merges blocks above L1 into blocks of `level`.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`, `Limited` if the inputs have too many rows; nothing is half done.
+    pub async fn merge(&self, tenant: &TenantId, inputs: &[BlockId], level: Level) -> Result<Merged, Error> {
+        let catalog = self.chain.refresh().await?;
+        let find = |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
+        let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<Entry>>>>() else {
+            return Ok(Merged::Void);
+        };
+        let rows: u64 = entries.iter().map(|entry| entry.meta.rows).sum();
+        if rows > self.settings.rows_max {
+            let limit = self.settings.rows_max;
+            return Err(Error::Limited(format!("a merge of {rows} rows of tenant {tenant}, at most {limit}")));
+        }
+        if entries.is_empty() {
+            return Ok(Merged::Nothing);
+        }
+        let rows = self.read(&catalog, tenant, &entries).await?;
+        let outputs = self.upload(&catalog, tenant, level, &rows).await?;
+        let change = Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
+        let there = |catalog: &Catalog| {
+            let blocks = catalog.tenants.get(tenant).map(|tenant| &tenant.blocks);
+            blocks.is_some_and(|blocks| inputs.iter().all(|id| blocks.contains_key(id)))
+        };
+        self.commit(&outputs, change, there).await
+    }
+
+    async fn read(
+        &self,
+        catalog: &Catalog,
+        tenant: &TenantId,
+        inputs: &[Arc<Entry>],
+    ) -> Result<SeriesRun, Error> {
+        let planted = self.context().planted;
+        let mut runs = Vec::with_capacity(inputs.len());
+        for entry in inputs {
+            let mut rows = whole_blocks::read(self.context(), entry).await?;
+            if planted.is(Bug::WrongTenantPrefix) {
+                rows.truncate(1);
+                runs.extend(rows.into_iter().map(|(_, run)| run));
+            } else {
+                runs.push(whole_blocks::rows_of(rows, tenant));
+            }
+        }
+        let merged = if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge_owned(runs)) };
+        let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
+        Ok(match retained_from {
+            Some(from_ts) => clipped(&merged, from_ts),
+            None => merged,
+        })
+    }
+
+    async fn upload(
+        &self,
+        catalog: &Catalog,
+        tenant: &TenantId,
+        level: Level,
+        rows: &SeriesRun,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut outputs = Vec::new();
+        for part in self.parts(level, rows) {
+            let rows = [(tenant.clone(), part)];
+            outputs.push(whole_blocks::upload(self.context(), catalog.version, level, &rows).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// Cuts rows by window, then by number of series.
+    fn parts(&self, level: Level, rows: &SeriesRun) -> Vec<SeriesRun> {
+        let window = if level == Level::L3 { self.settings.l3_window_ms } else { self.settings.l2_window_ms };
+        let windows: BTreeSet<i64> = rows.ts.iter().map(|ts| ts.div_euclid(window)).collect();
+        let late = windows.iter().rev().nth(self.settings.windows_max).copied();
+        // All late windows fall into the newest of them.
+        let window_of = |ts: i64| late.map_or(ts.div_euclid(window), |late| ts.div_euclid(window).max(late));
+        let mut open: BTreeMap<i64, SeriesRun> = BTreeMap::new();
+        let mut parts = Vec::new();
+        for (series_idx, key) in rows.keys.iter().enumerate() {
+            let (ts, values) = rows.series(series_idx);
+            let mut start = 0;
+            while start < ts.len() {
+                let window = window_of(ts[start]);
+                let end = start + ts[start..].partition_point(|ts| window_of(*ts) <= window);
+                let part = open.entry(window).or_default();
+                let rows = ts[start..end].iter().copied().zip(values[start..end].iter().copied());
+                part.push_series(key.clone(), rows);
+                if part.keys.len() >= self.settings.series_max {
+                    parts.push(std::mem::take(part));
+                }
+                start = end;
+            }
+        }
+        parts.extend(open.into_values().filter(|part| !part.is_empty()));
+        parts
+    }
+
+    async fn commit(
+        &self,
+        outputs: &[Entry],
+        change: Change,
+        still_there: impl Fn(&Catalog) -> bool,
+    ) -> Result<Merged, Error> {
+        let counters = &self.context().counters;
+        let unchecked = self.context().planted.is(Bug::CommitBelowFloor);
+        let outcome = self.chain.commit(|catalog| {
+            let above_floor = unchecked || outputs.iter().all(|entry| entry.id.base >= catalog.floor);
+            if still_there(catalog) && above_floor { Next::Try(change.clone()) } else { Next::Stop(()) }
+        });
+        match outcome.await? {
+            Outcome::Committed(_) => {
+                add(&counters.merges, 1);
+                let rows = outputs.iter().map(|entry| entry.meta.rows).sum();
+                Ok(Merged::Committed { blocks: outputs.len(), rows })
+            }
+            Outcome::Stopped(()) | Outcome::Void(_) => {
+                add(&counters.merges_void, 1);
+                Ok(Merged::Void)
+            }
+        }
+    }
+}
+
+/// The planted bug: values of one timestamp are added up.
+fn added_up(runs: &[SeriesRun]) -> SeriesRun {
+    let mut all: BTreeMap<Labels, BTreeMap<i64, f64>> = BTreeMap::new();
+    for run in runs {
+        for (series_idx, key) in run.keys.iter().enumerate() {
+            let (ts, values) = run.series(series_idx);
+            let series = all.entry(key.clone()).or_default();
+            for (ts, value) in ts.iter().zip(values) {
+                series.entry(*ts).and_modify(|sum| *sum += value).or_insert(*value);
+            }
+        }
+    }
+    let mut out = SeriesRun::default();
+    for (key, samples) in all {
+        out.push_series(key, samples);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
