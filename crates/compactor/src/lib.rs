@@ -1,1 +1,10 @@
-//! The compactor role: adopts dead writers and sweeps.
+//! The compactor role: adopts dead writers and sweeps what nothing refers to.
+//!
+//! This crate does not know: how a slot, a commit or a sweep works (that is `promontory_store`), HTTP,
+//! PromQL. It decides only *when*. Any number of compactors may run over one bucket.
+//!
+//! In reading order: [`compactor`].
+
+pub mod compactor;
+
+pub use compactor::{Compactor, CompactorConfig};

@@ -1,0 +1,114 @@
+//! The loops of the compactor: look for dead writers every few seconds, sweep now and then.
+//!
+//! An error of one round is logged and the next round goes on: every machine behind these calls can
+//! be stopped and started at any point.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use promontory_store::Error;
+use promontory_store::adopter::{Adopter, AdopterSettings, Adoption};
+use promontory_store::chain::Chain;
+use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// How often live writers are looked at, unless `adopt_after` is so short that more is needed.
+const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
+
+/// When a compactor acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactorConfig {
+    /// A writer without a new segment for this long is taken over: `--compactor.adopt-after`.
+    pub adopt_after: Duration,
+    /// Time between sweeps: `--compactor.sweep-interval`.
+    pub sweep_interval: Duration,
+}
+
+impl Default for CompactorConfig {
+    fn default() -> Self {
+        Self { adopt_after: Duration::from_secs(90), sweep_interval: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// The compactor role.
+#[derive(Debug)]
+pub struct Compactor {
+    config: CompactorConfig,
+    adopter: Adopter,
+    sweeper: Sweeper,
+}
+
+impl Compactor {
+    /// A compactor over a catalog; [`Self::run`] must run for anything to happen.
+    #[must_use]
+    pub fn new(chain: Arc<Chain>, config: CompactorConfig) -> Self {
+        let settings = AdopterSettings { dead_after: config.adopt_after, ..AdopterSettings::default() };
+        let adopter = Adopter::new(chain.clone(), settings);
+        let sweeper = Sweeper::new(chain, SweeperSettings::default());
+        Self { config, adopter, sweeper }
+    }
+
+    /// Adopts and sweeps until `shutdown` resolves. What is under way is dropped then: each machine
+    /// goes on at the next start, here or elsewhere.
+    ///
+    /// # Errors
+    /// None today; the signature is that of every role.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = async { tokio::join!(self.adopt_loop(), self.sweep_loop()); } => {}
+        }
+        Ok(())
+    }
+
+    async fn adopt_loop(&self) {
+        let mut ticks = interval((self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.adopter.tick().await {
+                Ok(adoptions) => {
+                    for (writer, adoption) in adoptions {
+                        report(&writer.to_string(), &adoption);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot look for dead writers; the next round tries again"),
+            }
+        }
+    }
+
+    async fn sweep_loop(&self) {
+        loop {
+            sleep(self.config.sweep_interval).await;
+            match self.sweeper.sweep().await {
+                Ok(Sweep { skew_ms: Some(skew_ms), .. }) => tracing::warn!(
+                    skew_ms,
+                    "nothing is swept while this machine's clock differs from the store's by more than a minute"
+                ),
+                Ok(sweep) => tracing::info!(
+                    block_objects = sweep.block_objects,
+                    segments = sweep.segments,
+                    catalog_objects = sweep.catalog_objects,
+                    bytes = sweep.bytes,
+                    floor = sweep.floor,
+                    "swept"
+                ),
+                Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
+            }
+        }
+    }
+}
+
+fn report(writer: &str, adoption: &Adoption) {
+    match adoption {
+        Adoption::Closed => tracing::info!(writer, "adopted a dead writer; its samples are in a block"),
+        Adoption::Gone => tracing::debug!(writer, "a writer that looked dead had left already"),
+        Adoption::Quarantined { seq, why } => tracing::error!(
+            writer,
+            seq,
+            why,
+            "a dead writer has a damaged segment; it stays in the catalog until a human decides"
+        ),
+    }
+}

@@ -1,0 +1,364 @@
+//! The door `Append` over one writer, and the loops that cut segments and blocks.
+//!
+//! 1. [`Ingester::append`] brings a batch into the intake and waits for the cut that takes it.
+//! 2. The flush loop cuts every flush interval, early when much is pending or a caller is in a hurry,
+//!    and hands the rows to the writer; at most [`CUTS_IN_FLIGHT_MAX`] cuts are on their way.
+//! 3. The outcome of the cut answers everybody who waits for it. It is success only when the
+//!    segment's slot holds its bytes.
+//! 4. The block loop writes an L1 block every block interval, early when the head is large.
+//! 5. On shutdown: no more appends, one last cut, one last block, a closed mark.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use promontory_model::append::{BoxFuture, Refusals, Urgency};
+use promontory_model::{
+    Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
+};
+use promontory_store::writer::Writer;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::intake::{Cut, Intake};
+
+/// Cuts that may be between the intake and the store at a time; the writer's slots have the same
+/// number, so a slow store makes the intake fill up and then refuse.
+pub const CUTS_IN_FLIGHT_MAX: usize = 4;
+/// Pending bytes that make a cut early.
+const CUT_BYTES: usize = 32 << 20;
+/// Head bytes that make a block early: about 64 MiB encoded.
+const BLOCK_HEAD_BYTES: usize = 512 << 20;
+/// Segments above the watermark that make a block early, well below the number at which the writer
+/// refuses.
+const BLOCK_SEGMENTS: u64 = 150;
+/// Early blocks come no more often than this.
+const EARLY_BLOCK_INTERVAL_MIN: Duration = Duration::from_secs(30);
+/// How often the block loop looks.
+const BLOCK_TICK: Duration = Duration::from_millis(500);
+/// Series without a sample for this long leave the index.
+const IDLE_SERIES_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// When an ingester acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngesterConfig {
+    /// Longest time between cuts: `--ingester.flush-interval`.
+    pub flush_interval: Duration,
+    /// Time between L1 blocks: `--ingester.block-interval`.
+    pub block_interval: Duration,
+    /// How long an append waits for the store before the sender is asked to retry.
+    pub append_timeout: Duration,
+    /// Limits of series and samples.
+    pub limits: IngestLimits,
+}
+
+impl Default for IngesterConfig {
+    fn default() -> Self {
+        Self {
+            flush_interval: Duration::from_secs(1),
+            block_interval: Duration::from_secs(120),
+            append_timeout: Duration::from_secs(25),
+            limits: IngestLimits::default(),
+        }
+    }
+}
+
+/// Plain counters, exported by the binary.
+#[derive(Debug, Default)]
+pub struct IngesterCounters {
+    /// Batches that came through the door.
+    pub appends: AtomicU64,
+    /// Batches answered with an error.
+    pub append_errors: AtomicU64,
+    /// Samples that became durable.
+    pub samples: AtomicU64,
+    /// Cuts that became durable.
+    pub cuts: AtomicU64,
+    /// Cuts whose segment could not be written.
+    pub cut_errors: AtomicU64,
+    /// Blocks that could not be written or committed; each is tried again.
+    pub block_errors: AtomicU64,
+    /// Time from a batch's arrival to its acknowledgement.
+    pub append_latency: Latency,
+    /// Time from a cut to its durability.
+    pub flush_latency: Latency,
+}
+
+/// A histogram of durations in plain atomics.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [AtomicU64; Latency::BOUNDS_SECONDS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Latency {
+    /// Upper bounds of the buckets; one more holds what is above.
+    pub const BOUNDS_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        let bucket = Self::BOUNDS_SECONDS.partition_point(|bound| *bound < duration.as_secs_f64());
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.micros.fetch_add(duration.as_micros() as u64, Relaxed);
+    }
+
+    /// The count of each bucket (not cumulative) and the sum in seconds.
+    #[must_use]
+    pub fn snapshot(&self) -> (Vec<u64>, f64) {
+        let buckets = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
+        (buckets, self.micros.load(Relaxed) as f64 / 1e6)
+    }
+}
+
+/// What became of a cut; `None` while it is on its way.
+type Outcome = Option<Result<Position, AppendError>>;
+
+/// The ingester role.
+#[derive(Debug)]
+pub struct Ingester {
+    config: IngesterConfig,
+    clock: Arc<dyn Clock>,
+    /// Runs inside [`Self::run`].
+    writer: Arc<Writer>,
+    collecting: Mutex<Collecting>,
+    /// Asks the flush loop for a cut now.
+    hurry: Notify,
+    in_flight: Arc<Semaphore>,
+    stopping: AtomicBool,
+    counters: Arc<IngesterCounters>,
+}
+
+/// The intake together with those who wait for its next cut: both change under one lock.
+#[derive(Debug)]
+struct Collecting {
+    intake: Intake,
+    waiters: watch::Sender<Outcome>,
+}
+
+impl Ingester {
+    /// An ingester over a writer that was born; [`Self::run`] must run for anything to be flushed.
+    #[must_use]
+    pub fn new(
+        config: IngesterConfig,
+        clock: Arc<dyn Clock>,
+        random: &dyn RandomSource,
+        writer: Arc<Writer>,
+    ) -> Arc<Self> {
+        let intake = Intake::new(config.limits.clone(), random.next_u64());
+        Arc::new(Self {
+            config,
+            clock,
+            writer,
+            collecting: Mutex::new(Collecting { intake, waiters: watch::Sender::new(None) }),
+            hurry: Notify::new(),
+            in_flight: Arc::new(Semaphore::new(CUTS_IN_FLIGHT_MAX)),
+            stopping: AtomicBool::new(false),
+            counters: Arc::default(),
+        })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> Arc<IngesterCounters> {
+        self.counters.clone()
+    }
+
+    /// Series in the index and bytes of pending samples.
+    #[must_use]
+    pub fn intake_size(&self) -> (usize, usize) {
+        let collecting = self.lock();
+        (collecting.intake.series(), collecting.intake.pending_bytes())
+    }
+
+    /// Flushes and writes blocks until `shutdown` resolves, then stops gracefully.
+    ///
+    /// # Errors
+    /// If the last cut, block or closed mark could not be written: nothing acknowledged is lost, an
+    /// adopter will take the writer over.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), promontory_store::Error> {
+        let slots = tokio::spawn({
+            let writer = self.writer.clone();
+            async move { writer.run().await }
+        });
+        let flushes = self.clone().flush_loop();
+        let blocks = self.clone().block_loop();
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = async { tokio::join!(flushes, blocks); } => {}
+        }
+        let stopped = self.stop().await;
+        slots.abort();
+        stopped
+    }
+
+    /// The last cut; closing the writer writes the last block and the closed mark.
+    async fn stop(&self) -> Result<(), promontory_store::Error> {
+        self.stopping.store(true, Relaxed);
+        if let Ok(permit) = self.in_flight.clone().acquire_many_owned(CUTS_IN_FLIGHT_MAX as u32).await {
+            drop(permit);
+        }
+        let (cut, waiters) = self.take_cut();
+        self.flush(cut, waiters).await;
+        self.writer.close().await
+    }
+
+    async fn flush_loop(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.config.flush_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut index_swept = Instant::now();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.hurry.notified() => {}
+            }
+            let Ok(permit) = self.in_flight.clone().acquire_owned().await else { return };
+            let (cut, waiters) = self.take_cut();
+            if cut.samples == 0 {
+                continue;
+            }
+            if index_swept.elapsed() > IDLE_SERIES_AFTER {
+                index_swept = Instant::now();
+                self.forget_idle_series();
+            }
+            let ingester = self.clone();
+            tokio::spawn(async move {
+                ingester.flush(cut, waiters).await;
+                drop(permit);
+            });
+        }
+    }
+
+    fn forget_idle_series(&self) {
+        let cuts = IDLE_SERIES_AFTER.as_millis() / self.config.flush_interval.as_millis().max(1);
+        self.lock().intake.forget_idle(u32::try_from(cuts).unwrap_or(u32::MAX));
+    }
+
+    fn take_cut(&self) -> (Cut, watch::Sender<Outcome>) {
+        let mut collecting = self.lock();
+        let cut = collecting.intake.cut();
+        let waiters = std::mem::replace(&mut collecting.waiters, watch::Sender::new(None));
+        (cut, waiters)
+    }
+
+    async fn flush(&self, cut: Cut, waiters: watch::Sender<Outcome>) {
+        if cut.samples == 0 {
+            return;
+        }
+        let begun = Instant::now();
+        let samples = cut.samples as u64;
+        let outcome = match self.writer.append_segment(cut.into_rows()).await {
+            Ok(position) => {
+                self.counters.cuts.fetch_add(1, Relaxed);
+                self.counters.samples.fetch_add(samples, Relaxed);
+                self.counters.flush_latency.observe(begun.elapsed());
+                Ok(position)
+            }
+            Err(error) => {
+                self.counters.cut_errors.fetch_add(1, Relaxed);
+                tracing::warn!(%error, samples, "cannot make samples durable; their senders are asked to retry");
+                Err(AppendError::Unavailable(format!("cannot make samples durable: {error}")))
+            }
+        };
+        // Nobody may wait any more; then there is nobody to tell.
+        waiters.send_replace(Some(outcome));
+    }
+
+    async fn block_loop(self: Arc<Self>) {
+        let interval = self.config.block_interval;
+        // Many ingesters of one bucket commit at different times.
+        let spread = self.writer.status().life.writer.0 % interval.as_millis().max(1);
+        let mut next = Instant::now() + interval / 2 + Duration::from_millis(spread as u64) / 2;
+        let mut last = Instant::now();
+        let mut ticks = tokio::time::interval(BLOCK_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let life = self.writer.status().life;
+            let head_bytes = life.head.read().unwrap_or_else(PoisonError::into_inner).bytes();
+            let large = head_bytes >= BLOCK_HEAD_BYTES || life.segments >= BLOCK_SEGMENTS;
+            let early = large && last.elapsed() >= EARLY_BLOCK_INTERVAL_MIN.min(interval);
+            if Instant::now() < next && !early {
+                continue;
+            }
+            last = Instant::now();
+            next = last + interval;
+            if let Err(error) = self.writer.flush_l1().await {
+                self.counters.block_errors.fetch_add(1, Relaxed);
+                tracing::warn!(%error, "cannot write an L1 block; its samples stay in segments and it is tried again");
+                next = last + interval.min(Duration::from_secs(5));
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Collecting> {
+        // A panic while the lock was held is our bug; the intake's own invariants still hold.
+        self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn append_batch(
+        &self,
+        tenant: &TenantId,
+        batch: &Batch,
+        urgency: Urgency,
+    ) -> Result<Appended, AppendError> {
+        if self.stopping.load(Relaxed) {
+            return Err(AppendError::Unavailable("the ingester is stopping; retry elsewhere or later".into()));
+        }
+        self.writer.check_backlog().map_err(|error| AppendError::Unavailable(error.to_string()))?;
+        let (taken, refused, outcome, pending) = {
+            let mut collecting = self.lock();
+            let (taken, refused) = collecting.intake.add(tenant, batch, self.clock.now_ms())?;
+            let pending = collecting.intake.pending_bytes();
+            (taken, refused, collecting.waiters.subscribe(), pending)
+        };
+        if taken == 0 {
+            return Ok(Appended { samples: 0, position: None, refused });
+        }
+        if urgency == Urgency::Immediate || pending >= CUT_BYTES {
+            self.hurry.notify_one();
+        }
+        self.wait(taken, refused, outcome).await
+    }
+
+    async fn wait(
+        &self,
+        samples: u64,
+        refused: Refusals,
+        mut outcome: watch::Receiver<Outcome>,
+    ) -> Result<Appended, AppendError> {
+        let known = tokio::time::timeout(self.config.append_timeout, outcome.wait_for(Option::is_some)).await;
+        let unavailable = |why: &str| AppendError::Unavailable(format!("{why}; the samples may be sent again"));
+        let known = known.map_err(|_| {
+            unavailable(&format!("the object store did not take the samples in {:?}", self.config.append_timeout))
+        })?;
+        let known = known.map_err(|_| unavailable("the ingester stopped before the samples were durable"))?;
+        match known.as_ref() {
+            Some(Ok(position)) => Ok(Appended { samples, position: Some(*position), refused }),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(unavailable("the outcome is unknown")),
+        }
+    }
+}
+
+impl Append for Ingester {
+    fn append<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        batch: Batch,
+        urgency: Urgency,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            self.counters.appends.fetch_add(1, Relaxed);
+            let answer = self.append_batch(tenant, &batch, urgency).await;
+            match &answer {
+                Ok(_) => self.counters.append_latency.observe(begun.elapsed()),
+                Err(_) => {
+                    self.counters.append_errors.fetch_add(1, Relaxed);
+                }
+            }
+            answer
+        })
+    }
+}
