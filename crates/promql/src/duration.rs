@@ -89,7 +89,7 @@ pub fn format_duration(ms: i64) -> String {
     for (index, (unit, millis)) in UNITS.iter().enumerate() {
         let millis = millis.unsigned_abs();
         let only_if_even = index < 2;
-        if rest < millis || (only_if_even && rest % millis != 0) {
+        if rest < millis || (only_if_even && !rest.is_multiple_of(millis)) {
             continue;
         }
         out.push_str(&(rest / millis).to_string());

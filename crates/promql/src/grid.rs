@@ -164,13 +164,22 @@ impl<'a> Validity<'a> {
                 out[..known].copy_from_slice(&bools[..known]);
                 out[known..].fill(false);
             }
-            Self::Bits { .. } => {
-                for (index, slot) in out.iter_mut().enumerate() {
-                    *slot = self.get(index);
-                }
+            Self::Bits { bytes, offset } => {
+                expand_bits(bytes.get(offset / 8..).unwrap_or(&[]), offset % 8, out)
             }
         }
-        out.iter().filter(|bit| **bit).count()
+        out.iter().map(|bit| usize::from(*bit)).sum()
+    }
+}
+
+/// Eight points at a time: they come from one byte, or from two neighbours.
+fn expand_bits(bytes: &[u8], shift: usize, out: &mut [bool]) {
+    let byte = |index: usize| u16::from(bytes.get(index).copied().unwrap_or(0));
+    for (index, out) in out.chunks_mut(8).enumerate() {
+        let bits = (byte(index) | byte(index + 1) << 8) >> shift;
+        for (bit, slot) in out.iter_mut().enumerate() {
+            *slot = bits >> bit & 1 == 1;
+        }
     }
 }
 
@@ -221,6 +230,9 @@ mod tests {
         let mut bools = [false; 9];
         assert_eq!(bits.expand(&mut bools), 5);
         assert_eq!(bools, [true, true, false, false, true, false, true, true, false]);
+        let mut beyond = [true; 20];
+        assert_eq!(bits.from_point(6).expand(&mut beyond), 2);
+        assert_eq!(beyond[..4], [true, true, false, false]);
         let from = bits.from_point(4);
         assert!(from.get(0) && !from.get(1) && from.get(2) && from.get(3) && !from.get(99));
         assert!(Validity::Bools(&bools).from_point(4).get(0));

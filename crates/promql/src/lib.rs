@@ -13,6 +13,7 @@ pub mod parser;
 pub mod printer;
 pub mod grid;
 pub mod kernels;
+pub mod testlang;
 pub mod types;
 
 pub use engine::Engine;

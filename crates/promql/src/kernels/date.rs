@@ -68,7 +68,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
 
 /// As the processor's conversion does it: everything that does not fit gives the smallest integer.
 fn truncate(seconds: f64) -> i64 {
-    if seconds >= -9_223_372_036_854_775_808.0 && seconds < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&seconds) {
         seconds as i64
     } else {
         i64::MIN

@@ -1,10 +1,11 @@
 //! `label_replace` and `label_join` on label sets.
 //!
 //! Source: `evalLabelReplace` and `evalLabelJoin`, prometheus v3.14 `promql/functions.go`, and
-//! `regexp.Regexp.Expand` of Go 1.25 for replacement templates.
+//! `Re2::expand` for replacement templates.
 
+use promontory_model::labels::push_field;
 use promontory_model::re2::Re2;
-use promontory_model::{Labels, LabelsBuilder, LabelsRef, METRIC_NAME};
+use promontory_model::{Labels, LabelsRef, METRIC_NAME};
 
 use super::KernelError;
 
@@ -14,7 +15,7 @@ pub struct LabelReplace {
     destination: String,
     source: String,
     pattern: Re2,
-    template: Vec<Part>,
+    replacement: String,
 }
 
 /// A checked `label_join(v, destination, separator, sources...)`.
@@ -23,14 +24,6 @@ pub struct LabelJoin {
     destination: String,
     separator: String,
     sources: Vec<String>,
-}
-
-/// A piece of a replacement template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Group(usize),
-    Named(String),
 }
 
 impl LabelReplace {
@@ -54,7 +47,7 @@ impl LabelReplace {
             destination: destination.to_owned(),
             source: source.to_owned(),
             pattern: compiled,
-            template: parse_template(replacement),
+            replacement: replacement.to_owned(),
         })
     }
 
@@ -68,15 +61,7 @@ impl LabelReplace {
     #[must_use]
     pub fn apply(&self, labels: LabelsRef<'_>) -> Option<Labels> {
         let value = labels.get(&self.source).unwrap_or_default();
-        let captures = self.pattern.regex().captures(&value)?;
-        let mut replacement = String::new();
-        for part in &self.template {
-            match part {
-                Part::Text(text) => replacement.push_str(text),
-                Part::Group(index) => replacement.push_str(captures.get(*index).map_or("", |m| m.as_str())),
-                Part::Named(name) => replacement.push_str(captures.name(name).map_or("", |m| m.as_str())),
-            }
-        }
+        let replacement = self.pattern.expand(&value, &self.replacement)?;
         Some(with_label(labels, &self.destination, &replacement))
     }
 }
@@ -119,57 +104,35 @@ impl LabelJoin {
     }
 }
 
+/// The labels with one of them set, or removed if `value` is empty: canonical bytes stay sorted, so
+/// nothing is sorted again.
 fn with_label(labels: LabelsRef<'_>, name: &str, value: &str) -> Labels {
-    LabelsBuilder::from(labels).set(name, value).build()
-}
-
-/// `$1`, `$name`, `${name}` and `$$`; a dollar that begins none of them stands for itself.
-fn parse_template(template: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('$') {
-        text.push_str(before);
-        rest = after;
-        if let Some(after) = rest.strip_prefix('$') {
-            text.push('$');
-            rest = after;
-        } else if let Some((part, after)) = parse_reference(rest) {
-            parts.push(Part::Text(std::mem::take(&mut text)));
-            parts.push(part);
-            rest = after;
-        } else {
-            text.push('$');
+    let mut key = Vec::with_capacity(labels.key().len() + name.len() + value.len() + 4);
+    let sets_metric = name == METRIC_NAME;
+    let metric = labels.metric_name();
+    push_field(&mut key, if sets_metric { value } else { &metric }.as_bytes());
+    let mut pending = !sets_metric && !value.is_empty();
+    let is_other = |other: &[u8]| other != METRIC_NAME.as_bytes() && other != name.as_bytes();
+    for (other, its_value) in labels.iter_bytes().filter(|(other, _)| is_other(other)) {
+        if pending && name.as_bytes() < other.as_ref() {
+            push_field(&mut key, name.as_bytes());
+            push_field(&mut key, value.as_bytes());
+            pending = false;
         }
+        push_field(&mut key, &other);
+        push_field(&mut key, &its_value);
     }
-    text.push_str(rest);
-    parts.push(Part::Text(text));
-    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
-    parts
-}
-
-/// What follows a dollar: a name as long as possible, in braces or not.
-fn parse_reference(text: &str) -> Option<(Part, &str)> {
-    let (body, in_braces) = text.strip_prefix('{').map_or((text, false), |body| (body, true));
-    let end = body.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(body.len());
-    let (name, mut rest) = body.split_at(end);
-    if name.is_empty() {
-        return None;
+    if pending {
+        push_field(&mut key, name.as_bytes());
+        push_field(&mut key, value.as_bytes());
     }
-    if in_braces {
-        rest = rest.strip_prefix('}')?;
-    }
-    let is_number = name.bytes().all(|c| c.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
-    // Go stops counting at a hundred million; no pattern has as many groups.
-    let part = match name.parse::<usize>() {
-        Ok(index) if is_number && name.len() <= 9 => Part::Group(index),
-        _ => Part::Named(name.to_owned()),
-    };
-    Some((part, rest))
+    Labels::from_key_unchecked(key)
 }
 
 #[cfg(test)]
 mod tests {
+    use promontory_model::LabelsBuilder;
+
     use super::*;
 
     fn replace(
@@ -213,6 +176,20 @@ mod tests {
         assert_eq!(replace("a", "y", "none", "", &[("__name__", "m")]), "m{a=\"y\"}");
         assert_eq!(replace("__name__", "n", "a", "(.+)", &[("__name__", "m"), ("a", "x")]), "n{a=\"x\"}");
         assert_eq!(replace("a", "n", "b", "x.y", &[("b", "x\ny")]), "{a=\"n\", b=\"x\\ny\"}");
+    }
+
+    #[test]
+    fn setting_a_label_keeps_the_bytes_canonical() {
+        let pairs = [("__name__", "m"), ("Z", "1"), ("b", "x\0y"), ("d", "2")];
+        for labels in [Labels::from_pairs(pairs), Labels::from_pairs(&pairs[1..]), Labels::empty()] {
+            for name in ["A", "Z", "__name__", "a", "b", "b\0", "c", "d", "e"] {
+                for value in ["", "v", "\0"] {
+                    let mut builder = LabelsBuilder::from(labels.as_ref());
+                    let expected = builder.set(name, value).build();
+                    assert_eq!(with_label(labels.as_ref(), name, value), expected, "{labels} {name:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -127,6 +127,15 @@ pub struct Scratch {
     numbers: Vec<f64>,
 }
 
+impl Scratch {
+    /// Samples that the windows of the last series held, stale markers left out, once per window.
+    #[must_use]
+    pub fn samples_in_windows(&self) -> u64 {
+        let edges = self.edges.lower().iter().zip(self.edges.upper());
+        edges.map(|(lower, upper)| u64::from(upper.saturating_sub(*lower))).sum()
+    }
+}
+
 /// What a function works on: one series without stale markers, and where its windows are.
 #[derive(Clone, Copy)]
 struct Input<'a> {

@@ -142,7 +142,8 @@ impl TopK {
                 Order::Largest => root < entry.value,
                 Order::Smallest => root > entry.value,
             };
-            if !better && !(root.is_nan() && !entry.value.is_nan()) {
+            let mends_nan = root.is_nan() && !entry.value.is_nan();
+            if !better && !mends_nan {
                 return false;
             }
             heap[0] = entry;

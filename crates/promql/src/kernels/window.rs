@@ -185,13 +185,27 @@ fn count_at(ts: &[i64], interval: Option<i64>, grid: &Grid, out: &mut Vec<u32>) 
     }
 }
 
-/// As above: count and remainder advance with the grid, then the count is cut to what exists.
+/// As above: count and remainder advance with the grid, and the count is cut to what exists.
 fn count_regular(ts: &[i64], interval: i64, grid: &Grid, out: &mut Vec<u32>) {
     let since = grid.start - ts[0];
     let mut count = since.div_euclid(interval) + 1;
     let mut remainder = since.rem_euclid(interval);
     let (stride, rest) = (grid.step / interval, grid.step % interval);
     let samples = ts.len() as i64;
+    if rest == 0 && stride > 0 {
+        // Nothing before the first sample, a straight line, everything after the last.
+        let steps_until = |count_wanted: i64| {
+            let missing = (count_wanted - count).max(0) as u64;
+            usize::try_from(missing.div_ceil(stride as u64)).unwrap_or(usize::MAX).min(grid.steps)
+        };
+        let (from, to) = (steps_until(1), steps_until(samples));
+        let first = (count + stride * from as i64).clamp(0, samples) as u32;
+        let before = out.len();
+        out.resize(before + from, 0);
+        out.extend((0..to.saturating_sub(from) as u32).map(|index| first + index * stride as u32));
+        out.resize(before + grid.steps, samples as u32);
+        return;
+    }
     out.extend((0..grid.steps).map(|_| {
         let inside = count.clamp(0, samples) as u32;
         remainder += rest;

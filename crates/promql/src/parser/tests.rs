@@ -438,3 +438,36 @@ fn damaged_expressions_never_panic() {
         }
     }
 }
+
+#[test]
+fn zz_dump() {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::new(std::fs::File::create("/tmp/gen/dump.txt").unwrap());
+    let mut put = |text: &str| {
+        let hex = |s: &str| s.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+        let got = match parse(text, &ParserOptions::default()) { Ok(e) => format!("+{}", e.pretty()), Err(e) => format!("-{e}") };
+        writeln!(out, "{} {}", hex(text), hex(&got)).unwrap();
+    };
+    for text in upstream_cases::VALID { put(text); }
+    for (text, _, _) in upstream_cases::INVALID { put(text); }
+    for seed in 0..6_000 {
+        let mut noise = Noise(seed);
+        let text: String = (0..noise.below(16)).map(|_| PIECES[noise.below(PIECES.len())]).collect();
+        put(&text);
+    }
+    let mut noise = Noise(9);
+    for text in upstream_cases::VALID {
+        for _ in 0..30 {
+            let mut chars: Vec<char> = text.chars().collect();
+            for _ in 0..=noise.below(2) {
+                let at = noise.below(chars.len() + 1);
+                match noise.below(3) {
+                    0 if at < chars.len() => drop(chars.remove(at)),
+                    1 => { let piece: Vec<char> = PIECES[noise.below(PIECES.len())].chars().collect(); chars.splice(at..at, piece); }
+                    _ => { let b = noise.below(chars.len() + 1); let (a, b) = (at.min(b), at.max(b)); if b - a < 5 { chars.drain(a..b); } }
+                }
+            }
+            put(&chars.into_iter().collect::<String>());
+        }
+    }
+}

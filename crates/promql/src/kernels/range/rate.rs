@@ -16,7 +16,6 @@
 
 use std::ops::Range;
 
-use super::super::window::{Edges, RangeWindow};
 use super::{Input, each};
 
 /// What the change over a window is divided by.
@@ -49,6 +48,8 @@ pub(super) struct Geometry {
     bound: Vec<f64>,
     valid: Vec<bool>,
     found: usize,
+    /// Per block of a measured part: its windows all have the numbers of the one before them.
+    repeats: Vec<bool>,
 }
 
 impl Geometry {
@@ -63,9 +64,7 @@ impl Geometry {
             Kind::Total => 1.0,
         };
         let steps = input.window.ends.steps;
-        for column in
-            [&mut self.span, &mut self.to_start, &mut self.to_end, &mut self.factor, &mut self.bound]
-        {
+        for column in self.columns() {
             column.resize(steps, 1.0);
         }
         self.valid.resize(steps, false);
@@ -75,9 +74,7 @@ impl Geometry {
         if !uniform.is_empty() {
             let first = uniform.start;
             self.measure(input, first..first + 1);
-            for column in
-                [&mut self.span, &mut self.to_start, &mut self.to_end, &mut self.factor, &mut self.bound]
-            {
+            for column in self.columns() {
                 let value = column[first];
                 column[uniform.clone()].fill(value);
             }
@@ -87,49 +84,75 @@ impl Geometry {
         self.found = self.valid.iter().filter(|valid| **valid).count();
     }
 
+    fn columns(&mut self) -> [&mut Vec<f64>; 5] {
+        [&mut self.span, &mut self.to_start, &mut self.to_end, &mut self.bound, &mut self.factor]
+    }
+
+    /// Fills the columns at `points`. Blocks that repeat the window before them, as those of nearly
+    /// regular samples do, are not calculated.
     fn measure(&mut self, input: Input<'_>, points: Range<usize>) {
-        self.stage(input.ts, input.edges, input.window, points.clone());
-        let divides = self.divisor != 1.0;
-        let span = &mut self.span[points.clone()];
-        let to_start = &mut self.to_start[points.clone()][..span.len()];
-        let to_end = &mut self.to_end[points.clone()][..span.len()];
-        let factor = &mut self.factor[points.clone()][..span.len()];
-        let bound = &mut self.bound[points][..span.len()];
-        for point in 0..span.len() {
-            let sampled = span[point] / 1000.0;
-            let average = sampled / bound[point];
-            let threshold = average * 1.1;
-            let reach = |milliseconds: f64| {
-                let distance = milliseconds / 1000.0;
-                if distance >= threshold { average / 2.0 } else { distance }
+        self.stage(input, points.clone());
+        let mut before = [1.0; 5];
+        for (block_index, start) in points.clone().step_by(BLOCK).enumerate() {
+            let block = start..(start + BLOCK).min(points.end);
+            let width = block.len();
+            let (repeats, divisor) = (self.repeats[block_index], self.divisor);
+            let columns = self.columns();
+            let results = if repeats {
+                before.map(|result| [result; BLOCK])
+            } else {
+                let mut staged = [[1.0; BLOCK]; 4];
+                for (staged, column) in staged.iter_mut().zip(&columns) {
+                    staged[..width].copy_from_slice(&column[block.clone()]);
+                }
+                measure_block(staged, divisor)
             };
-            let (start, end) = (reach(to_start[point]), reach(to_end[point]));
-            span[point] = sampled;
-            to_start[point] = start;
-            to_end[point] = end;
-            factor[point] = (sampled + start + end) / sampled;
-            bound[point] = start / sampled * MARGIN;
-        }
-        if divides {
-            factor.iter_mut().for_each(|factor| *factor /= self.divisor);
+            for ((column, result), before) in columns.into_iter().zip(results).zip(&mut before) {
+                column[block.clone()].copy_from_slice(&result[..width]);
+                *before = result[width - 1];
+            }
         }
     }
 
     /// Puts milliseconds into the columns, and the number of gaps between samples into `bound`: only
-    /// this part needs to look samples up, so the arithmetic after it vectorises.
-    fn stage(&mut self, ts: &[i64], edges: &Edges, window: &RangeWindow, points: Range<usize>) {
-        for point in points {
-            let (lower, upper) = (edges.lower()[point] as usize, edges.upper()[point] as usize);
-            let valid = upper >= lower + 2;
-            self.valid[point] = valid;
-            if !valid {
-                continue;
+    /// this part needs to look samples up. It is done for all points before the arithmetic, because
+    /// a processor is slow to read several fresh narrow writes as one wide value.
+    fn stage(&mut self, input: Input<'_>, points: Range<usize>) {
+        let Input { ts, edges, window, .. } = input;
+        self.repeats.clear();
+        // Four scalars, not an array: comparing arrays would go through memory.
+        let mut before = (0, 0, 0, 0);
+        let mut end = window.ends.time(points.start);
+        for start in points.clone().step_by(BLOCK) {
+            let mut differs = 0;
+            for point in start..(start + BLOCK).min(points.end) {
+                let (lower, upper) = (edges.lower()[point] as usize, edges.upper()[point] as usize);
+                let valid = upper >= lower + 2;
+                self.valid[point] = valid;
+                let numbers = if valid {
+                    let (first, last) = (ts[lower], ts[upper - 1]);
+                    let open_start = end.saturating_sub(window.range);
+                    (
+                        last.wrapping_sub(first),
+                        first.wrapping_sub(open_start),
+                        end.wrapping_sub(last),
+                        (upper - lower - 1) as i64,
+                    )
+                } else {
+                    (1, 1, 1, 1)
+                };
+                self.span[point] = numbers.0 as f64;
+                self.to_start[point] = numbers.1 as f64;
+                self.to_end[point] = numbers.2 as f64;
+                self.bound[point] = numbers.3 as f64;
+                differs |= numbers.0 ^ before.0 | numbers.1 ^ before.1;
+                differs |= numbers.2 ^ before.2 | numbers.3 ^ before.3;
+                before = numbers;
+                end = end.saturating_add(window.ends.step);
             }
-            let (first, last) = (ts[lower], ts[upper - 1]);
-            self.span[point] = last.wrapping_sub(first) as f64;
-            self.to_start[point] = first.wrapping_sub(window.open_start(point)) as f64;
-            self.to_end[point] = window.ends.time(point).wrapping_sub(last) as f64;
-            self.bound[point] = (upper - lower - 1) as f64;
+            // Of the first block nothing is known yet: no window has zero gaps.
+            let repeats = differs == 0;
+            self.repeats.push(repeats);
         }
     }
 
@@ -149,14 +172,37 @@ impl Geometry {
         if change > 0.0 && first >= 0.0 {
             let to_zero = span * (first / change);
             if to_zero < self.to_start[point] {
-                factor = (span + to_zero + self.to_end[point]) / span;
-                if self.divisor != 1.0 {
-                    factor /= self.divisor;
-                }
+                factor = (span + to_zero + self.to_end[point]) / span / self.divisor;
             }
         }
         change * factor
     }
+}
+
+/// Windows measured at once, so that their divisions share instructions.
+const BLOCK: usize = 8;
+
+/// From milliseconds between first and last sample, before and after them, and the number of gaps
+/// between samples: span, reach to the start and to the end, bound and factor.
+fn measure_block([span, before, after, gaps]: [[f64; BLOCK]; 4], divisor: f64) -> [[f64; BLOCK]; 5] {
+    let mut results = [[0.0; BLOCK]; 5];
+    for lane in 0..BLOCK {
+        let span = span[lane] / 1000.0;
+        let average = span / gaps[lane];
+        let threshold = average * 1.1;
+        let reach = |milliseconds: f64| {
+            let distance = milliseconds / 1000.0;
+            if distance >= threshold { average / 2.0 } else { distance }
+        };
+        let (to_start, to_end) = (reach(before[lane]), reach(after[lane]));
+        results[0][lane] = span;
+        results[1][lane] = to_start;
+        results[2][lane] = to_end;
+        // A divisor of one changes nothing.
+        results[4][lane] = (span + to_start + to_end) / span / divisor;
+        results[3][lane] = to_start / span * MARGIN;
+    }
+    results
 }
 
 /// Surely no zero point inside the window, without a division. The comparison is strict, so that it

@@ -165,8 +165,8 @@ mod plain {
             return None;
         }
         let (mut s0, mut s1, mut b) = (0.0, values[0], values[1] - values[0]);
-        for i in 1..values.len() {
-            let x = sf * values[i];
+        for (i, value) in values.iter().enumerate().skip(1) {
+            let x = sf * value;
             b = if i == 1 { b } else { tf * (s1 - s0) + (1.0 - tf) * b };
             let y = (1.0 - sf) * (s1 + b);
             (s0, s1) = (s1, x + y);
@@ -196,7 +196,7 @@ mod plain {
             F::Irate | F::Idelta => {
                 let (a, b) = (values[last - 1], values[last]);
                 let rate = function == F::Irate;
-                let change = if !rate || !(b < a) { b - a } else { b };
+                let change = if rate && b < a { b } else { b - a };
                 if rate { change / ((ts[last] - ts[last - 1]) as f64 / 1000.0) } else { change }
             }
             F::Deriv => return regression(ts, values, ts[0]).map(|(slope, _)| slope),

@@ -1,0 +1,112 @@
+//! From batches to the door's values.
+
+use arrow::array::RecordBatch;
+use datafusion::common::Result;
+use promontory_model::{Labels, TimeRange, is_stale};
+use promontory_promql::engine::{Point, Sample, Series, Value};
+use promontory_promql::grid::Grid;
+
+use crate::grids::{Grids, Timestamps, label_keys, labels_of, vector_columns};
+use crate::plan::ScalarArg;
+use crate::sort_key::label_key;
+
+/// The only row of a scalar, as values over the grid.
+///
+/// # Errors
+/// If the batches are not a vector, which is a bug of the planner.
+pub fn scalar_values(batches: &[RecordBatch]) -> Result<ScalarArg> {
+    for batch in batches {
+        let (_, grids) = vector_columns(batch)?;
+        if grids.len() > 0 {
+            return Ok(ScalarArg::Steps(grids.row(0).values.into()));
+        }
+    }
+    Ok(ScalarArg::Constant(f64::NAN))
+}
+
+/// An instant vector; `ordered` keeps the order of rows, otherwise samples are sorted by labels.
+///
+/// # Errors
+/// If the batches are not a vector, which is a bug of the planner.
+pub fn vector(batches: &[RecordBatch], time: i64, ordered: bool) -> Result<Value> {
+    let mut samples = Vec::new();
+    for batch in batches {
+        let (keys, grids) = vector_columns(batch)?;
+        for row in 0..grids.len() {
+            if let Some((_, value)) = grids.row(row).iter().next() {
+                samples.push(Sample { labels: owned(keys.value(row)), point: Point { ts: time, value } });
+            }
+        }
+    }
+    if !ordered {
+        samples.sort_by_cached_key(|sample| sort_key(&sample.labels));
+    }
+    Ok(Value::Vector(samples))
+}
+
+/// A matrix over a grid, sorted by labels.
+///
+/// # Errors
+/// If the batches are not a vector, which is a bug of the planner.
+pub fn matrix(batches: &[RecordBatch], grid: Grid) -> Result<Value> {
+    let mut series = Vec::new();
+    for batch in batches {
+        let (keys, grids) = vector_columns(batch)?;
+        for row in 0..grids.len() {
+            let points: Vec<Point> =
+                grids.row(row).iter().map(|(step, value)| Point { ts: grid.time(step), value }).collect();
+            if !points.is_empty() {
+                series.push(Series { labels: owned(keys.value(row)), points });
+            }
+        }
+    }
+    Ok(sorted_matrix(series))
+}
+
+/// The raw samples of a window, sorted by labels, without stale markers.
+///
+/// # Errors
+/// If the batches are not raw samples, which is a bug of the planner.
+pub fn samples(batches: &[RecordBatch], range: TimeRange) -> Result<Value> {
+    let mut series = Vec::new();
+    for batch in batches {
+        let keys = label_keys(batch.column(0).as_ref())?;
+        let ts = Timestamps::new(batch.column(1).as_ref())?;
+        let values = Grids::new(batch.column(2).as_ref())?;
+        for row in 0..values.len() {
+            let points: Vec<Point> = ts
+                .row(row)
+                .iter()
+                .zip(values.row(row).values)
+                .filter(|(ts, value)| range.contains(**ts) && !is_stale(**value))
+                .map(|(ts, value)| Point { ts: *ts, value: *value })
+                .collect();
+            if !points.is_empty() {
+                series.push(Series { labels: owned(keys.value(row)), points });
+            }
+        }
+    }
+    Ok(sorted_matrix(series))
+}
+
+/// A scalar over a grid, as a range query answers it: one series without labels.
+pub fn scalar_matrix(values: &ScalarArg, grid: Grid) -> Value {
+    let value = |step| values.known_at(step).unwrap_or(f64::NAN);
+    let points = grid.times().enumerate().map(|(step, ts)| Point { ts, value: value(step) }).collect();
+    Value::Matrix(vec![Series { labels: Labels::empty(), points }])
+}
+
+fn owned(key: &[u8]) -> Labels {
+    labels_of(key).to_labels()
+}
+
+fn sort_key(labels: &Labels) -> Vec<u8> {
+    let mut key = Vec::new();
+    label_key(labels.as_ref(), &mut key);
+    key
+}
+
+fn sorted_matrix(mut series: Vec<Series>) -> Value {
+    series.sort_by_cached_key(|series| sort_key(&series.labels));
+    Value::Matrix(series)
+}

@@ -1,0 +1,146 @@
+//! What all operators of one query share: its end, its budget, its counters, its annotations.
+//!
+//! Scalar functions reach it through the session's configuration ([`QueryExtension`]), because they
+//! are registered once by name; aggregate functions and nodes are made per query and hold it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::{Result, exec_err, internal_datafusion_err};
+use promontory_promql::annotations::Collector;
+
+use crate::error::{EVALUATION, QueryError, execution};
+
+/// Shared by the operators of one query.
+#[derive(Debug)]
+pub struct QueryContext {
+    deadline: Instant,
+    canceled: AtomicBool,
+    samples_max: u64,
+    samples_held: AtomicU64,
+    samples_read: AtomicU64,
+    samples_queryable: AtomicU64,
+    annotations: Collector,
+}
+
+impl QueryContext {
+    /// A query that must end at `deadline` and may hold `samples_max` samples.
+    pub fn new(deadline: Instant, samples_max: u64) -> Self {
+        Self {
+            deadline,
+            canceled: AtomicBool::new(false),
+            samples_max,
+            samples_held: AtomicU64::new(0),
+            samples_read: AtomicU64::new(0),
+            samples_queryable: AtomicU64::new(0),
+            annotations: Collector::default(),
+        }
+    }
+
+    /// When the query must have ended.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Makes every operator stop at its next batch.
+    pub fn cancel(&self) {
+        self.canceled.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called once per batch by everything that makes or consumes batches.
+    ///
+    /// # Errors
+    /// If the query was canceled or its time is over.
+    pub fn check(&self) -> Result<()> {
+        if self.canceled.load(Ordering::Relaxed) {
+            return Err(QueryError::Canceled(EVALUATION).into());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(QueryError::Timeout(EVALUATION).into());
+        }
+        Ok(())
+    }
+
+    /// Accounts for points that selectors and range functions have made, as Prometheus does: a point
+    /// is held from then on.
+    ///
+    /// # Errors
+    /// If the query would hold more than its limit.
+    pub fn hold(&self, points: u64) -> Result<()> {
+        let held = self.samples_held.fetch_add(points, Ordering::Relaxed) + points;
+        if held > self.samples_max {
+            return too_many_samples();
+        }
+        Ok(())
+    }
+
+    /// Counts samples that storage gave.
+    pub fn count_read(&self, samples: u64) {
+        self.samples_read.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Counts samples that windows held, once per evaluation time.
+    pub fn count_queryable(&self, samples: u64) {
+        self.samples_queryable.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Samples read, samples in windows, most samples held.
+    pub fn samples(&self) -> (u64, u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.samples_read), load(&self.samples_queryable), load(&self.samples_held))
+    }
+
+    /// Where annotations go.
+    pub fn annotations(&self) -> &Collector {
+        &self.annotations
+    }
+}
+
+/// Prometheus' error for a query over `--query.max-samples`.
+pub fn too_many_samples<T>() -> Result<T> {
+    execution("query processing would load too many samples into memory in query execution")
+}
+
+/// Carries the context to scalar functions.
+#[derive(Clone, Debug)]
+pub struct QueryExtension(pub Arc<QueryContext>);
+
+impl QueryExtension {
+    /// The context in a configuration.
+    ///
+    /// # Errors
+    /// If there is none, which is a bug of the planner.
+    pub fn of(config: &ConfigOptions) -> Result<&Arc<QueryContext>> {
+        let extension = config.extensions.get::<Self>();
+        extension.map(|found| &found.0).ok_or_else(|| internal_datafusion_err!("no query context"))
+    }
+}
+
+impl ConfigExtension for QueryExtension {
+    const PREFIX: &'static str = "promontory";
+}
+
+impl ExtensionOptions for QueryExtension {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
+        exec_err!("the query context has no setting {key}")
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}

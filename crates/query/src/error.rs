@@ -1,0 +1,85 @@
+//! From errors inside a plan to the door's errors.
+//!
+//! Operators raise [`QueryError`] inside DataFusion's error; [`to_engine_error`] finds it again under
+//! whatever context operators have wrapped around it.
+
+use std::error::Error as StdError;
+
+use datafusion::common::DataFusionError;
+use promontory_promql::engine::EngineError;
+use promontory_store::Error as StoreError;
+
+/// What an operator of a query can run into.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The expression cannot be evaluated over this data, or a limit is reached.
+    #[error("{0}")]
+    Execution(String),
+    /// The time is over.
+    #[error("query timed out in {0}")]
+    Timeout(&'static str),
+    /// The caller went away.
+    #[error("query was canceled in {0}")]
+    Canceled(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where Prometheus says that an evaluation was when it was stopped.
+pub const EVALUATION: &str = "expression evaluation";
+/// Where Prometheus says that a query was that never got a place.
+pub const QUEUE: &str = "query queue";
+
+impl From<QueryError> for DataFusionError {
+    fn from(error: QueryError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// Fails the query with this text, as Prometheus' evaluator does.
+pub fn execution<T>(text: impl Into<String>) -> datafusion::common::Result<T> {
+    Err(QueryError::Execution(text.into()).into())
+}
+
+/// The door's error for an error of a plan.
+pub fn to_engine_error(error: DataFusionError) -> EngineError {
+    let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(current) = source {
+        if let Some(query) = current.downcast_ref::<QueryError>() {
+            return engine_error_of(query);
+        }
+        if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>()
+            && let Some(query) = inner.downcast_ref::<QueryError>()
+        {
+            return engine_error_of(query);
+        }
+        source = current.source();
+    }
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(text) => {
+            EngineError::Execution(format!("query needs more memory than it may use: {text}"))
+        }
+        DataFusionError::Execution(text) => EngineError::Execution(text.clone()),
+        root => EngineError::Internal(root.to_string()),
+    }
+}
+
+/// The door's error for an error of the store.
+pub fn store_error(error: &StoreError) -> EngineError {
+    let text = format!("expanding series: {error}");
+    match error {
+        StoreError::Limited(_) => EngineError::Execution(text),
+        StoreError::Stale(_) => EngineError::Unavailable(text),
+        _ => EngineError::Internal(text),
+    }
+}
+
+fn engine_error_of(error: &QueryError) -> EngineError {
+    match error {
+        QueryError::Execution(text) => EngineError::Execution(text.clone()),
+        QueryError::Timeout(_) => EngineError::Timeout(error.to_string()),
+        QueryError::Canceled(_) => EngineError::Canceled(error.to_string()),
+        QueryError::Store(error) => store_error(error),
+    }
+}

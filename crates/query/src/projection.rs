@@ -1,0 +1,126 @@
+//! What an operator does to label sets: nothing, drop the name, keep some, drop some.
+//!
+//! A projection is a value, so that the planner can move it into the scan and compose it with the one
+//! above.
+
+use std::fmt;
+use std::sync::Arc;
+
+use promontory_model::METRIC_NAME;
+
+use crate::grids::{DROP_NAME_MARK, split_mark};
+
+/// The labels that go with the metric name.
+///
+/// Source: `schema.IsMetadataLabel`, prometheus v3.14 `schema/labels.go`.
+pub const RESERVED: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// A change of label sets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LabelProjection {
+    /// As they are.
+    All,
+    /// Without the metric name and the labels that go with it.
+    DropName,
+    /// As they are, with the mark that the name goes at the end of the query.
+    MarkName,
+    /// Only these labels, sorted.
+    By(Arc<[String]>),
+    /// All but these labels, sorted; `__name__` is among them if it is to go.
+    Without(Arc<[String]>),
+}
+
+impl LabelProjection {
+    /// Only these.
+    pub fn by(labels: impl IntoIterator<Item = String>) -> Self {
+        Self::By(sorted(labels))
+    }
+
+    /// All but these and the metric name, as `without` and `ignoring` mean it.
+    pub fn without(labels: impl IntoIterator<Item = String>) -> Self {
+        Self::Without(sorted(labels.into_iter().chain([METRIC_NAME.to_owned()])))
+    }
+
+    /// All but exactly these.
+    pub fn without_exactly(labels: impl IntoIterator<Item = String>) -> Self {
+        Self::Without(sorted(labels))
+    }
+
+    /// This projection, then `next`, as one; `None` if it takes two.
+    pub fn then(&self, next: &Self) -> Option<Self> {
+        Some(match (self, next) {
+            (Self::All, next) => next.clone(),
+            (first, Self::All) => first.clone(),
+            (Self::DropName, Self::DropName) => Self::DropName,
+            (Self::DropName, Self::By(keep)) => {
+                Self::by(keep.iter().filter(|label| !RESERVED.contains(&label.as_str())).cloned())
+            }
+            (Self::DropName, Self::Without(drop)) => {
+                Self::without_exactly(drop.iter().cloned().chain(RESERVED.map(str::to_owned)))
+            }
+            (Self::MarkName, Self::By(keep)) if !contains(keep, METRIC_NAME) => next.clone(),
+            (Self::MarkName, Self::Without(drop)) if contains(drop, METRIC_NAME) => next.clone(),
+            _ => return None,
+        })
+    }
+
+    /// True if nothing is left of any label set.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::By(labels) if labels.is_empty())
+    }
+
+    /// Appends the projected key to `out`.
+    ///
+    /// A mark stays if a name stays that it can refer to.
+    pub fn apply(&self, key: &[u8], out: &mut Vec<u8>) {
+        let (marked, labels) = split_mark(key);
+        match self {
+            Self::All => out.extend_from_slice(key),
+            Self::DropName => labels.project_into(out, |name| !is_reserved(name)),
+            Self::MarkName => {
+                out.push(DROP_NAME_MARK);
+                out.extend_from_slice(labels.key());
+            }
+            Self::By(keep) => {
+                if marked && contains(keep, METRIC_NAME) {
+                    out.push(DROP_NAME_MARK);
+                }
+                labels.project_into(out, |name| keep.iter().any(|label| label.as_bytes() == name));
+            }
+            Self::Without(drop) => {
+                if marked && !contains(drop, METRIC_NAME) {
+                    out.push(DROP_NAME_MARK);
+                }
+                labels.project_into(out, |name| !drop.iter().any(|label| label.as_bytes() == name));
+            }
+        }
+    }
+}
+
+/// True for labels that go with the metric name.
+pub fn is_reserved(name: &[u8]) -> bool {
+    RESERVED.iter().any(|label| label.as_bytes() == name)
+}
+
+fn contains(labels: &[String], wanted: &str) -> bool {
+    labels.iter().any(|label| label == wanted)
+}
+
+fn sorted(labels: impl IntoIterator<Item = String>) -> Arc<[String]> {
+    let mut labels: Vec<String> = labels.into_iter().collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels.into()
+}
+
+impl fmt::Display for LabelProjection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::DropName => f.write_str("drop name"),
+            Self::MarkName => f.write_str("mark name"),
+            Self::By(labels) => write!(f, "by ({})", labels.join(", ")),
+            Self::Without(labels) => write!(f, "without ({})", labels.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The engine over samples in memory: limits, cancellation, statistics, plans.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use promontory_model::{Labels, Matcher, TenantId, TimeRange};
+use promontory_promql::engine::{
+    Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
+};
+use promontory_query::{EngineOptions, QueryEngine};
+use promontory_testkit::memory::MemorySource;
+use tokio::runtime::{Builder, Runtime};
+
+struct House {
+    source: Arc<MemorySource>,
+    runtime: Runtime,
+}
+
+impl House {
+    /// `jobs` x `instances` counters `http_requests_total` and gauges `temperature`, 15 s apart.
+    fn new(jobs: usize, instances: usize, samples: usize) -> Self {
+        let source = Arc::new(MemorySource::new());
+        for job in 0..jobs {
+            for instance in 0..instances {
+                for name in ["http_requests_total", "temperature"] {
+                    let labels = Labels::from_pairs([
+                        ("__name__", name.to_owned()),
+                        ("job", format!("job{job}")),
+                        ("instance", format!("i{instance}")),
+                    ]);
+                    let slope = (1 + job + instance) as f64;
+                    source.add(labels, (0..samples).map(|i| (i as i64 * 15_000, i as f64 * slope)));
+                }
+            }
+        }
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { source, runtime }
+    }
+
+    fn engine(&self, options: EngineOptions) -> QueryEngine {
+        QueryEngine::new(Arc::clone(&self.source) as _, options, self.runtime.handle().clone()).unwrap()
+    }
+
+    fn instant(&self, options: EngineOptions, expr: &str, time: i64) -> Result<Value, EngineError> {
+        let engine = self.engine(options);
+        let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
+        self.runtime.block_on(engine.instant(&context(), &query)).map(|answer| answer.value)
+    }
+
+    fn range(&self, options: EngineOptions, expr: &str) -> Result<Value, EngineError> {
+        let engine = self.engine(options);
+        self.runtime.block_on(engine.range(&context(), &hour(expr))).map(|answer| answer.value)
+    }
+
+    fn explain(&self, expr: &str) -> String {
+        let engine = self.engine(EngineOptions { partitions_max: 1, ..EngineOptions::default() });
+        self.runtime.block_on(engine.explain(&context(), &hour(expr))).unwrap()
+    }
+}
+
+fn context() -> RequestContext {
+    RequestContext { tenant: TenantId::default(), timeout: None, must_contain: Vec::new() }
+}
+
+fn hour(expr: &str) -> RangeQuery {
+    RangeQuery { expr: expr.into(), start: 300_000, end: 3_600_000, step: 60_000, lookback_delta: None }
+}
+
+fn shown(value: &Value) -> Vec<String> {
+    match value {
+        Value::Vector(samples) => {
+            samples.iter().map(|sample| format!("{} {}", sample.labels, sample.point.value)).collect()
+        }
+        other => vec![format!("{other:?}")],
+    }
+}
+
+#[test]
+fn an_instant_vector_is_sorted_by_labels() {
+    let house = House::new(2, 2, 10);
+    let value = house.instant(EngineOptions::default(), "sum by (job) (temperature)", 60_000).unwrap();
+    assert_eq!(shown(&value), [r#"{job="job0"} 12"#, r#"{job="job1"} 20"#]);
+}
+
+#[test]
+fn every_partitioning_and_batch_size_gives_the_same() {
+    let house = House::new(5, 7, 240);
+    for expr in [
+        "sum by (job) (rate(http_requests_total[5m]))",
+        "topk(3, temperature)",
+        "quantile by (instance) (0.3, temperature)",
+        "temperature / ignoring (x) temperature",
+        "count_values by (job) (\"v\", temperature > 100)",
+        "max_over_time(rate(http_requests_total[2m])[10m:1m])",
+        "stddev(temperature) + scalar(max(temperature))",
+        "absent(temperature{job=\"none\"})",
+    ] {
+        let reference = house.range(
+            EngineOptions { partitions_max: 1, ..EngineOptions::default() },
+            expr,
+        );
+        for (partitions_max, batch_values) in [(1, 1), (2, 300), (4, 64), (3, 1_000)] {
+            let options = EngineOptions { partitions_max, batch_values, ..EngineOptions::default() };
+            let value = house.range(options, expr);
+            assert!(close(&reference, &value), "{expr}: {reference:?} {value:?}");
+        }
+    }
+}
+
+fn close(a: &Result<Value, EngineError>, b: &Result<Value, EngineError>) -> bool {
+    let (Ok(Value::Matrix(a)), Ok(Value::Matrix(b))) = (a, b) else { return false };
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| {
+            a.labels == b.labels
+                && a.points.len() == b.points.len()
+                && a.points.iter().zip(&b.points).all(|(a, b)| {
+                    a.ts == b.ts
+                        && (a.value == b.value
+                            || (a.value.is_nan() && b.value.is_nan())
+                            || (a.value - b.value).abs() <= 1e-12 * a.value.abs())
+                })
+        })
+}
+
+#[test]
+fn a_query_over_its_time_is_a_timeout() {
+    let house = House::new(2, 2, 240);
+    let options = EngineOptions { timeout: Duration::ZERO, ..EngineOptions::default() };
+    let error = house.range(options, "rate(http_requests_total[5m])").unwrap_err();
+    assert_eq!(error, EngineError::Timeout("query timed out in expression evaluation".into()));
+}
+
+#[test]
+fn a_query_over_its_samples_is_refused() {
+    let house = House::new(2, 2, 240);
+    let options = EngineOptions { samples_max: 100, ..EngineOptions::default() };
+    let error = house.range(options, "temperature").unwrap_err();
+    let text = "query processing would load too many samples into memory in query execution";
+    assert_eq!(error, EngineError::Execution(text.into()));
+}
+
+#[test]
+fn a_query_over_its_memory_is_refused_with_the_numbers() {
+    let house = House::new(4, 4, 240);
+    let options = EngineOptions { memory_bytes_max: 10_000, ..EngineOptions::default() };
+    let error = house.range(options, "temperature").unwrap_err();
+    // 16 series x 56 steps x 25 bytes.
+    assert!(matches!(&error, EngineError::Execution(text) if text.contains("22400 bytes") && text.contains("10000")), "{error}");
+}
+
+#[test]
+fn a_grid_that_is_too_fine_is_refused_before_anything_is_read() {
+    let house = House::new(1, 1, 1);
+    let engine = house.engine(EngineOptions::default());
+    let year = RangeQuery { end: 365 * 86_400_000, step: 1, ..hour("temperature") };
+    let error = house.runtime.block_on(engine.range(&context(), &year)).unwrap_err();
+    assert!(matches!(error, EngineError::BadData(text) if text.starts_with("exceeded maximum resolution of 11,000")));
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_long_wait_times_out() {
+    let house = House::new(1, 1, 1);
+    let options = EngineOptions {
+        concurrency_max: 1,
+        queue_max: 1,
+        timeout: Duration::from_millis(50),
+        ..EngineOptions::default()
+    };
+    let engine = house.engine(options);
+    let place = engine.occupy_place_for_test();
+    let query = InstantQuery { expr: "temperature".into(), time: 0, lookback_delta: None };
+    let (context, context2) = (context(), context());
+    let (first, second) = house.runtime.block_on(async {
+        tokio::join!(engine.instant(&context, &query), async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            engine.instant(&context2, &query).await
+        })
+    });
+    assert_eq!(first.unwrap_err(), EngineError::Timeout("query timed out in query queue".into()));
+    assert!(matches!(second.unwrap_err(), EngineError::Unavailable(_)));
+    drop(place);
+    assert!(house.runtime.block_on(engine.instant(&context, &query)).is_ok());
+}
+
+#[test]
+fn a_dropped_query_gives_its_place_back() {
+    let house = House::new(20, 50, 1_000);
+    let engine = house.engine(EngineOptions { concurrency_max: 1, ..EngineOptions::default() });
+    let context = context();
+    house.runtime.block_on(async {
+        let slow = hour("quantile by (job) (0.5, quantile_over_time(0.5, temperature[1h]))");
+        let dropped = tokio::time::timeout(Duration::from_millis(5), engine.range(&context, &slow)).await;
+        assert!(dropped.is_err());
+        let query = InstantQuery { expr: "vector(1)".into(), time: 0, lookback_delta: None };
+        let next = tokio::time::timeout(Duration::from_secs(2), engine.instant(&context, &query)).await;
+        assert!(next.is_ok_and(|answer| answer.is_ok()));
+    });
+}
+
+#[test]
+fn statistics_count_samples_read_and_samples_in_windows() {
+    let house = House::new(1, 1, 10);
+    let engine = house.engine(EngineOptions::default());
+    let query = InstantQuery { expr: "sum_over_time(temperature[1m])".into(), time: 120_000, lookback_delta: None };
+    let answer = house.runtime.block_on(engine.instant(&context(), &query)).unwrap();
+    // Left-open: 75 s, 90 s, 105 s, 120 s.
+    assert_eq!(answer.statistics.samples_read, 4);
+    assert_eq!(answer.statistics.total_queryable_samples, 4);
+    assert!(answer.statistics.exec_total_seconds > 0.0);
+}
+
+#[test]
+fn listings_are_sorted_and_say_when_they_are_cut() {
+    let house = House::new(2, 1, 1);
+    let engine = house.engine(EngineOptions::default());
+    let query = |matchers: Vec<Matcher>, limit| MetadataQuery {
+        matcher_sets: if matchers.is_empty() { Vec::new() } else { vec![matchers] },
+        range: TimeRange::ALL,
+        limit,
+    };
+    house.runtime.block_on(async {
+        let context = context();
+        let names = engine.label_names(&context, &query(Vec::new(), 0)).await.unwrap();
+        assert_eq!(names.items, ["__name__", "instance", "job"]);
+        let jobs = engine.label_values(&context, "job", &query(Vec::new(), 1)).await.unwrap();
+        assert_eq!((jobs.items, jobs.truncated), (vec!["job0".to_owned()], true));
+        let matchers = vec![Matcher::equal("__name__", "temperature")];
+        let series = engine.series(&context, &query(matchers, 2)).await.unwrap();
+        assert!(!series.truncated);
+        let shown: Vec<String> = series.items.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, [
+            r#"temperature{instance="i0", job="job0"}"#,
+            r#"temperature{instance="i0", job="job1"}"#
+        ]);
+    });
+}
+
+/// Names of the operators of a plan, outermost first.
+fn operators(plan: &str) -> Vec<&str> {
+    plan.lines().filter_map(|line| line.trim_start().split(':').next()).collect()
+}
+
+#[test]
+fn a_check_for_equal_labels_is_left_out_where_names_are_the_same() {
+    let house = House::new(2, 2, 240);
+    let one_name = house.explain("rate(http_requests_total[5m])");
+    assert_eq!(operators(&one_name), ["ProjectionExec", "SeriesScan"], "{one_name}");
+    let many_names = house.explain("rate({job=\"job0\"}[5m])");
+    assert_eq!(operators(&many_names), ["AggregateExec", "ProjectionExec", "SeriesScan"], "{many_names}");
+    assert!(many_names.contains("one_per_range"), "{many_names}");
+}
+
+#[test]
+fn what_an_aggregation_keeps_of_labels_is_pushed_into_the_scan() {
+    let house = House::new(2, 2, 240);
+    let plan = house.explain("sum by (job) (rate(http_requests_total[5m]))");
+    assert_eq!(operators(&plan), ["AggregateExec", "ProjectionExec", "SeriesScan"], "{plan}");
+    assert!(plan.contains("labels=by (job)"), "{plan}");
+    let plan = house.explain("sum without (instance) (temperature)");
+    assert!(plan.contains("labels=without (__name__, instance)"), "{plan}");
+}
+
+#[test]
+fn constants_are_folded_and_fixed_times_evaluated_once() {
+    let house = House::new(1, 1, 240);
+    assert_eq!(house.explain("1 + 2 * 3"), "Scalar(Constant(7.0))\n");
+    let plan = house.explain("sum(temperature @ 600) * 2");
+    assert!(plan.contains("broadcast(values@1, 56)"), "{plan}");
+    assert!(plan.contains("lookup(ts@1, values@2, 600000, 0, 1, 300000)"), "{plan}");
+}
+
+#[test]
+fn a_selector_without_series_reads_nothing() {
+    let house = House::new(1, 1, 240);
+    let plan = house.explain("sum(rate(nothing_total[5m]))");
+    assert_eq!(operators(&plan), ["AggregateExec", "EmptyExec"], "{plan}");
+}
+
+#[test]
+fn two_metrics_that_differ_only_in_their_name_cannot_both_lose_it() {
+    let house = House::new(1, 1, 240);
+    let text = "vector cannot contain metrics with the same labelset";
+    for expr in ["rate({job=\"job0\"}[5m])", "abs({job=\"job0\"})", "-{job=\"job0\"}", "{job=\"job0\"} + 1"] {
+        assert_eq!(house.range(EngineOptions::default(), expr), Err(EngineError::Execution(text.into())), "{expr}");
+    }
+}
+
+#[test]
+fn duplicates_in_a_match_group_are_shown_sorted() {
+    let house = House::new(1, 2, 10);
+    let error = house.instant(EngineOptions::default(), "vector(1) + on () temperature", 0).unwrap_err();
+    let text = "found duplicate series for the match group {} on the right hand-side of the operation: \
+                [{__name__=\"temperature\", instance=\"i0\", job=\"job0\"}, {__name__=\"temperature\", \
+                instance=\"i1\", job=\"job0\"}];many-to-many matching not allowed: matching labels must be \
+                unique on one side";
+    assert_eq!(error, EngineError::Execution(text.into()));
+}

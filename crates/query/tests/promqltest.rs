@@ -1,0 +1,125 @@
+//! Prometheus' PromQL scripts in process, at several partitionings and batch sizes, with a ratchet.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use promontory_model::TenantId;
+use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, RequestContext, Value};
+use promontory_query::{EngineOptions, QueryEngine};
+use promontory_testkit::conformance::{
+    BLESS_VARIABLE, FloatSeries, Outcome, Ratchet, Route, folder, run_script, scripts,
+};
+use promontory_testkit::memory::MemorySource;
+use tokio::runtime::{Builder, Runtime};
+
+/// Straight to the engine over samples in memory.
+struct InProcess {
+    source: Arc<MemorySource>,
+    engine: QueryEngine,
+    runtime: Runtime,
+    context: RequestContext,
+}
+
+impl InProcess {
+    fn new(partitions_max: usize, batch_values: usize) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let source = Arc::new(MemorySource::new());
+        // As upstream's test engine, except that it also has native histograms, start timestamps and
+        // extended range selectors.
+        let options = EngineOptions {
+            partitions_max,
+            batch_values,
+            samples_max: 10_000,
+            experimental_functions: true,
+            duration_expressions: true,
+            extended_selectors: true,
+            fill_modifiers: true,
+            delayed_name_removal: true,
+            ..EngineOptions::default()
+        };
+        let engine = QueryEngine::new(Arc::clone(&source) as _, options, runtime.handle().clone()).unwrap();
+        let context = RequestContext { tenant: TenantId::default(), timeout: None, must_contain: Vec::new() };
+        Self { source, engine, runtime, context }
+    }
+}
+
+impl Route for InProcess {
+    fn clear(&mut self) -> Result<(), String> {
+        self.source.clear();
+        Ok(())
+    }
+
+    fn load(&mut self, series: &[FloatSeries]) -> Result<(), String> {
+        for (labels, samples) in series {
+            self.source.add(labels.clone(), samples.iter().copied());
+        }
+        Ok(())
+    }
+
+    fn instant(&mut self, expr: &str, time: i64) -> Result<(Value, Annotations), String> {
+        let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
+        let answer = self.runtime.block_on(self.engine.instant(&self.context, &query));
+        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+    }
+
+    fn range(&mut self, expr: &str, start: i64, end: i64, step: i64) -> Result<(Value, Annotations), String> {
+        let query = RangeQuery { expr: expr.into(), start, end, step, lookback_delta: None };
+        let answer = self.runtime.block_on(self.engine.range(&self.context, &query));
+        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+    }
+}
+
+fn run_all(route: &mut InProcess, scripts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Outcome>> {
+    scripts.iter().map(|(file, text)| (file.clone(), run_script(text, route).unwrap())).collect()
+}
+
+fn ratchet_of(outcomes: &BTreeMap<String, Vec<Outcome>>) -> Ratchet {
+    let mut ratchet = Ratchet::default();
+    for (file, outcomes) in outcomes {
+        for outcome in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
+            ratchet.note(file, outcome.line);
+        }
+    }
+    ratchet
+}
+
+#[test]
+#[allow(clippy::print_stderr)] // What passes is for people to read.
+fn what_passes_of_prometheus_scripts_only_grows() {
+    let scripts = match folder("promqltest") {
+        Ok(folder) => scripts(&folder).unwrap(),
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
+    let ratchet_path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ratchets/promqltest.txt");
+    let before = Ratchet::read(&ratchet_path).unwrap();
+
+    let outcomes = run_all(&mut InProcess::new(1, 64 << 10), &scripts);
+    let now = ratchet_of(&outcomes);
+    for (file, outcomes) in &outcomes {
+        let passing = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
+        eprintln!("{file}: {passing} of {}", outcomes.len());
+        if std::env::var_os("PROMONTORY_SHOW_FAILURES").is_some() {
+            for outcome in outcomes {
+                if let Err(reason) = &outcome.result {
+                    eprintln!("  {file}:{}: {reason}", outcome.line);
+                }
+            }
+        }
+    }
+    let turn = before.turn(&now);
+    eprintln!("{} pass, {} more than in the ratchet", now.len(), turn.gained.len());
+    if std::env::var_os(BLESS_VARIABLE).is_some() {
+        std::fs::create_dir_all(ratchet_path.parent().unwrap()).unwrap();
+        now.write(&ratchet_path).unwrap();
+    } else {
+        assert!(turn.lost.is_empty(), "passed before and do not pass now: {:?}", turn.lost);
+    }
+
+    for (partitions_max, batch_values) in [(1, 1), (3, 2)] {
+        let other = ratchet_of(&run_all(&mut InProcess::new(partitions_max, batch_values), &scripts));
+        let turn = now.turn(&other);
+        assert_eq!(turn.lost, [], "with {partitions_max} partitions and batches of {batch_values} values");
+        assert_eq!(turn.gained, [], "with {partitions_max} partitions and batches of {batch_values} values");
+    }
+}
