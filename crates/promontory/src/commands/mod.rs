@@ -1,0 +1,22 @@
+//! What the program does besides serving; each command opens the store and only reads.
+
+pub mod blocks;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use promontory_store::{Bucket, StoreUrl};
+
+use crate::serve::{Opened, open_catalog};
+
+/// Opens the catalog of an existing store.
+async fn open(store: &str) -> anyhow::Result<(StoreUrl, Opened)> {
+    let url: StoreUrl = store.parse()?;
+    if let StoreUrl::Local(path) = &url {
+        anyhow::ensure!(path.is_dir(), "cannot open store {url}: there is no such folder");
+    }
+    let requests = Arc::default();
+    let bucket = Bucket::open(&url, &requests)?;
+    let opened = open_catalog(bucket, requests).await.with_context(|| format!("cannot open store {url}"))?;
+    Ok((url, opened))
+}

@@ -1,0 +1,210 @@
+//! Which counter of which part appears under which name in `/metrics`.
+//!
+//! Names that Prometheus has for the same thing are Prometheus'; the rest begins with `promontory_`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use promontory_api::counters::DURATION_BOUNDS;
+use promontory_ingester::Ingester;
+use promontory_ingester::ingester::{IngesterCounters, Latency};
+use promontory_store::blocks::BlockReader;
+use promontory_store::counted::{Component, Operation, RequestCounters};
+use promontory_store::writer::Writer;
+
+use crate::metrics::Family;
+
+/// Build and version, as every Prometheus program shows them.
+#[must_use]
+pub fn build_info() -> Vec<Family> {
+    let version = env!("CARGO_PKG_VERSION");
+    let help = "A metric with a constant '1' value labeled by version.";
+    vec![Family::gauge("promontory_build_info", help).with(&[("version", version)], 1.0)]
+}
+
+/// Requests of the HTTP faces and what the write face refused.
+#[must_use]
+pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
+    let mut requests = Family::counter("promontory_http_requests", "Counter of HTTP requests.");
+    for (handler, code, count) in counters.requests() {
+        requests = requests.with(&[("handler", handler), ("code", &code.to_string())], count as f64);
+    }
+    let help = "Histogram of latencies for HTTP requests, by handler.";
+    let mut durations = Family::histogram("promontory_http_request_duration_seconds", help);
+    for (handler, d) in counters.durations() {
+        durations = durations.with_labeled_buckets(
+            &[("handler", handler)],
+            &DURATION_BOUNDS,
+            &d.buckets,
+            d.sum_seconds,
+        );
+    }
+    let help = "Write requests refused as a whole, by reason.";
+    let mut refused = Family::counter("promontory_write_requests_refused", help);
+    for (reason, count) in counters.write_refusals() {
+        refused = refused.with(&[("reason", reason.as_str())], count as f64);
+    }
+    let help = "Input of write requests that was not stored, by what it was.";
+    let dropped = Family::counter("promontory_write_input_refused", help)
+        .with(&[("kind", "sample")], counters.write_samples_refused.load(Relaxed) as f64)
+        .with(&[("kind", "series")], counters.write_series_refused.load(Relaxed) as f64)
+        .with(&[("kind", "series_empty")], counters.write_series_empty.load(Relaxed) as f64)
+        .with(&[("kind", "histogram")], counters.write_histograms_refused.load(Relaxed) as f64)
+        .with(&[("kind", "exemplar")], counters.write_exemplars_refused.load(Relaxed) as f64)
+        .with(&[("kind", "metadata")], counters.write_metadata_refused.load(Relaxed) as f64);
+    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
+    vec![
+        requests,
+        durations,
+        refused,
+        dropped,
+        counter(
+            "promontory_write_body_bytes",
+            "Bytes of write requests as sent.",
+            counters.write_body_bytes.load(Relaxed),
+        ),
+        counter(
+            "promontory_write_decoded_bytes",
+            "Bytes of write requests after decompression.",
+            counters.write_decoded_bytes.load(Relaxed),
+        ),
+        counter(
+            "promontory_write_series",
+            "Series in write requests, repeated ones counted again.",
+            counters.write_series.load(Relaxed),
+        ),
+        counter(
+            "promontory_write_samples",
+            "Samples acknowledged to writers.",
+            counters.write_samples.load(Relaxed),
+        ),
+        Family::gauge("promontory_write_bytes_in_flight", "Bytes of write requests that are being worked on.")
+            .with(&[], counters.write_bytes_in_flight.load(Relaxed) as f64),
+    ]
+}
+
+/// Requests to the object store.
+#[must_use]
+pub fn object_store(counters: &RequestCounters) -> Vec<Family> {
+    let mut requests =
+        Family::counter("promontory_objstore_operations", "Requests to the object store, begun.");
+    let mut errors = Family::counter("promontory_objstore_operation_failures", "Requests that failed.");
+    let mut bytes =
+        Family::counter("promontory_objstore_operation_bytes", "Bytes of bodies, sent or received.");
+    let mut seconds =
+        Family::counter("promontory_objstore_operation_seconds", "Time until the answers' heads, summed.");
+    for component in Component::ALL {
+        for operation in Operation::ALL {
+            let counter = counters.of(component, operation);
+            let labels = [("component", component.as_str()), ("operation", operation.as_str())];
+            requests = requests.with(&labels, counter.requests.load(Relaxed) as f64);
+            errors = errors.with(&labels, counter.errors.load(Relaxed) as f64);
+            bytes = bytes.with(&labels, counter.bytes.load(Relaxed) as f64);
+            seconds = seconds.with(&labels, counter.micros.load(Relaxed) as f64 / 1e6);
+        }
+    }
+    vec![requests, errors, bytes, seconds]
+}
+
+/// The protocol's own counters, each as `promontory_store_<name>`.
+#[must_use]
+pub fn protocol(counters: &promontory_store::counters::Counters) -> Vec<Family> {
+    let values = counters.values().into_iter();
+    values.map(|(name, value)| protocol_family(name, value)).collect()
+}
+
+fn protocol_family(name: &'static str, value: u64) -> Family {
+    Family::counter(format!("promontory_store_{name}"), "What the storage protocol did, by name.")
+        .with(&[], value as f64)
+}
+
+/// The ingester's counters and sizes.
+#[must_use]
+pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
+    let counters: Arc<IngesterCounters> = ingester.counters();
+    let (series, pending) = ingester.intake_size();
+    let life = writer.status().life;
+    let (head_series, head_bytes) =
+        life.head.read().map(|head| (head.series(), head.bytes())).unwrap_or_default();
+    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
+    let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);
+    let latency = |name: &str, help, latency: &Latency| {
+        let (buckets, sum) = latency.snapshot();
+        Family::histogram(name, help).with_buckets(&Latency::BOUNDS_SECONDS, &buckets, sum)
+    };
+    vec![
+        counter("promontory_ingester_appends", "Batches.", counters.appends.load(Relaxed)),
+        counter(
+            "promontory_ingester_append_failures",
+            "Batches answered with an error.",
+            counters.append_errors.load(Relaxed),
+        ),
+        counter("promontory_ingester_samples", "Samples made durable.", counters.samples.load(Relaxed)),
+        counter("promontory_ingester_segments", "Segments made durable.", counters.cuts.load(Relaxed)),
+        counter(
+            "promontory_ingester_segment_failures",
+            "Segments that could not be made durable.",
+            counters.cut_errors.load(Relaxed),
+        ),
+        counter(
+            "promontory_ingester_block_failures",
+            "L1 blocks that could not be written; each is tried again.",
+            counters.block_errors.load(Relaxed),
+        ),
+        latency(
+            "promontory_ingester_append_duration_seconds",
+            "Time from a batch's arrival to its acknowledgement.",
+            &counters.append_latency,
+        ),
+        latency(
+            "promontory_ingester_flush_duration_seconds",
+            "Time from a cut to its durability.",
+            &counters.flush_latency,
+        ),
+        gauge("promontory_ingester_series", "Series in the index of the intake.", series as f64),
+        gauge("promontory_ingester_pending_bytes", "Bytes of samples that no segment holds yet.", pending as f64),
+        gauge("promontory_ingester_head_series", "Series since the last L1 block.", head_series as f64),
+        gauge("promontory_ingester_head_bytes", "Bytes of samples since the last L1 block.", head_bytes as f64),
+        gauge(
+            "promontory_ingester_unflushed_segments",
+            "Segments that no L1 block contains.",
+            life.segments as f64,
+        ),
+        gauge("promontory_ingester_unflushed_bytes", "Their encoded bytes.", life.bytes as f64),
+    ]
+}
+
+/// Selective reads of blocks and their caches.
+#[must_use]
+pub fn blocks(reader: &BlockReader) -> Vec<Family> {
+    let mut hits = Family::counter("promontory_cache_hits", "Look-ups answered by a cache.");
+    let mut misses = Family::counter("promontory_cache_misses", "Look-ups that had to read the store.");
+    let mut bytes = Family::gauge("promontory_cache_bytes", "Weight of what a cache holds.");
+    for (cache, counters, weight) in reader.caches() {
+        hits = hits.with(&[("cache", cache)], counters.hits.load(Relaxed) as f64);
+        misses = misses.with(&[("cache", cache)], counters.misses.load(Relaxed) as f64);
+        bytes = bytes.with(&[("cache", cache)], weight as f64);
+    }
+    let counters = reader.counters();
+    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
+    vec![
+        hits,
+        misses,
+        bytes,
+        counter(
+            "promontory_block_requests",
+            "Range requests for blocks by queries.",
+            counters.requests.load(Relaxed),
+        ),
+        counter(
+            "promontory_block_request_bytes",
+            "Bytes of their answers.",
+            counters.request_bytes.load(Relaxed),
+        ),
+        counter(
+            "promontory_block_damaged_reads",
+            "Reads whose checksum differed.",
+            counters.damaged_reads.load(Relaxed),
+        ),
+    ]
+}
