@@ -274,7 +274,11 @@ impl GroupsAccumulator for GridGroups {
         for (row, group) in group_indices.iter().enumerate() {
             let row = grids.row(row);
             if row.values.len() != self.state.steps() {
-                return exec_err!("a row of {} steps in an aggregation over {}", row.values.len(), self.state.steps());
+                return exec_err!(
+                    "a row of {} steps in an aggregation over {}",
+                    row.values.len(),
+                    self.state.steps()
+                );
             }
             self.state.update(*group, row.values, row.valid);
         }
@@ -639,7 +643,8 @@ impl<S: RowState> GroupsAccumulator for RowGroups<S> {
             self.learn(values, inputs)?;
         }
         self.resize(total_num_groups, !group_indices.is_empty())?;
-        let keys: Option<&BinaryViewArray> = if has_labels { Some(label_keys(values[0].as_ref())?) } else { None };
+        let keys: Option<&BinaryViewArray> =
+            if has_labels { Some(label_keys(values[0].as_ref())?) } else { None };
         let grids = Grids::new(values[inputs - 1].as_ref())?;
         for (row, group) in group_indices.iter().enumerate() {
             let key = keys.map_or(&[][..], |keys| keys.value(row));
@@ -793,8 +798,7 @@ impl Top {
 
 /// The limits of topk and its kin per step; a constant parameter is spread.
 fn limits(params: &Params<'_>, steps: usize) -> Result<Vec<usize>> {
-    select::limits(params.0[0], steps, usize::MAX)
-        .map_err(|error| QueryError::Execution(error.0).into())
+    select::limits(params.0[0], steps, usize::MAX).map_err(|error| QueryError::Execution(error.0).into())
 }
 
 impl RowState for Top {
@@ -836,7 +840,9 @@ impl RowState for Top {
             return Ok(());
         }
         let mut kept: Vec<(u64, usize, f64)> = (0..state.steps())
-            .flat_map(|step| state.entries(group, step).iter().map(move |entry| (entry.series, step, entry.value)))
+            .flat_map(|step| {
+                state.entries(group, step).iter().map(move |entry| (entry.series, step, entry.value))
+            })
             .collect();
         kept.sort_unstable_by_key(|(series, step, _)| (*series, *step));
         for of_series in kept.chunk_by(|a, b| a.0 == b.0) {
@@ -904,7 +910,11 @@ impl RowState for First {
         row.valid.expand(&mut valid);
         if state.keep(group, &mut valid) > 0 {
             self.bytes += key.len() + row.values.len() * (size_of::<f64>() + 1) + size_of::<KeptRow>();
-            self.rows[group].push(KeptRow { key: key.into(), values: row.values.into(), valid: valid.into() });
+            self.rows[group].push(KeptRow {
+                key: key.into(),
+                values: row.values.into(),
+                valid: valid.into(),
+            });
         }
         Ok(())
     }

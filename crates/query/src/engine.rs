@@ -29,8 +29,8 @@ use promontory_model::Labels;
 use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::ast::{Expr, QueryTimes, ValueType};
 use promontory_promql::engine::{
-    Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point, RangeQuery,
-    RequestContext, Statistics, Value,
+    Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
+    RangeQuery, RequestContext, Statistics, Value,
 };
 use promontory_promql::grid::Grid;
 use promontory_promql::parser::parse;
@@ -119,9 +119,7 @@ impl QueryEngine {
         config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
         let places = Arc::new(Semaphore::new(options.concurrency_max.max(1)));
         let waiting = AtomicUsize::new(0);
-        Ok(Self {
-            inner: Arc::new(Inner { source, options, runtime, places, waiting, config, environment }),
-        })
+        Ok(Self { inner: Arc::new(Inner { source, options, runtime, places, waiting, config, environment }) })
     }
 
     /// The settings.
@@ -228,7 +226,8 @@ impl Inner {
     }
 
     fn parse(&self, text: &str, times: QueryTimes) -> Result<Expr, EngineError> {
-        let mut expr = parse(text, &self.options.parser()).map_err(|error| EngineError::BadData(error.to_string()))?;
+        let mut expr =
+            parse(text, &self.options.parser()).map_err(|error| EngineError::BadData(error.to_string()))?;
         expr.resolve(times).map_err(|error| EngineError::BadData(error.to_string()))?;
         Ok(expr)
     }
@@ -260,7 +259,9 @@ impl Inner {
     fn check_range(&self, query: &RangeQuery) -> Result<Query, EngineError> {
         let bad = |text: &str| Err(EngineError::BadData(text.into()));
         if query.step <= 0 {
-            return bad("zero or negative query resolution step widths are not accepted. Try a positive integer");
+            return bad(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            );
         }
         if query.end < query.start {
             return bad("end timestamp must not be before start time");
@@ -408,7 +409,9 @@ impl<'a> Waiting<'a> {
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         let entered = Self(waiting);
         if before >= most {
-            return Err(EngineError::Unavailable(format!("too many queries: {before} wait for a place already")));
+            return Err(EngineError::Unavailable(format!(
+                "too many queries: {before} wait for a place already"
+            )));
         }
         Ok(entered)
     }
@@ -528,7 +531,9 @@ impl Engine for QueryEngine {
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         let query = query.clone();
-        Box::pin(self.list(context, |snapshot| async move { metadata::label_names(&*snapshot, &query).await }))
+        Box::pin(
+            self.list(context, |snapshot| async move { metadata::label_names(&*snapshot, &query).await }),
+        )
     }
 
     fn label_values<'a>(
@@ -538,9 +543,12 @@ impl Engine for QueryEngine {
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         let (name, query) = (name.to_owned(), query.clone());
-        Box::pin(self.list(context, |snapshot| async move {
-            metadata::label_values(&*snapshot, &name, &query).await
-        }))
+        Box::pin(
+            self.list(
+                context,
+                |snapshot| async move { metadata::label_values(&*snapshot, &name, &query).await },
+            ),
+        )
     }
 
     fn metadata<'a>(

@@ -23,15 +23,15 @@ use promontory_promql::kernels::binary::{self, BinaryOp, Comparison};
 use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
 use promontory_promql::kernels::range::RangeParams;
 use promontory_promql::kernels::{
-    DateFunction, KernelError, Param, RangeFunction, RangeWindow, Scratch, UnaryFunction, eval_range, instant,
-    math, select,
+    DateFunction, KernelError, Param, RangeFunction, RangeWindow, Scratch, UnaryFunction, eval_range,
+    instant, math, select,
 };
 
 use crate::context::QueryExtension;
 use crate::error::QueryError;
 use crate::grids::{
-    DROP_NAME_MARK, GridBuilder, Grids, Timestamps, grid_type, label_keys, labels_array, labels_of, list_offsets,
-    samples_column, split_mark, timestamps_column, timestamps_type,
+    DROP_NAME_MARK, GridBuilder, Grids, Timestamps, grid_type, label_keys, labels_array, labels_of,
+    list_offsets, samples_column, split_mark, timestamps_column, timestamps_type,
 };
 use crate::projection::LabelProjection;
 use crate::sort_key::{label_key, natural_key};
@@ -152,7 +152,10 @@ impl Arguments<'_> {
     }
 
     fn get(&self, index: usize) -> Result<&ColumnarValue> {
-        self.args.args.get(index).ok_or_else(|| DataFusionError::Internal(format!("argument {index} is missing")))
+        self.args
+            .args
+            .get(index)
+            .ok_or_else(|| DataFusionError::Internal(format!("argument {index} is missing")))
     }
 
     fn array(&self, index: usize) -> Result<ArrayRef> {
@@ -408,7 +411,8 @@ fn add_maps(functions: &mut Registry) {
             map(args, |values, valid| binary::scalar_vector(op, comparison, scalar.param(), values, valid))
         });
     }
-    functions.add(NEGATE, grid_type(), |args| map(args, |values, _| values.iter_mut().for_each(|v| *v = -*v)));
+    functions
+        .add(NEGATE, grid_type(), |args| map(args, |values, _| values.iter_mut().for_each(|v| *v = -*v)));
     functions.add(ROUND, grid_type(), |args| {
         let nearest = args.param(1)?;
         map(args, |values, _| math::round(values, nearest.param()))
@@ -462,7 +466,8 @@ fn add_maps(functions: &mut Registry) {
         let labels = args.array(0)?;
         let keys = label_keys(labels.as_ref())?;
         let (grids, ratio) = (args.grids(1)?, args.param(2)?);
-        let mut out = GridBuilder::new(if grids.len() == 0 { 0 } else { grids.row(0).values.len() }, grids.len());
+        let mut out =
+            GridBuilder::new(if grids.len() == 0 { 0 } else { grids.row(0).values.len() }, grids.len());
         for row in 0..grids.len() {
             let offset = select::ratio_offset(labels_of(keys.value(row)));
             let (values, valid) = out.row()?;

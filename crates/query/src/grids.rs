@@ -36,7 +36,8 @@ pub const VALUES: &str = "values";
 /// Marks a key whose metric name goes at the end of the query.
 pub const DROP_NAME_MARK: u8 = 0xFF;
 
-static VALUE_ITEM: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new("item", DataType::Float64, true)));
+static VALUE_ITEM: LazyLock<FieldRef> =
+    LazyLock::new(|| Arc::new(Field::new("item", DataType::Float64, true)));
 static TS_ITEM: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new("item", DataType::Int64, true)));
 static VECTOR_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![

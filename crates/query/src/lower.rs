@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use promontory_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, TimeRange};
 use promontory_promql::annotations::{Annotation, Collector};
-use promontory_promql::engine::EngineError;
 use promontory_promql::ast::{
     Aggregate, At, Binary, BinaryOp as AstOp, Call, Cardinality, DurationSpec, Expr, ExprKind, FunctionId,
     Grouping, RangeExtension, Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector,
 };
+use promontory_promql::engine::EngineError;
 use promontory_promql::functions::AggregateOp;
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::Comparison;
@@ -28,8 +28,8 @@ use promontory_promql::kernels::go::format_general;
 use promontory_promql::kernels::histogram::BUCKET_LABEL;
 use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
 use promontory_promql::kernels::{
-    AggregateFunction, DateFunction, KernelError, Param, RangeFunction, RangeWindow, UnaryFunction, math, select,
-    subquery_grid,
+    AggregateFunction, DateFunction, KernelError, Param, RangeFunction, RangeWindow, UnaryFunction, math,
+    select, subquery_grid,
 };
 
 use crate::plan::{
@@ -330,8 +330,8 @@ impl Lowering<'_> {
             RangeFunction::FirstOverTime | RangeFunction::LastOverTime | RangeFunction::AbsentOverTime
         );
         let labels = if keeps_name { LabelProjection::All } else { self.drop_name() };
-        let counter_place = matches!(function, RangeFunction::Rate | RangeFunction::Increase)
-            .then_some(arg.span.start);
+        let counter_place =
+            matches!(function, RangeFunction::Rate | RangeFunction::Increase).then_some(arg.span.start);
         let kind = NodeKind::Range { input, function, window, params, labels, counter_place };
         let node = Node::new(kind, grid);
         if function == RangeFunction::AbsentOverTime {
@@ -775,8 +775,9 @@ fn is_step_invariant(expr: &Expr) -> bool {
         ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => is_step_invariant(inner),
         ExprKind::Number(_) | ExprKind::String(_) => true,
         ExprKind::Call(call) => {
-            let of_selector =
-                |arg: &Expr| matches!(arg.without_parens().kind, ExprKind::Vector(_)) && is_step_invariant(arg);
+            let of_selector = |arg: &Expr| {
+                matches!(arg.without_parens().kind, ExprKind::Vector(_)) && is_step_invariant(arg)
+            };
             if call.function.id == FunctionId::Timestamp {
                 return call.args.iter().all(of_selector);
             }

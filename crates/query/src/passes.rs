@@ -82,7 +82,8 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
         NodeKind::Empty => sorted(true, NameFact::Absent),
         NodeKind::Row { values, labels } => {
             prune_arg(values, scans);
-            let name = if labels.as_ref().metric_name().is_empty() { NameFact::Absent } else { NameFact::Same };
+            let name =
+                if labels.as_ref().metric_name().is_empty() { NameFact::Absent } else { NameFact::Same };
             sorted(true, name)
         }
         NodeKind::Instant { scan, labels, .. } => {
@@ -124,9 +125,8 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
                 Relabel::DropMarkedNames => NameFact::Mixed,
                 _ => below.name,
             };
-            let unique = matches!(function, Relabel::DropMarkedNames)
-                && below.unique
-                && below.name != NameFact::Mixed;
+            let unique =
+                matches!(function, Relabel::DropMarkedNames) && below.unique && below.name != NameFact::Mixed;
             Facts { unique, name, ..below }
         }
         NodeKind::Distinct { input, .. } => {
@@ -174,7 +174,9 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
                     NameFact::Absent
                 }
                 MatchOperation::Or => NameFact::Mixed,
-                MatchOperation::Values(..) if from_one || spec.fill_left.is_some() || spec.fill_right.is_some() => {
+                MatchOperation::Values(..)
+                    if from_one || spec.fill_left.is_some() || spec.fill_right.is_some() =>
+                {
                     NameFact::Mixed
                 }
                 MatchOperation::Values(..) => left.name.min(right.name),

@@ -14,8 +14,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{NullHandling, Result, ScalarValue, UnnestOptions, internal_datafusion_err};
 use datafusion::logical_expr::AggregateUDF;
@@ -42,7 +42,9 @@ use promontory_store::Selection;
 use crate::aggregates::{AggregateKind, KnownParam, PromqlAggregate, row_fields, rows_type};
 use crate::context::QueryContext;
 use crate::functions::{self as f, scalar_function};
-use crate::grids::{LABELS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema};
+use crate::grids::{
+    LABELS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
+};
 use crate::lower::bucket_labels;
 use crate::plan::{
     MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SelectFunction, SortKey, Take,
@@ -349,13 +351,27 @@ impl PhysicalPlanner<'_> {
         let by = Arc::new(by);
         if input.output_partitioning().partition_count() == 1 || !has_stages {
             let mode = AggregateMode::Single;
-            return Ok(Arc::new(AggregateExec::try_new(mode, by, expr, vec![None], coalesce(input), schema)?));
+            return Ok(Arc::new(AggregateExec::try_new(
+                mode,
+                by,
+                expr,
+                vec![None],
+                coalesce(input),
+                schema,
+            )?));
         }
         let final_by = by.as_final();
         let mode = AggregateMode::Partial;
         let partial = AggregateExec::try_new(mode, by, expr.clone(), vec![None], input, Arc::clone(&schema))?;
         let merged = coalesce(Arc::new(partial));
-        Ok(Arc::new(AggregateExec::try_new(AggregateMode::Final, final_by, expr, vec![None], merged, schema)?))
+        Ok(Arc::new(AggregateExec::try_new(
+            AggregateMode::Final,
+            final_by,
+            expr,
+            vec![None],
+            merged,
+            schema,
+        )?))
     }
 
     fn select(
@@ -558,7 +574,8 @@ fn text(value: &str) -> ExprRef {
 }
 
 fn texts(values: &[String]) -> ExprRef {
-    let values: Vec<ScalarValue> = values.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect();
+    let values: Vec<ScalarValue> =
+        values.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect();
     literal(ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8)))
 }
 

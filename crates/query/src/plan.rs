@@ -13,7 +13,9 @@ use promontory_model::{Labels, Matcher, TimeRange};
 use promontory_promql::ast::BinaryOp as AstOp;
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::{BinaryOp, Comparison};
-use promontory_promql::kernels::{AggregateFunction, DateFunction, RangeFunction, RangeWindow, UnaryFunction};
+use promontory_promql::kernels::{
+    AggregateFunction, DateFunction, RangeFunction, RangeWindow, UnaryFunction,
+};
 
 use crate::projection::LabelProjection;
 use crate::vector_match::MatchSpec;

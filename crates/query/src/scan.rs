@@ -24,7 +24,9 @@ use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExp
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
 use promontory_store::Selection;
 
 use crate::context::QueryContext;
@@ -53,7 +55,12 @@ impl ScanShape {
     pub fn new(partitions_max: usize, batch_values: usize, steps: usize) -> Self {
         // A tiny batch is a wish of a test; it wants to see several partitions, too.
         let partition_values_min = VALUES_PER_PARTITION_MIN.min(8 * batch_values as u64);
-        Self { partitions_max: partitions_max.max(1), batch_values: batch_values.max(1), partition_values_min, steps }
+        Self {
+            partitions_max: partitions_max.max(1),
+            batch_values: batch_values.max(1),
+            partition_values_min,
+            steps,
+        }
     }
 }
 

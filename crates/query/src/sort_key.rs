@@ -73,7 +73,10 @@ mod tests {
 
     #[test]
     fn runs_of_digits_sort_as_numbers() {
-        check_ascending("instance", &["", "1", "2", "10", "node", "node1", "node2", "node2b", "node10", "nodes"]);
+        check_ascending(
+            "instance",
+            &["", "1", "2", "10", "node", "node1", "node2", "node2b", "node10", "nodes"],
+        );
     }
 
     #[test]

@@ -34,7 +34,9 @@ use datafusion::physical_plan::distribution_requirements::InputDistributionRequi
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
 use futures::{StreamExt, TryStreamExt};
 use promontory_model::{LabelsBuilder, LabelsRef};
 use promontory_promql::ast::Cardinality;
@@ -434,7 +436,13 @@ impl<'a> Matching<'a> {
             let partners = &one_rows[ordinal as usize];
             for partner in partners {
                 let partner = *partner as usize;
-                pairs.combine(ordinal, many.labels(index), one.labels(partner), many.row(index), one.row(partner));
+                pairs.combine(
+                    ordinal,
+                    many.labels(index),
+                    one.labels(partner),
+                    many.row(index),
+                    one.row(partner),
+                );
             }
             if let Some(fill) = fill_one {
                 let lonely = self.without_partner(many.row(index), one, partners);
@@ -450,8 +458,9 @@ impl<'a> Matching<'a> {
                 self.check_at(index)?;
                 let ordinal = one.ordinals[index];
                 let row = one.row(index);
-                let lonely: Vec<bool> =
-                    (0..self.steps).map(|step| row.valid.get(step) && !pairs.is_matched(ordinal, step)).collect();
+                let lonely: Vec<bool> = (0..self.steps)
+                    .map(|step| row.valid.get(step) && !pairs.is_matched(ordinal, step))
+                    .collect();
                 let filled = vec![fill; self.steps];
                 let mut labels = Vec::new();
                 projection.apply(one.labels(index).key(), &mut labels);
@@ -491,7 +500,11 @@ impl<'a> Matching<'a> {
                     match owner[step] {
                         None => owner[step] = Some(*row),
                         Some(first) => errors.offer(step, ONE_SIDE, || {
-                            self.duplicate_text(one.labels(first as usize), one.labels(*row as usize), swapped)
+                            self.duplicate_text(
+                                one.labels(first as usize),
+                                one.labels(*row as usize),
+                                swapped,
+                            )
                         }),
                     }
                 }

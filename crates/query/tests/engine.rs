@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use promontory_model::{Labels, Matcher, TenantId, TimeRange};
+use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
 use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
 };
 use promontory_query::{EngineOptions, QueryEngine};
+use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
 use promontory_testkit::memory::MemorySource;
 use tokio::runtime::{Builder, Runtime};
 
@@ -95,10 +96,7 @@ fn every_partitioning_and_batch_size_gives_the_same() {
         "stddev(temperature) + scalar(max(temperature))",
         "absent(temperature{job=\"none\"})",
     ] {
-        let reference = house.range(
-            EngineOptions { partitions_max: 1, ..EngineOptions::default() },
-            expr,
-        );
+        let reference = house.range(EngineOptions { partitions_max: 1, ..EngineOptions::default() }, expr);
         for (partitions_max, batch_values) in [(1, 1), (2, 300), (4, 64), (3, 1_000)] {
             let options = EngineOptions { partitions_max, batch_values, ..EngineOptions::default() };
             let value = house.range(options, expr);
@@ -145,7 +143,10 @@ fn a_query_over_its_memory_is_refused_with_the_numbers() {
     let options = EngineOptions { memory_bytes_max: 10_000, ..EngineOptions::default() };
     let error = house.range(options, "temperature").unwrap_err();
     // 16 series x 56 steps x 25 bytes.
-    assert!(matches!(&error, EngineError::Execution(text) if text.contains("22400 bytes") && text.contains("10000")), "{error}");
+    assert!(
+        matches!(&error, EngineError::Execution(text) if text.contains("22400 bytes") && text.contains("10000")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -154,32 +155,46 @@ fn a_grid_that_is_too_fine_is_refused_before_anything_is_read() {
     let engine = house.engine(EngineOptions::default());
     let year = RangeQuery { end: 365 * 86_400_000, step: 1, ..hour("temperature") };
     let error = house.runtime.block_on(engine.range(&context(), &year)).unwrap_err();
-    assert!(matches!(error, EngineError::BadData(text) if text.starts_with("exceeded maximum resolution of 11,000")));
+    assert!(
+        matches!(error, EngineError::BadData(text) if text.starts_with("exceeded maximum resolution of 11,000"))
+    );
+}
+
+/// A source that never answers.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait::async_trait]
+impl SampleSource for Silent {
+    async fn snapshot(&self, _: &TenantId, _: &[Position]) -> Result<Arc<dyn SampleSnapshot>, StoreError> {
+        std::future::pending().await
+    }
 }
 
 #[test]
 fn a_full_queue_refuses_and_a_long_wait_times_out() {
-    let house = House::new(1, 1, 1);
-    let options = EngineOptions {
-        concurrency_max: 1,
-        queue_max: 1,
-        timeout: Duration::from_millis(50),
-        ..EngineOptions::default()
-    };
-    let engine = house.engine(options);
-    let place = engine.occupy_place_for_test();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let options = EngineOptions { concurrency_max: 1, queue_max: 1, ..EngineOptions::default() };
+    let engine = QueryEngine::new(Arc::new(Silent), options, runtime.handle().clone()).unwrap();
+    let patient = RequestContext { timeout: Some(Duration::from_millis(400)), ..context() };
+    let hasty = RequestContext { timeout: Some(Duration::from_millis(100)), ..context() };
     let query = InstantQuery { expr: "temperature".into(), time: 0, lookback_delta: None };
-    let (context, context2) = (context(), context());
-    let (first, second) = house.runtime.block_on(async {
-        tokio::join!(engine.instant(&context, &query), async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            engine.instant(&context2, &query).await
-        })
+    let (running, waiting, refused) = runtime.block_on(async {
+        tokio::join!(
+            engine.instant(&patient, &query),
+            async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                engine.instant(&hasty, &query).await
+            },
+            async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                engine.instant(&hasty, &query).await
+            }
+        )
     });
-    assert_eq!(first.unwrap_err(), EngineError::Timeout("query timed out in query queue".into()));
-    assert!(matches!(second.unwrap_err(), EngineError::Unavailable(_)));
-    drop(place);
-    assert!(house.runtime.block_on(engine.instant(&context, &query)).is_ok());
+    assert_eq!(running, Err(EngineError::Timeout("query timed out in expression evaluation".into())));
+    assert_eq!(waiting, Err(EngineError::Timeout("query timed out in query queue".into())));
+    assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
 }
 
 #[test]
@@ -201,7 +216,8 @@ fn a_dropped_query_gives_its_place_back() {
 fn statistics_count_samples_read_and_samples_in_windows() {
     let house = House::new(1, 1, 10);
     let engine = house.engine(EngineOptions::default());
-    let query = InstantQuery { expr: "sum_over_time(temperature[1m])".into(), time: 120_000, lookback_delta: None };
+    let query =
+        InstantQuery { expr: "sum_over_time(temperature[1m])".into(), time: 120_000, lookback_delta: None };
     let answer = house.runtime.block_on(engine.instant(&context(), &query)).unwrap();
     // Left-open: 75 s, 90 s, 105 s, 120 s.
     assert_eq!(answer.statistics.samples_read, 4);
@@ -228,10 +244,10 @@ fn listings_are_sorted_and_say_when_they_are_cut() {
         let series = engine.series(&context, &query(matchers, 2)).await.unwrap();
         assert!(!series.truncated);
         let shown: Vec<String> = series.items.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, [
-            r#"temperature{instance="i0", job="job0"}"#,
-            r#"temperature{instance="i0", job="job1"}"#
-        ]);
+        assert_eq!(
+            shown,
+            [r#"temperature{instance="i0", job="job0"}"#, r#"temperature{instance="i0", job="job1"}"#]
+        );
     });
 }
 
@@ -281,7 +297,11 @@ fn two_metrics_that_differ_only_in_their_name_cannot_both_lose_it() {
     let house = House::new(1, 1, 240);
     let text = "vector cannot contain metrics with the same labelset";
     for expr in ["rate({job=\"job0\"}[5m])", "abs({job=\"job0\"})", "-{job=\"job0\"}", "{job=\"job0\"} + 1"] {
-        assert_eq!(house.range(EngineOptions::default(), expr), Err(EngineError::Execution(text.into())), "{expr}");
+        assert_eq!(
+            house.range(EngineOptions::default(), expr),
+            Err(EngineError::Execution(text.into())),
+            "{expr}"
+        );
     }
 }
 

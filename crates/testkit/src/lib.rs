@@ -4,7 +4,9 @@
 //! `promontory_store`, which it drives as the roles do.
 //!
 //! In reading order: [`laws`] (crate edges, headers, licences), [`sim`] (the simulator and its
-//! parts).
+//! parts), [`conformance`] and [`memory`] (PromQL scripts against any route to the engine).
 
+pub mod conformance;
 pub mod laws;
+pub mod memory;
 pub mod sim;
