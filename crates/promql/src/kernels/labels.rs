@@ -181,7 +181,9 @@ mod tests {
     #[test]
     fn setting_a_label_keeps_the_bytes_canonical() {
         let pairs = [("__name__", "m"), ("Z", "1"), ("b", "x\0y"), ("d", "2")];
-        for labels in [Labels::from_pairs(pairs), Labels::from_pairs(&pairs[1..]), Labels::empty()] {
+        for labels in
+            [Labels::from_pairs(pairs), Labels::from_pairs(pairs[1..].iter().copied()), Labels::empty()]
+        {
             for name in ["A", "Z", "__name__", "a", "b", "b\0", "c", "d", "e"] {
                 for value in ["", "v", "\0"] {
                     let mut builder = LabelsBuilder::from(labels.as_ref());
