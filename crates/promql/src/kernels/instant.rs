@@ -115,4 +115,25 @@ mod tests {
         assert_eq!(lookup_timestamp(&[1500], &[7.0], &grid, 5000, &mut out, &mut valid), 2);
         assert_eq!(out, [1.5, 1.5]);
     }
+
+    /// `cargo test -p promontory-promql --lib kernels::instant -- --ignored --nocapture speed`
+    #[test]
+    #[ignore = "a measurement"]
+    #[allow(clippy::print_stderr)]
+    fn speed_of_lookup() {
+        let grid = Grid { start: 300_000, step: 15_000, steps: 241 };
+        let values: Vec<f64> = (0..260).map(f64::from).collect();
+        let (mut out, mut valid) = (vec![0.0; 241], vec![false; 241]);
+        let mut best = f64::INFINITY;
+        let mut found = 0;
+        for _ in 0..5 {
+            let begin = std::time::Instant::now();
+            for series in 0..2000 {
+                let ts: Vec<i64> = (0..260).map(|i| i * 15_000 + series * 7).collect();
+                found += lookup(&ts, &values, &grid, 300_000, &mut out, &mut valid);
+            }
+            best = best.min(begin.elapsed().as_secs_f64());
+        }
+        eprintln!("lookup: {:.2} ns/point ({found})", best / (2000.0 * 241.0) * 1e9);
+    }
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use promontory_model::LabelsRef;
 
-use super::{KernelError, Param, go};
+use super::{KernelError, Param, go, math};
 use crate::grid::Validity;
 
 /// Which values a [`TopK`] keeps.
@@ -56,9 +56,9 @@ pub fn limits(k: Param<'_>, steps: usize, series_max: usize) -> Result<Vec<usize
     const INT64_LOW: f64 = -9_223_372_036_854_775_808.0;
     const INT64_HIGH: f64 = 9_223_372_036_854_774_784.0;
     let values = || (0..steps).map(|step| k.at(step));
-    // Go's maximum starts below everything and never takes NaN, so it decides first.
-    let high = values().fold(f64::NEG_INFINITY, f64::max);
-    let low = values().fold(f64::INFINITY, f64::min);
+    // Go's extremes are NaN if any value is, so that NaN is not taken for "keeps nothing".
+    let high = values().fold(-f64::MAX, math::max);
+    let low = values().fold(f64::MAX, math::min);
     if high < 1.0 {
         return Ok(vec![0; steps]);
     }

@@ -102,6 +102,8 @@ fn limits_fail_where_prometheus_fails() {
         "Scalar value -1e+20 underflows int64"
     );
     assert_eq!(limits(Param::PerStep(&[NAN, 1.0]), 2, 9).unwrap_err().0, "Parameter value is NaN");
+    assert_eq!(error(NAN), "Parameter value is NaN");
+    assert_eq!(limits(Param::PerStep(&[NAN, 0.5]), 2, 9).unwrap_err().0, "Parameter value is NaN");
     assert_eq!(limits(Param::Constant(-3.0), 2, 9).unwrap(), [0, 0]);
     assert_eq!(limits(Param::Constant(2.9), 1, 9).unwrap(), [2]);
     assert_eq!(limits(Param::Constant(1e15), 1, 9).unwrap(), [9]);
