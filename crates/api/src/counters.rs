@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The handlers, by their path as routed. The last one stands for every unknown path, so that the
 /// number of counters does not depend on what is requested.
-pub const HANDLERS: [&str; 20] = [
+pub const HANDLERS: [&str; 19] = [
     "/",
     "/-/healthy",
     "/-/ready",
@@ -24,14 +24,12 @@ pub const HANDLERS: [&str; 20] = [
     "/api/v1/write",
     "/version",
     "cors preflight",
-    "panic",
     "unknown",
 ];
 
 /// The status codes that the faces answer, and 499 for a request that went away before its answer; 0
 /// stands for any other.
-pub const CODES: [u16; 17] =
-    [200, 204, 400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 499, 500, 501, 503, 0];
+pub const CODES: [u16; 15] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
 pub const DURATION_BOUNDS: [f64; 12] =

@@ -121,6 +121,25 @@ pub(crate) async fn read_body<E>(
     }
 }
 
+/// Reads a body of at most `bytes_max` and forgets it.
+///
+/// A client that writes its whole request before it looks for the answer would get a reset connection
+/// instead of the refusal, and try again for ever.
+pub(crate) async fn discard_body(body: Body, timeout: Duration, bytes_max: usize) {
+    let mut stream = body.into_data_stream();
+    let mut bytes = 0;
+    let read = async {
+        while let Some(Ok(part)) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
+            bytes += part.len();
+            if bytes > bytes_max {
+                return;
+            }
+        }
+    };
+    // Late or not, the refusal is sent.
+    let _ = tokio::time::timeout(timeout, read).await;
+}
+
 impl From<BodyError<ApiError>> for ApiError {
     fn from(error: BodyError<ApiError>) -> Self {
         match error {

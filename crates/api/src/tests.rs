@@ -1,6 +1,7 @@
 //! The faces against doors that are made up: which request reaches a door as what, and which answer
 //! becomes which bytes.
 
+mod connection;
 mod metadata;
 mod query;
 mod routes;

@@ -26,7 +26,7 @@ use promontory_wire::{DecodeError, snappy};
 use crate::admission::HeldBytes;
 use crate::config::flag_of;
 use crate::counters::{Counters, WriteRefusal, add};
-use crate::form::{BodyError, read_body};
+use crate::form::{BodyError, discard_body, read_body};
 use crate::respond::{RETRY_AFTER_SECONDS, plain};
 use crate::routes::Api;
 use crate::tenant::Tenant;
@@ -37,6 +37,9 @@ const MESSAGE_V2: &str = "io.prometheus.write.v2.Request";
 
 /// From this decompressed size, decoding goes to the blocking pool: it takes milliseconds.
 pub(crate) const DECODE_INLINE_BYTES_MAX: usize = 512 << 10;
+
+/// Of a body that announces itself as too large, as much is read before the refusal.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
 
 /// `POST /api/v1/write`
 pub(crate) async fn remote_write(State(api): State<Arc<Api>>, tenant: Tenant, request: Request) -> Response {
@@ -207,6 +210,7 @@ async fn read(api: &Api, request: Request, held: &mut HeldBytes) -> Result<Vec<u
     // What the sender announces spares both sides the transfer; only what arrives is held.
     if let Ok(announced) = text_of(request.headers(), header::CONTENT_LENGTH).parse::<usize>() {
         if announced > body_bytes_max {
+            discard_body(request.into_body(), config.body_read_timeout, DISCARD_BYTES_MAX).await;
             return Err(Refused::body_too_large(announced, body_bytes_max));
         }
         if !held.would_fit(announced) {

@@ -1,5 +1,7 @@
 use std::io::Read as _;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::CorsOrigin;
 
@@ -231,4 +233,63 @@ async fn a_role_without_a_door_says_which_role_has_it() {
          --role=all or --role=ingester\n",
     );
     assert_eq!(faces.get("/api/v1/format_query?query=up").await.status, 200);
+}
+
+/// Requests of every shape that a router can be given.
+fn arbitrary_request() -> impl Strategy<Value = (String, String, Vec<u8>)> {
+    let path = prop_oneof![
+        prop::sample::select(&crate::counters::HANDLERS[..17])
+            .prop_map(|path| path.replace("{name}", "U__a_2e_b")),
+        "/api/v1/label/[a-zA-Z0-9_%]{1,12}/values",
+        "/[a-z0-9/%_-]{0,20}",
+    ];
+    let name = prop::sample::select(
+        &[
+            "query",
+            "time",
+            "start",
+            "end",
+            "step",
+            "timeout",
+            "limit",
+            "lookback_delta",
+            "stats",
+            "match[]",
+            "metric",
+        ][..],
+    );
+    let value = prop_oneof![
+        "[ -~]{0,12}",
+        "-?[0-9.e]{1,12}",
+        "[0-9]{1,20}[a-z]{0,2}",
+        "\\PC{0,8}",
+        Just("up".to_owned()),
+        Just("2015-06-03T13:21:58.555Z".to_owned()),
+    ];
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let pair = (name, value).prop_map(move |(name, value)| format!("{name}={}", encode(&value)));
+    let form =
+        prop_oneof![prop::collection::vec(pair, 0..6).prop_map(|pairs| pairs.join("&")), "[ -~&&[^#]]{0,30}"];
+    (path, form, prop::collection::vec(any::<u8>(), 0..60))
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_requests_never_fail_inside((path, form, body) in arbitrary_request()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let faces = Faces::new();
+        let form_type = ("content-type", "application/x-www-form-urlencoded");
+        let requests = [
+            Request::get(format!("{path}?{form}")).body(Body::empty()),
+            Request::post(&path).header(form_type.0, form_type.1).body(Body::from(form)),
+            Request::post(&path).header(form_type.0, form_type.1).body(Body::from(body.clone())),
+            Request::post("/api/v1/write").body(Body::from(body)),
+        ];
+        for request in requests.into_iter().flatten() {
+            let what = format!("{request:?}");
+            let reply = runtime.block_on(faces.send(request));
+            let timed_out = reply.status == 503 && reply.text().contains("query timed out");
+            prop_assert!(reply.status.as_u16() < 500 || timed_out, "{} for {}", reply.status, what);
+        }
+    }
 }
