@@ -30,7 +30,6 @@ pub use samples::{SamplePage, SamplesTable};
 pub use series_table::{SeriesRow, SeriesTable};
 
 use bytes::Bytes;
-use promontory_model::Labels;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec::{
@@ -127,7 +126,7 @@ fn split(
     values: Vec<f64>,
 ) -> Result<Vec<TenantRows>, Error> {
     let mut tenants = Vec::with_capacity(meta.tenants.len());
-    let mut next = 0;
+    let (mut next, mut scratch) = (0, Vec::new());
     for span in &meta.tenants {
         let mut run = SeriesRun::default();
         for row in span.series.clone() {
@@ -139,8 +138,7 @@ fn split(
             }
             next = rows.end;
             let rows = rows.start as usize..rows.end as usize;
-            let key: Labels = table.key(series);
-            run.keys.push(key);
+            run.keys.push(table.key_with(series, &mut scratch));
             run.ts.extend_from_slice(&ts[rows.clone()]);
             run.values.extend_from_slice(&values[rows]);
             run.offsets.push(run.ts.len());

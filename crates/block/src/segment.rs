@@ -54,6 +54,10 @@ const MAGIC: &[u8; 8] = b"PROMSLOT";
 const VERSION: u16 = 1;
 const FLAG_CLOSED: u16 = 1;
 const HEADER_BYTES: usize = 80;
+
+/// Bytes of a closed mark; whatever is longer is a segment.
+pub const CLOSED_BYTES: usize = HEADER_BYTES;
+
 const CHECKSUM_AT: usize = 64;
 
 /// What lies in one place of a writer's log.

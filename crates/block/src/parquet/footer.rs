@@ -13,6 +13,11 @@ use crate::codec::{ObjectKind, ObjectMeta};
 use crate::error::Error;
 use crate::parquet::Fetched;
 
+/// Most rows of one page that a reader accepts; the writer makes far smaller ones.
+///
+/// It bounds what is allocated on the word of a footer.
+const PAGE_ROWS_MAX: u64 = 1 << 20;
+
 /// A parsed tail: enough to plan and verify every read of its file.
 #[derive(Clone, Debug)]
 pub struct Footer {
@@ -225,7 +230,7 @@ fn read_chunk(
             None => rows.end,
         };
         let begins_right = number > 0 || row == rows.start;
-        if !begins_right || row >= row_end || row_end > rows.end {
+        if !begins_right || row >= row_end || row_end > rows.end || row_end - row > PAGE_ROWS_MAX {
             return None;
         }
         pages.push(Page { rows: row..row_end, bytes: *offset..end, crc: crcs.next()? });

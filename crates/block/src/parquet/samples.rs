@@ -255,56 +255,42 @@ impl<'a> SamplesTable<'a> {
         fetched: &Fetched,
         out: &mut Vec<SamplePage>,
     ) -> Result<(), Error> {
-        let (ts, _) = self.decode_column::<Int64Type>(group, self.ts, run.clone(), fetched)?;
-        let (values, present) = self.decode_column::<DoubleType>(group, self.value, run.clone(), fetched)?;
-        let values = spread(values, present.as_deref(), ts.len());
-        let lane = match self.lane {
-            None if present.is_some() => {
-                return Err(corrupt(self.footer.kind, 0, "a row without a value"));
-            }
+        let ts = self.decode_column::<Int64Type>(group, self.ts, run.clone(), fetched)?;
+        let values = self.decode_column::<DoubleType>(group, self.value, run.clone(), fetched)?;
+        let mut lanes = match self.lane {
             None => None,
             Some(lane) => {
-                let (decimals, given) = self.decode_column::<Int64Type>(group, lane, run.clone(), fetched)?;
-                let given = given.unwrap_or_else(|| vec![true; ts.len()]);
-                let decimals = spread(decimals, Some(&given), ts.len());
-                Some(
-                    given
-                        .iter()
-                        .zip(decimals)
-                        .map(|(given, decimal)| given.then_some(decimal))
-                        .collect::<Vec<_>>(),
-                )
+                Some(self.decode_column::<Int64Type>(group, lane, run.clone(), fetched)?.into_iter())
             }
         };
         let pages = &self.footer.groups[group].chunks[self.ts].pages[run];
-        let first_row = pages.first().map_or(0, |page| page.rows.start);
-        for page in pages {
-            let rows = (page.rows.start - first_row) as usize..(page.rows.end - first_row) as usize;
-            out.push(SamplePage {
-                rows: page.rows.clone(),
-                ts: ts[rows.clone()].to_vec(),
-                values: values[rows.clone()].to_vec(),
-                lane: lane.as_ref().map(|lane| lane[rows].to_vec()),
-            });
+        for ((page, ts), values) in pages.iter().zip(ts).zip(values) {
+            let lane = lanes.as_mut().and_then(Iterator::next).map(ColumnPage::into_options);
+            let without = match (&lane, &values.present) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(lane), Some(present)) => lane.iter().zip(present).any(|(vi, set)| vi.is_none() && !set),
+            };
+            if without {
+                return Err(corrupt(self.footer.kind, page.bytes.start, "a row without a value"));
+            }
+            out.push(SamplePage { rows: page.rows.clone(), ts: ts.values, values: values.into_rows(), lane });
         }
         Ok(())
     }
 
-    /// The values of a run of pages and, if some are null, which rows have one.
+    /// The values of a run of pages of one column, page by page.
     fn decode_column<T: DataType>(
         &self,
         group: usize,
         column: usize,
         run: Range<usize>,
         fetched: &Fetched,
-    ) -> Result<(Vec<T::T>, Option<Vec<bool>>), Error> {
+    ) -> Result<Vec<ColumnPage<T::T>>, Error> {
         let pages = &self.footer.groups[group].chunks[column].pages[run];
-        let (Some(first), Some(last)) = (pages.first(), pages.last()) else {
-            return Ok((Vec::new(), None));
-        };
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(Vec::new()) };
         let at = first.bytes.start;
         let fail = |error: ParquetError| corrupt(self.footer.kind, at, error.to_string());
-        let n_rows = (last.rows.end - first.rows.start) as usize;
         let chunk = self.footer.metadata.row_group(group).column(column).clone();
         // To the page reader the run is the whole chunk.
         let chunk = chunk
@@ -315,30 +301,37 @@ impl<'a> SamplesTable<'a> {
             .build()
             .map_err(fail)?;
         let bytes = Arc::new(RunBytes { start: at, bytes: self.run_bytes(pages, fetched)? });
+        let n_rows = (last.rows.end - first.rows.start) as usize;
         let reader = SerializedPageReader::new(bytes, &chunk, n_rows, None).map_err(fail)?;
         let descriptor = self.footer.column_descriptor(column);
         let optional = descriptor.max_def_level() > 0;
         let mut reader = ColumnReaderImpl::<T>::new(descriptor, Box::new(reader));
-        let mut values = Vec::with_capacity(n_rows);
-        let mut levels: Vec<i16> = Vec::with_capacity(if optional { n_rows } else { 0 });
-        let mut n_read = 0;
-        while n_read < n_rows {
-            let wanted = n_rows - n_read;
-            let (records, _, _) = reader
-                .read_records(wanted, optional.then_some(&mut levels), None, &mut values)
-                .map_err(fail)?;
-            if records == 0 {
-                return Err(corrupt(self.footer.kind, at, format!("{n_read} rows in pages of {n_rows}")));
+        let mut decoded = Vec::with_capacity(pages.len());
+        let mut levels: Vec<i16> = Vec::new();
+        for page in pages {
+            let n_rows = (page.rows.end - page.rows.start) as usize;
+            let mut values = Vec::with_capacity(n_rows);
+            levels.clear();
+            let mut n_read = 0;
+            while n_read < n_rows {
+                let (records, _, _) = reader
+                    .read_records(n_rows - n_read, optional.then_some(&mut levels), None, &mut values)
+                    .map_err(fail)?;
+                if records == 0 {
+                    let why = format!("{n_read} rows in a page of {n_rows}");
+                    return Err(corrupt(self.footer.kind, page.bytes.start, why));
+                }
+                n_read += records;
             }
-            n_read += records;
+            let complete = values.len() == n_rows;
+            let present = (!complete).then(|| levels.iter().map(|level| *level > 0).collect::<Vec<bool>>());
+            let n_present = present.as_ref().map_or(n_rows, |rows| rows.iter().filter(|row| **row).count());
+            if values.len() != n_present || present.as_ref().is_some_and(|rows| rows.len() != n_rows) {
+                return Err(corrupt(self.footer.kind, page.bytes.start, "levels and values that do not fit"));
+            }
+            decoded.push(ColumnPage { values, present });
         }
-        let complete = !optional || values.len() == n_rows;
-        let present = (!complete).then(|| levels.iter().map(|level| *level > 0).collect::<Vec<bool>>());
-        let counted = present.as_ref().map_or(n_rows, |rows| rows.iter().filter(|row| **row).count());
-        if values.len() != counted || present.as_ref().is_some_and(|rows| rows.len() != n_rows) {
-            return Err(corrupt(self.footer.kind, at, "levels and values that do not fit"));
-        }
-        Ok((values, present))
+        Ok(decoded)
     }
 
     /// The bytes of pages that lie back to back, each verified.
@@ -363,15 +356,30 @@ fn from_decimal(decimal: i64, scale: u8) -> f64 {
     decimal as f64 / POWERS[usize::from(scale).min(POWERS.len() - 1)]
 }
 
-/// Values at their rows, with the default where there is none.
-fn spread<T: Copy + Default>(values: Vec<T>, present: Option<&[bool]>, n_rows: usize) -> Vec<T> {
-    let Some(present) = present else { return values };
-    let mut spread = Vec::with_capacity(n_rows);
-    let mut values = values.into_iter();
-    for present in present {
-        spread.push(if *present { values.next().unwrap_or_default() } else { T::default() });
+/// One page of one column.
+struct ColumnPage<T> {
+    /// The values that are not null.
+    values: Vec<T>,
+    /// Which rows have one; `None` if all have.
+    present: Option<Vec<bool>>,
+}
+
+impl<T: Copy + Default> ColumnPage<T> {
+    /// Values at their rows, with the default where there is none.
+    fn into_rows(self) -> Vec<T> {
+        match self.present {
+            None => self.values,
+            Some(_) => self.into_options().into_iter().map(Option::unwrap_or_default).collect(),
+        }
     }
-    spread
+
+    fn into_options(self) -> Vec<Option<T>> {
+        let mut values = self.values.into_iter();
+        match self.present {
+            None => values.map(Some).collect(),
+            Some(present) => present.into_iter().map(|set| if set { values.next() } else { None }).collect(),
+        }
+    }
 }
 
 /// A run of pages as a part of its file.

@@ -82,19 +82,30 @@ pub struct SeriesRow {
 }
 
 impl SeriesTable {
-    /// The rows of `within` whose page may hold the metric `name`, in pieces of whole pages.
+    /// The rows of `within` whose pages may hold a metric from `first_name` to `last_name`.
     ///
     /// `within` must lie in one tenant's rows; names then ascend.
     #[must_use]
-    pub fn prune_by_metric(footer: &Footer, within: Range<u64>, name: &str) -> Range<u64> {
+    pub fn prune_by_metric(
+        footer: &Footer,
+        within: Range<u64>,
+        first_name: &str,
+        last_name: &str,
+    ) -> Range<u64> {
         let Some(column) = footer.column(METRIC_NAME) else { return within };
         let Some(index) = footer.metadata.column_index() else { return within };
         let mut kept: Option<Range<u64>> = None;
         for (group, indexes) in footer.groups.iter().zip(index) {
-            let ColumnIndexMetaData::BYTE_ARRAY(bounds) = &indexes[column] else { return within };
-            for (number, page) in group.chunks[column].pages.iter().enumerate() {
-                let above = bounds.min_value(number).is_some_and(|min| name.as_bytes() < min);
-                let below = bounds.max_value(number).is_some_and(|max| name.as_bytes() > max);
+            let pages = &group.chunks[column].pages;
+            let bounds = match indexes.get(column) {
+                Some(ColumnIndexMetaData::BYTE_ARRAY(bounds)) if bounds.num_pages() == pages.len() as u64 => {
+                    bounds
+                }
+                _ => return within,
+            };
+            for (number, page) in pages.iter().enumerate() {
+                let above = bounds.min_value(number).is_some_and(|min| last_name.as_bytes() < min);
+                let below = bounds.max_value(number).is_some_and(|max| first_name.as_bytes() > max);
                 let absent = bounds.is_null_page(number);
                 let rows = page.rows.start.max(within.start)..page.rows.end.min(within.end);
                 if !above && !below && !absent && rows.start < rows.end {
@@ -186,15 +197,21 @@ impl SeriesTable {
     /// The key of a series.
     #[must_use]
     pub fn key(&self, series_idx: usize) -> Labels {
-        let mut key = Vec::with_capacity(128);
+        self.key_with(series_idx, &mut Vec::with_capacity(256))
+    }
+
+    /// As [`Self::key`], with `key` as scratch: for many series in turn.
+    #[must_use]
+    pub fn key_with(&self, series_idx: usize, key: &mut Vec<u8>) -> Labels {
+        key.clear();
         let (names, values) = self.pairs(series_idx);
         let named = self.is_named(names);
-        push_field(&mut key, if named { self.symbols.get(values[0]).as_bytes() } else { b"" });
+        push_field(key, if named { self.symbols.get(values[0]).as_bytes() } else { b"" });
         for (name, value) in names.iter().zip(values).skip(usize::from(named)) {
-            push_field(&mut key, self.symbols.get(*name).as_bytes());
-            push_field(&mut key, self.symbols.get(*value).as_bytes());
+            push_field(key, self.symbols.get(*name).as_bytes());
+            push_field(key, self.symbols.get(*value).as_bytes());
         }
-        Labels::from_key_unchecked(key)
+        Labels::from_key_unchecked(&key[..])
     }
 
     /// The series that pass all matchers and may have a sample in `range`, ascending.

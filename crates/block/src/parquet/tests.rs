@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, Float64Array, Int8Array, Int64Array, RecordBa
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::schema::types::ColumnPath;
-use promontory_model::{MatchOp, Matcher, TimeRange, stale_nan};
+use promontory_model::{Labels, MatchOp, Matcher, TimeRange, stale_nan};
 use proptest::prelude::*;
 
 use super::write::{TableWriter, properties};
@@ -176,7 +176,7 @@ fn a_metric_prunes_pages_of_the_series_table() {
     let block = ParquetCodec.encode(Level::L2, &[(tenant("t"), run.clone())]).unwrap();
     let series = footer(&block.meta.objects[0], &block.objects[0].bytes).unwrap();
     for name in ["metric_000", "metric_081", "metric_150", "metric_299"] {
-        let rows = SeriesTable::prune_by_metric(&series, 0..n_series, name);
+        let rows = SeriesTable::prune_by_metric(&series, 0..n_series, name, name);
         assert!(rows.end - rows.start <= 2 * SERIES_PAGE_ROWS as u64, "{name} {rows:?}");
         let plan = SeriesTable::plan(&series, &rows, 0).unwrap();
         let table = SeriesTable::decode(&series, rows, &fetch(&block.objects[0].bytes, &plan)).unwrap();
@@ -186,7 +186,7 @@ fn a_metric_prunes_pages_of_the_series_table() {
         assert_eq!(found.into_iter().map(|idx| table.key(idx)).collect::<Vec<_>>(), expected, "{name}");
     }
     for absent in ["a", "metric_0815", "z"] {
-        let rows = SeriesTable::prune_by_metric(&series, 0..n_series, absent);
+        let rows = SeriesTable::prune_by_metric(&series, 0..n_series, absent, absent);
         let plan = SeriesTable::plan(&series, &rows, 0).unwrap();
         let table = SeriesTable::decode(&series, rows, &fetch(&block.objects[0].bytes, &plan)).unwrap();
         assert!(table.find(&[Matcher::equal("__name__", absent)], TimeRange::ALL).is_empty());

@@ -95,10 +95,11 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
     let decoder = KeyDecoder::new(symbols);
     let mut previous: &[u32] = &[];
     let mut keys = Vec::with_capacity(batch.num_rows());
+    let mut scratch = Vec::new();
     let refs = refs.keys().values();
     for ends in lists.offsets().windows(2) {
         let refs = &refs[ends[0] as usize..ends[1] as usize];
-        let key = decoder.key(refs, previous).map_err(|why| corrupt(entry.offset, why))?;
+        let key = decoder.key(refs, previous, &mut scratch).map_err(|why| corrupt(entry.offset, why))?;
         keys.push(key);
         previous = refs;
     }
@@ -275,8 +276,8 @@ impl<'a> KeyDecoder<'a> {
         self.symbols.value(symbol as usize)
     }
 
-    /// The key of one series; `previous` are the references of the series before.
-    fn key(&self, refs: &[u32], previous: &[u32]) -> Result<Labels, String> {
+    /// The key of one series; `previous` are the references of the series before, `key` is scratch.
+    fn key(&self, refs: &[u32], previous: &[u32], key: &mut Vec<u8>) -> Result<Labels, String> {
         if refs.len() % 2 != 0 {
             return Err("a label name without a value".into());
         }
@@ -296,15 +297,14 @@ impl<'a> KeyDecoder<'a> {
         if refs.iter().skip(1).step_by(2).any(|value| self.text(*value).is_empty()) {
             return Err("an empty label value".into());
         }
-        let size: usize = refs.iter().map(|symbol| self.field(*symbol).len()).sum();
-        let mut key = Vec::with_capacity(size + 2);
+        key.clear();
         match named {
             true => key.extend_from_slice(self.field(refs[1])),
-            false => push_field(&mut key, b""),
+            false => push_field(key, b""),
         }
         for symbol in pairs {
             key.extend_from_slice(self.field(*symbol));
         }
-        Ok(Labels::from_key_unchecked(key))
+        Ok(Labels::from_key_unchecked(&key[..]))
     }
 }
