@@ -69,6 +69,9 @@ pub struct MetricMetadata {
     pub unit: String,
 }
 
+/// Metadata by metric name; a name may have several where sources disagree.
+pub type MetadataByMetric = Vec<(String, Vec<MetricMetadata>)>;
+
 /// One point of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -250,5 +253,5 @@ pub trait Engine: Send + Sync {
         &'a self,
         context: &'a RequestContext,
         metric: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<(String, Vec<MetricMetadata>)>, EngineError>>;
+    ) -> BoxFuture<'a, Result<MetadataByMetric, EngineError>>;
 }
