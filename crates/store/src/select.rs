@@ -125,11 +125,13 @@ impl ViewSnapshot {
         names: Option<&NameRange>,
     ) -> Result<BlockSelection, Error> {
         let tables = self.reader.series(entry, &self.view.tenant, names).await?;
-        let mut series = Vec::new();
+        let (mut series, mut scratch) = (Vec::new(), Vec::new());
         for table in &tables {
-            series.extend(
-                table.find(matchers, range).into_iter().map(|idx| BlockSeries::of(table, idx, range)),
-            );
+            for series_idx in table.find(matchers, range) {
+                let row = table.row_within(series_idx, range);
+                let key = table.key_with(series_idx, &mut scratch);
+                series.push(BlockSeries { key, rows: row.rows, scale: row.scale });
+            }
         }
         if let Some(span) = span_of(entry, &self.view.tenant) {
             check_rows(entry, &series, &span.rows)?;
