@@ -5,10 +5,9 @@
 //! `ts` and `value`, series after series. Each stream holds exactly one record batch.
 //!
 //! Labels dominate a segment of one second, so both ways avoid work for what repeats: the encoder
-//! looks a symbol up only if the field differs from the same field of the series before, and the
+//! parses and looks up only what follows the fields that a key shares with the one before, and the
 //! decoder compares two names only if that pair did not stand at the same place before.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -17,7 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    UInt32Array,
+    StringBuilder, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type};
@@ -34,45 +33,26 @@ use crate::run::SeriesRun;
 
 /// The stream of series and their symbols.
 pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
-    let mut symbols = Symbols::new();
+    let mut encoder = KeyEncoder::new();
     let mut refs = Vec::with_capacity(run.keys.len() * 16);
-    let mut ends = Vec::with_capacity(run.keys.len());
-    let mut previous = Vec::new();
+    let mut lengths = Vec::with_capacity(run.keys.len());
     for key in &run.keys {
-        let mut place = 0;
-        let mut last_name: Option<Cow<'_, [u8]>> = None;
-        for (name, value) in key.as_ref().iter_bytes() {
-            // What the decoder would refuse must not be acknowledged.
-            let in_order = match &last_name {
-                None => true,
-                Some(_) if *name == *METRIC_NAME.as_bytes() => false,
-                Some(last) => **last == *METRIC_NAME.as_bytes() || **last < *name,
-            };
-            if !in_order || value.is_empty() {
-                return Err(Error::Bug(format!("labels {key} are not canonical")));
-            }
-            last_name = Some(name.clone());
-            for field in [name, value] {
-                refs.push(symbols.reference(field, place, &mut previous));
-                place += 1;
-            }
-        }
-        ends.push(place);
+        let before = refs.len();
+        // What the decoder would refuse must not be acknowledged.
+        encoder
+            .encode(key.key(), &mut refs)
+            .ok_or_else(|| Error::Bug(format!("labels {key} are not canonical")))?;
+        lengths.push(refs.len() - before);
     }
-    let symbols =
-        symbols.text.iter().map(|symbol| std::str::from_utf8(symbol)).collect::<Result<Vec<_>, _>>();
-    let symbols = symbols.map_err(|error| Error::Bug(format!("label that is not UTF-8: {error}")))?;
-    let symbols = StringArray::from_iter_values(symbols);
+    let symbols = encoder.symbols.texts()?;
     let labels = DictionaryArray::<UInt32Type>::try_new(refs.into(), Arc::new(symbols)).map_err(bug)?;
-    let labels = ListArray::try_new(symbol_field(), OffsetBuffer::from_lengths(ends), Arc::new(labels), None);
-    let samples: UInt32Array = run
-        .offsets
-        .windows(2)
-        .map(|pair| u32::try_from(pair[1] - pair[0]))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Error::Bug("a series of more than 2^32 samples in a segment".into()))?
-        .into();
-    write_stream(series_schema(), vec![Arc::new(labels.map_err(bug)?), Arc::new(samples)])
+    let labels =
+        ListArray::try_new(symbol_field(), OffsetBuffer::from_lengths(lengths), Arc::new(labels), None);
+    let samples: Result<Vec<u32>, _> =
+        run.offsets.windows(2).map(|pair| u32::try_from(pair[1] - pair[0])).collect();
+    let samples =
+        samples.map_err(|_| Error::Bug("a series of more than 2^32 samples in a segment".into()))?;
+    write_stream(series_schema(), vec![Arc::new(labels.map_err(bug)?), Arc::new(UInt32Array::from(samples))])
 }
 
 /// The stream of samples.
@@ -182,42 +162,143 @@ fn bug(error: arrow::error::ArrowError) -> Error {
     Error::Bug(format!("arrow: {error}"))
 }
 
+/// Turns keys into references to symbols.
+///
+/// Keys ascend, so most begin as the one before does: what lies in whole fields of the common prefix
+/// is neither parsed nor looked up again.
+struct KeyEncoder<'a> {
+    symbols: Symbols<'a>,
+    previous: &'a [u8],
+    /// Ends and symbols of the fields of `previous`, the metric name first.
+    fields: Vec<(usize, u32)>,
+}
+
+impl<'a> KeyEncoder<'a> {
+    fn new() -> Self {
+        Self { symbols: Symbols::new(), previous: &[], fields: Vec::new() }
+    }
+
+    /// Appends the references of `key`; `None` if it is not canonical.
+    fn encode(&mut self, key: &'a [u8], refs: &mut Vec<u32>) -> Option<()> {
+        let common = common_prefix(self.previous, key);
+        let shared = self.fields.partition_point(|(end, _)| *end <= common);
+        self.fields.truncate(shared);
+        let mut at = self.fields.last().map_or(0, |(end, _)| *end);
+        let mut last_name = self.last_name(key);
+        while at < key.len() || self.fields.is_empty() {
+            let end = field_end(key, at)?;
+            let field = &key[at..end - 2];
+            let is_metric = self.fields.is_empty();
+            let is_name = self.fields.len() % 2 == 1;
+            if is_name {
+                let ascends = last_name.is_none_or(|last| last < field);
+                if !ascends || field == METRIC_NAME.as_bytes() {
+                    return None;
+                }
+                last_name = Some(field);
+            } else if field.is_empty() && !is_metric {
+                return None;
+            }
+            let symbol = if field.is_empty() && is_metric { 0 } else { self.symbols.reference(field) };
+            self.fields.push((end, symbol));
+            at = end;
+        }
+        self.previous = key;
+        if self.fields.len() % 2 == 0 {
+            return None;
+        }
+        let named = self.fields[0].0 > 2;
+        if named {
+            refs.extend([self.symbols.reference(METRIC_NAME.as_bytes()), self.fields[0].1]);
+        }
+        refs.extend(self.fields[1..].iter().map(|(_, symbol)| *symbol));
+        Some(())
+    }
+
+    /// The last label name among the fields that `key` shares with the key before.
+    fn last_name(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        // Fields 1, 3, 5, ... are names.
+        let last = self.fields.len().checked_sub(2)? / 2 * 2 + 1;
+        Some(&key[self.fields[last - 1].0..self.fields[last].0 - 2])
+    }
+}
+
+/// How many leading bytes are equal.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
+}
+
+/// Where the field that begins at `from` ends, its terminator included.
+fn field_end(key: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let zero = from + find_zero(key.get(from..)?)?;
+        match *key.get(zero + 1)? {
+            0x01 => return Some(zero + 2),
+            0xff => from = zero + 2,
+            _ => return None,
+        }
+    }
+}
+
+/// The place of the first zero byte, eight bytes at a time.
+fn find_zero(bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut words = bytes.chunks_exact(8);
+    for (number, word) in words.by_ref().enumerate() {
+        let word = u64::from_le_bytes(word.try_into().expect("chunks of eight bytes"));
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let rest = words.remainder();
+    rest.iter().position(|byte| *byte == 0).map(|at| bytes.len() - rest.len() + at)
+}
+
 /// The distinct label names and values of a section, numbered by first appearance.
 struct Symbols<'a> {
-    text: Vec<Cow<'a, [u8]>>,
-    refs: HashMap<Cow<'a, [u8]>, u32, SymbolHash>,
+    /// Fields without their terminators, escapes kept.
+    fields: Vec<&'a [u8]>,
+    refs: HashMap<&'a [u8], u32, SymbolHash>,
 }
 
 impl<'a> Symbols<'a> {
     fn new() -> Self {
         let seed = RandomState::new().build_hasher().finish();
-        Self { text: Vec::new(), refs: HashMap::with_hasher(SymbolHash(seed)) }
+        Self { fields: Vec::new(), refs: HashMap::with_hasher(SymbolHash(seed)) }
     }
 
-    /// The number of `field`, which stands at `place` in its series; `previous` holds the fields and
-    /// numbers of the series before.
-    fn reference(
-        &mut self,
-        field: Cow<'a, [u8]>,
-        place: usize,
-        previous: &mut Vec<(Cow<'a, [u8]>, u32)>,
-    ) -> u32 {
-        if let Some((same, reference)) = previous.get(place)
-            && *same == field
-        {
-            return *reference;
-        }
-        let next = self.text.len() as u32;
-        let reference = *self.refs.entry(field.clone()).or_insert(next);
+    fn reference(&mut self, field: &'a [u8]) -> u32 {
+        let next = self.fields.len() as u32;
+        let reference = *self.refs.entry(field).or_insert(next);
         if reference == next {
-            self.text.push(field.clone());
-        }
-        if place < previous.len() {
-            previous[place] = (field, reference);
-        } else {
-            previous.push((field, reference));
+            self.fields.push(field);
         }
         reference
+    }
+
+    /// The symbols as text, without escapes.
+    fn texts(&self) -> Result<StringArray, Error> {
+        let bytes = self.fields.iter().map(|field| field.len()).sum();
+        let mut texts = StringBuilder::with_capacity(self.fields.len(), bytes);
+        let mut unescaped = Vec::new();
+        for field in &self.fields {
+            let mut text = *field;
+            if field.contains(&0) {
+                unescaped.clear();
+                // Every zero in a field is followed by its escape.
+                let mut parts = field.split_inclusive(|byte| *byte == 0);
+                unescaped.extend_from_slice(parts.next().unwrap_or_default());
+                parts.for_each(|part| unescaped.extend_from_slice(&part[1..]));
+                text = &unescaped;
+            }
+            let text = std::str::from_utf8(text)
+                .map_err(|error| Error::Bug(format!("a label that is not UTF-8: {error}")))?;
+            texts.append_value(text);
+        }
+        Ok(texts.finish())
     }
 }
 
