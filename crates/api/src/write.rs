@@ -1,6 +1,7 @@
 //! `POST /api/v1/write`: remote write 1.0.
 //!
-//! 1. Content type and encoding decide whether this is remote write 1.0 at all (415 if not).
+//! 1. The head decides whether this is remote write 1.0 at all (415 if not), and of a size that can be
+//!    taken (413).
 //! 2. The body is read; its bytes are held against the bound of all write requests (503 when full).
 //! 3. The snappy block's declared length is checked and held, then the block is decompressed and its
 //!    series and samples are counted (400 malformed, 413 too large).
@@ -16,10 +17,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promontory_model::append::{AppendError, Appended, Urgency};
+use promontory_model::{Append, TenantId};
 use promontory_wire::remote_write_1::{self, Decoded, OtherContent};
 use promontory_wire::{DecodeError, snappy};
 
@@ -38,30 +41,66 @@ const MESSAGE_V2: &str = "io.prometheus.write.v2.Request";
 /// From this decompressed size, decoding goes to the blocking pool: it takes milliseconds.
 pub(crate) const DECODE_INLINE_BYTES_MAX: usize = 512 << 10;
 
-/// Of a body that announces itself as too large, as much is read before the refusal.
+/// Of a body that is not wanted, as much is read before the refusal.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 
 /// `POST /api/v1/write`
-pub(crate) async fn remote_write(State(api): State<Arc<Api>>, tenant: Tenant, request: Request) -> Response {
-    match take(&api, tenant, request).await {
-        Ok(response) => response,
-        Err(refused) => {
-            api.counters.write_refused(refused.reason);
-            refused.into_response()
+pub(crate) async fn remote_write(
+    State(api): State<Arc<Api>>,
+    tenant: Result<Tenant, Response>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let checked = tenant.and_then(|Tenant(tenant)| {
+        let append = check_head(&api, &head.headers).map_err(|refused| refuse(&api, refused))?;
+        Ok((tenant, append))
+    });
+    match checked {
+        Ok((tenant, append)) => {
+            let taken = take(&api, append, &tenant, announced(&head.headers), body).await;
+            taken.unwrap_or_else(|refused| refuse(&api, refused))
+        }
+        Err(response) => {
+            discard_body(body, api.config.body_read_timeout, DISCARD_BYTES_MAX).await;
+            response
         }
     }
 }
 
-async fn take(api: &Api, Tenant(tenant): Tenant, request: Request) -> Result<Response, Refused> {
+fn refuse(api: &Api, refused: Refused) -> Response {
+    api.counters.write_refused(refused.reason);
+    refused.into_response()
+}
+
+/// What can be said before the body is read.
+fn check_head<'a>(api: &'a Api, headers: &HeaderMap) -> Result<&'a dyn Append, Refused> {
     let Some(append) = &api.append else {
         let text = "remote write receiver needs to be enabled: this process takes no samples, send them to one \
                     that runs with --role=all or --role=ingester";
         return Err(Refused::new(WriteRefusal::NoIngest, StatusCode::NOT_FOUND, text));
     };
-    check_content_type(request.headers())?;
-    check_content_encoding(request.headers())?;
+    check_content_type(headers)?;
+    check_content_encoding(headers)?;
+    let body_bytes_max = api.config.limits.body_bytes_max;
+    match announced(headers) {
+        Some(bytes) if bytes > body_bytes_max => Err(Refused::body_too_large(bytes, body_bytes_max)),
+        _ => Ok(append.as_ref()),
+    }
+}
+
+async fn take(
+    api: &Api,
+    append: &dyn Append,
+    tenant: &TenantId,
+    announced: Option<usize>,
+    body: Body,
+) -> Result<Response, Refused> {
     let mut held = HeldBytes::new(api.counters.clone(), api.config.write_bytes_in_flight_max);
-    let body = read(api, request, &mut held).await?;
+    // What the sender announces spares both sides the transfer; only what arrives is held.
+    if !held.would_fit(announced.unwrap_or(0)) {
+        return Err(Refused::full(api.config.write_bytes_in_flight_max));
+    }
+    let body = read(api, body, &mut held).await?;
     let Decoded { batch, other } = decode(api, body, &mut held).await?;
     count_other(&api.counters, other);
     add(&api.counters.write_series, batch.series.len() as u64);
@@ -69,7 +108,7 @@ async fn take(api: &Api, Tenant(tenant): Tenant, request: Request) -> Result<Res
     let sent = batch.values.len() as u64;
     let appended = match batch.series.is_empty() {
         true => Appended::default(),
-        false => append.append(&tenant, batch, Urgency::Batched).await?,
+        false => append.append(tenant, batch, Urgency::Batched).await?,
     };
     add(&api.counters.write_samples, appended.samples);
     add(&api.counters.write_samples_refused, appended.refused.samples);
@@ -204,26 +243,20 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-async fn read(api: &Api, request: Request, held: &mut HeldBytes) -> Result<Vec<u8>, Refused> {
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    text_of(headers, header::CONTENT_LENGTH).parse().ok()
+}
+
+async fn read(api: &Api, body: Body, held: &mut HeldBytes) -> Result<Vec<u8>, Refused> {
     let config = &api.config;
     let body_bytes_max = config.limits.body_bytes_max;
-    // What the sender announces spares both sides the transfer; only what arrives is held.
-    if let Ok(announced) = text_of(request.headers(), header::CONTENT_LENGTH).parse::<usize>() {
-        if announced > body_bytes_max {
-            discard_body(request.into_body(), config.body_read_timeout, DISCARD_BYTES_MAX).await;
-            return Err(Refused::body_too_large(announced, body_bytes_max));
-        }
-        if !held.would_fit(announced) {
-            return Err(Refused::full(config.write_bytes_in_flight_max));
-        }
-    }
     let accept = |part: usize, so_far: usize| {
         if so_far + part > body_bytes_max {
             return Err(Refused::body_too_large(so_far + part, body_bytes_max));
         }
         if held.grow(part) { Ok(()) } else { Err(Refused::full(config.write_bytes_in_flight_max)) }
     };
-    read_body(request.into_body(), config.body_read_timeout, accept).await.map_err(|error| match error {
+    read_body(body, config.body_read_timeout, accept).await.map_err(|error| match error {
         BodyError::Refused(refused) => refused,
         BodyError::Broken(text) => {
             let text = format!("cannot read request body: {text}");
