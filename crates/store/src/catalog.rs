@@ -242,7 +242,13 @@ impl Catalog {
         }
     }
 
-    fn raise_watermark(&mut self, writer: WriterId, from: u64, to: u64, planted: Planted) -> Result<(), Void> {
+    fn raise_watermark(
+        &mut self,
+        writer: WriterId,
+        from: u64,
+        to: u64,
+        planted: Planted,
+    ) -> Result<(), Void> {
         let Some(state) = self.writers.get_mut(&writer) else {
             return void(format!("writer {writer} is not live"));
         };
@@ -330,7 +336,8 @@ impl Catalog {
             entry.meta.tenants.iter().all(|span| self.l1_watermark(&span.tenant) >= version)
         };
         let range = self.l1.range(from.saturating_add(1)..=to);
-        let gone: Vec<u64> = range.filter(|(version, entry)| passed(**version, entry)).map(|(v, _)| *v).collect();
+        let gone: Vec<u64> =
+            range.filter(|(version, entry)| passed(**version, entry)).map(|(v, _)| *v).collect();
         for version in gone {
             self.l1.remove(&version);
         }

@@ -209,7 +209,9 @@ mod tests {
             assert_eq!(decoder.signed(), Ok(-(number as i128) as i64));
             decoder.finish().unwrap();
         }
-        for body in [&[0x80, 0x00][..], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]] {
+        for body in
+            [&[0x80, 0x00][..], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]]
+        {
             let mut encoder = Encoder::new(MAGIC, 1);
             body.iter().for_each(|byte| encoder.byte(*byte));
             let bytes = encoder.finish();

@@ -110,8 +110,7 @@ impl Format {
                 Err(object_store::Error::NotFound { .. }) => {
                     let options = PutOptions { mode: PutMode::Create, ..Default::default() };
                     // Whatever the answer, only reading tells what is there.
-                    if let Err(source) =
-                        bucket.metadata.put_opts(&key, wanted.encode().into(), options).await
+                    if let Err(source) = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await
                     {
                         last = Some(source);
                     }
@@ -142,7 +141,7 @@ mod tests {
         assert_eq!(Format::decode(&bytes).unwrap(), Format::default());
     }
 
-    const GOLDEN: &str = "504d464f0100800840 80dddb01";
+    const GOLDEN: &str = "504d464f010080084080dddb017ec373f8";
 
     #[tokio::test]
     async fn the_first_format_stays() {

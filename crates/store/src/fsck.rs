@@ -155,7 +155,8 @@ async fn check_block(context: &Context, entry: &Entry, report: &mut FsckReport) 
     report.block_bytes += entry.meta.objects.iter().map(|object| object.size).sum::<u64>();
     report.rows += entry.meta.rows;
     let found: u64 = rows.iter().map(|(_, run)| run.rows() as u64).sum();
-    let tenants = rows.iter().map(|(tenant, _)| tenant).eq(entry.meta.tenants.iter().map(|span| &span.tenant));
+    let tenants =
+        rows.iter().map(|(tenant, _)| tenant).eq(entry.meta.tenants.iter().map(|span| &span.tenant));
     if found != entry.meta.rows || !tenants {
         report.problem(format!("{}: {found} rows, the catalog says {}", entry.path, entry.meta.rows));
     }

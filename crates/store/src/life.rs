@@ -146,6 +146,15 @@ impl Life {
     }
 }
 
+impl LifeView {
+    /// The rows of segments `watermark + 1..=up_to`.
+    pub(crate) fn contributions(&self, up_to: u64) -> Vec<Contribution> {
+        let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
+        let above = head.contributions_above(self.watermark);
+        above.take_while(|(seq, _)| *seq <= up_to).map(|(_, rows)| rows.clone()).collect()
+    }
+}
+
 fn shared(head: Head) -> SharedHead {
     Arc::new(RwLock::new(head))
 }

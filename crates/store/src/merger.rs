@@ -128,21 +128,25 @@ impl Merger {
     /// `Unavailable` or `Corrupt`, `Limited` if the inputs have too many rows; nothing is half done.
     pub async fn merge(&self, tenant: &TenantId, inputs: &[BlockId], level: Level) -> Result<Merged, Error> {
         let catalog = self.chain.refresh().await?;
-        let find = |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
+        let find =
+            |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
         let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<Entry>>>>() else {
             return Ok(Merged::Void);
         };
         let rows: u64 = entries.iter().map(|entry| entry.meta.rows).sum();
         if rows > self.settings.rows_max {
             let limit = self.settings.rows_max;
-            return Err(Error::Limited(format!("a merge of {rows} rows of tenant {tenant}, at most {limit}")));
+            return Err(Error::Limited(format!(
+                "a merge of {rows} rows of tenant {tenant}, at most {limit}"
+            )));
         }
         if entries.is_empty() {
             return Ok(Merged::Nothing);
         }
         let rows = self.read(&catalog, tenant, &entries).await?;
         let outputs = self.upload(&catalog, tenant, level, &rows).await?;
-        let change = Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
+        let change =
+            Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
         let there = |catalog: &Catalog| {
             let blocks = catalog.tenants.get(tenant).map(|tenant| &tenant.blocks);
             blocks.is_some_and(|blocks| inputs.iter().all(|id| blocks.contains_key(id)))
@@ -167,7 +171,8 @@ impl Merger {
                 runs.push(whole_blocks::rows_of(rows, tenant));
             }
         }
-        let merged = if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge_owned(runs)) };
+        let merged =
+            if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge_owned(runs)) };
         let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
         Ok(match retained_from {
             Some(from_ts) => clipped(&merged, from_ts),

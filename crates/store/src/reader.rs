@@ -179,7 +179,7 @@ impl Snapshot {
             }
             // Its birth is older than the acknowledgement. So in a version that is newer it has been
             // born, and is absent because blocks contain all of it.
-            None => self.as_of >= since,
+            None => self.as_of > since,
         }
     }
 }
@@ -255,20 +255,21 @@ impl Reader {
         self.look(Instant::now()).await
     }
 
-    /// Looks at catalog and tails, unless somebody began to do so at `wanted` or later.
+    /// Looks at catalog and tails, unless somebody began to do so after `wanted`.
     async fn look(&self, wanted: Instant) -> Result<(), Error> {
         let mut following = self.following.lock().await;
-        if self.published().as_of.is_some_and(|as_of| as_of >= wanted) {
+        if self.published().as_of.is_some_and(|as_of| as_of > wanted) {
             return Ok(());
         }
         let as_of = Instant::now();
         let catalog = self.chain.refresh().await?;
         self.locals.forget_contained(&catalog);
         let local = self.locals.views();
-        let mut tails = std::mem::take(&mut *following);
+        // A query that runs into its deadline may drop this future: what is known stays in place.
         let live = catalog.writers.iter().filter(|(id, _)| !local.contains_key(id));
-        let follows = live.map(|(id, state)| self.follow(*id, state.watermark, tails.remove(id)));
-        *following = stream::iter(follows.collect::<Vec<_>>()).buffered(PROBES_MAX).collect().await;
+        let follows = live.map(|(id, state)| self.follow(*id, state.watermark, following.get(id).cloned()));
+        let follows: Vec<_> = follows.collect();
+        *following = stream::iter(follows).buffered(PROBES_MAX).collect().await;
         // Slots above a watermark stay for a grace after the version was the newest; what was looked
         // at later may have been a hole.
         if as_of.elapsed() > self.context().format.snapshot_age_max() {
@@ -290,6 +291,8 @@ impl Reader {
             end: End::Open,
         };
         let mut tail = tail.unwrap_or_else(fresh);
+        // A look that was dropped may have inserted more than it published.
+        tail.last = tail.last.max(read(&tail.head).last_seq().unwrap_or(0));
         if tail.last < watermark {
             tail = fresh();
         } else {
@@ -363,7 +366,9 @@ impl Reader {
         }
         if bytes > self.settings.tail_bytes_max {
             let limit = self.settings.tail_bytes_max;
-            return Err(Error::Limited(format!("tails hold {bytes} bytes, at most {limit}; are blocks written?")));
+            return Err(Error::Limited(format!(
+                "tails hold {bytes} bytes, at most {limit}; are blocks written?"
+            )));
         }
         Ok(snapshot)
     }
@@ -414,7 +419,9 @@ impl Followed {
             End::OverBudget => Some(format!("the tail of writer {writer} is over its budget")),
             End::Open | End::Closed if self.probed.elapsed() > warn_after => {
                 let seconds = self.probed.elapsed().as_secs();
-                Some(format!("writer {writer} could not be probed for {seconds} s; newest samples may be missing"))
+                Some(format!(
+                    "writer {writer} could not be probed for {seconds} s; newest samples may be missing"
+                ))
             }
             End::Open | End::Closed => None,
         }

@@ -101,7 +101,9 @@ impl<'a> Slots<'a> {
                 }
                 Ok(Slot::Segment(segment)) => return Ok(Found::Segment(segment, size)),
                 Ok(Slot::Closed(_)) => return Ok(Found::ClosedMark),
-                Err(BlockError::Corrupt { what, offset, why }) => format!("corrupt {what} at byte {offset}: {why}"),
+                Err(BlockError::Corrupt { what, offset, why }) => {
+                    format!("corrupt {what} at byte {offset}: {why}")
+                }
                 Err(error) => return Ok(Found::Foreign(error.to_string())),
             };
             if reads >= DAMAGED_READS_MAX {

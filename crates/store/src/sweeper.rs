@@ -272,13 +272,15 @@ impl Sweeper {
         sweep: &mut Sweep,
     ) -> Result<(), Error> {
         let unreferenced = listed.into_iter().filter(|(writer, seq, _)| !references.segment(*writer, *seq));
-        let candidates = unreferenced.map(|(_, _, meta)| meta).filter(|meta| !self.is_known_mark(&meta.location));
+        let candidates =
+            unreferenced.map(|(_, _, meta)| meta).filter(|meta| !self.is_known_mark(&meta.location));
         let candidates: Vec<ObjectMeta> = candidates.take(self.settings.objects_max).collect();
         let looks = candidates.into_iter().map(|meta| async move {
             let mark = self.is_mark(&meta).await?;
             Ok::<_, Error>((!mark).then_some(meta))
         });
-        let looked: Vec<Option<ObjectMeta>> = stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;
+        let looked: Vec<Option<ObjectMeta>> =
+            stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;
         sweep.segments += self.delete(looked.into_iter().flatten().collect(), &mut sweep.bytes).await?;
         Ok(())
     }

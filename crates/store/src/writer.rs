@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use promontory_block::{Closed, Level, Slot, TenantRows, encode_segment};
+use promontory_block::{Closed, Level, Slot, TenantRows, encode_segment, merge_tenants};
 use promontory_model::{Position, WriterId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -466,7 +466,10 @@ impl Writer {
     /// Uploads the confirmed rows above the watermark; `None` if a commit is not worth it.
     async fn prepare(&self, view: &LifeView, last: bool) -> Result<Option<Prepared>, Error> {
         let (from, to) = (view.watermark, view.confirmed.max(view.watermark));
-        let rows = heavy(|| view.head.read().unwrap_or_else(PoisonError::into_inner).rows(to));
+        // Merged outside of the lock, which acknowledgements need.
+        let contributions = view.contributions(to);
+        let inputs: Vec<&[TenantRows]> = contributions.iter().map(|rows| rows.as_slice()).collect();
+        let rows = heavy(|| merge_tenants(&inputs));
         let prepared = |entry| Some(Prepared { writer: view.writer, from, to, entry });
         if rows.is_empty() {
             let worth_it = last || to - from >= self.settings.empty_segments_max;
@@ -552,12 +555,7 @@ fn closing() -> Error {
 ///
 /// It never gives up while the store does not answer: the bytes may have landed, and only the slot
 /// can tell. Its memory is bounded by the slots in flight.
-async fn resolve_slot(
-    context: Arc<Context>,
-    writer: WriterId,
-    seq: u64,
-    bytes: Bytes,
-) -> Resolved {
+async fn resolve_slot(context: Arc<Context>, writer: WriterId, seq: u64, bytes: Bytes) -> Resolved {
     let key = keys::slot(writer, seq);
     let (mut failures, mut damaged) = (0, 0);
     loop {

@@ -43,7 +43,8 @@ async fn a_dead_writers_segments_become_a_block() {
         let catalog = process.chain.latest();
         assert!(catalog.writers.is_empty());
         assert_eq!(catalog.l1.len(), usize::from(segments > 0));
-        let mark = world.store.get(&keys::slot(writer, segments as u64 + 1)).await.unwrap().bytes().await.unwrap();
+        let mark =
+            world.store.get(&keys::slot(writer, segments as u64 + 1)).await.unwrap().bytes().await.unwrap();
         assert!(matches!(Slot::decode(&mark), Ok(Slot::Closed(_))));
         assert_eq!(rows(&process).await, (1..=segments).collect::<Vec<_>>());
     }

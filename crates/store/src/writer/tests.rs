@@ -53,8 +53,10 @@ async fn acknowledgements_go_out_in_order_although_slots_fill_out_of_order() {
     let process = world.process().await;
     let writer = process.writer().await;
     world.store.next_put("wal/", Fault::Fails);
-    let (first, second) =
-        tokio::join!(writer.append_segment(vec![sample("a", 1)]), writer.append_segment(vec![sample("a", 2)]));
+    let (first, second) = tokio::join!(
+        writer.append_segment(vec![sample("a", 1)]),
+        writer.append_segment(vec![sample("a", 2)])
+    );
     assert_eq!((first.unwrap().seq, second.unwrap().seq), (1, 2));
     assert_eq!(writer.status().life.confirmed, 2);
 }
@@ -100,7 +102,10 @@ async fn an_l1_commit_whose_answer_is_lost_is_made_once() {
     let process = world.process().await;
     let writer = process.writer().await;
     for ts in 1..=3 {
-        writer.append_segment(vec![sample("b", ts), sample("c", ts)].into_iter().take(2).collect()).await.unwrap();
+        writer
+            .append_segment(vec![sample("b", ts), sample("c", ts)].into_iter().take(2).collect())
+            .await
+            .unwrap();
     }
     for fault in [Fault::AnswerLost, Fault::SaysExists, Fault::SaysExistsWithoutEffect] {
         world.store.next_put("catalog/", fault);
@@ -158,7 +163,8 @@ async fn too_much_above_the_watermark_is_refused_until_a_block_is_written() {
 async fn an_outage_delays_acknowledgements_and_loses_nothing() {
     let world = World::new();
     let process = world.process().await;
-    let settings = WriterSettings { acknowledge_timeout: Duration::from_secs(5), ..WriterSettings::default() };
+    let settings =
+        WriterSettings { acknowledge_timeout: Duration::from_secs(5), ..WriterSettings::default() };
     let writer = process.writer_with(settings).await;
     world.store.down.store(true, std::sync::atomic::Ordering::SeqCst);
     let refused = writer.append_segment(vec![sample("a", 1)]).await.unwrap_err();
