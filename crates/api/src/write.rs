@@ -51,10 +51,13 @@ pub(crate) async fn remote_write(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let checked = tenant.and_then(|Tenant(tenant)| {
-        let append = check_head(&api, &head.headers).map_err(|refused| refuse(&api, refused))?;
-        Ok((tenant, append))
-    });
+    let checked = match tenant {
+        Ok(Tenant(tenant)) => match check_head(&api, &head.headers) {
+            Ok(append) => Ok((tenant, append)),
+            Err(refused) => Err(refuse(&api, refused)),
+        },
+        Err(response) => Err(response),
+    };
     match checked {
         Ok((tenant, append)) => {
             let taken = take(&api, append, &tenant, announced(&head.headers), body).await;
