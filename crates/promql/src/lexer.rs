@@ -202,12 +202,6 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// How far the text has been read.
-    #[must_use]
-    pub fn offset(&self) -> usize {
-        self.pos
-    }
-
     fn peek(&self) -> Option<char> {
         self.text[self.pos..].chars().next()
     }

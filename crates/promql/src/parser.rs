@@ -193,6 +193,8 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     ahead: Option<Token>,
     options: ParserOptions,
+    /// Where the last token that was taken ends.
+    consumed: usize,
     /// The construct that an unexpected token is blamed on.
     context: Context,
     nesting: u32,
@@ -200,7 +202,15 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, options: &ParserOptions) -> Self {
-        Self { text, lexer: Lexer::new(text), ahead: None, options: *options, context: NOWHERE, nesting: 0 }
+        Self {
+            text,
+            lexer: Lexer::new(text),
+            ahead: None,
+            options: *options,
+            consumed: 0,
+            context: NOWHERE,
+            nesting: 0,
+        }
     }
 
     // Tokens.
@@ -218,16 +228,13 @@ impl<'a> Parser<'a> {
     fn bump(&mut self) -> Parsed<Token> {
         let token = self.peek()?;
         self.ahead = None;
+        self.consumed = token.span.end;
         Ok(token)
     }
 
     fn accept(&mut self, kind: TokenKind) -> Parsed<Option<Token>> {
         let token = self.peek()?;
-        if token.kind == kind {
-            self.ahead = None;
-            return Ok(Some(token));
-        }
-        Ok(None)
+        if token.kind == kind { self.bump().map(Some) } else { Ok(None) }
     }
 
     fn expect(&mut self, kind: TokenKind) -> Parsed<Token> {
@@ -366,7 +373,10 @@ impl<'a> Parser<'a> {
             _ => return Ok(()),
         };
         self.bump()?;
-        if self.peek()?.kind == TokenKind::LeftParen {
+        let next = self.peek()?.kind;
+        let fill = matches!(next, TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+        // A parenthesis begins labels, never the right side.
+        if next == TokenKind::LeftParen || !(starts_expr(next) || fill) {
             matching.include = self.grouping_labels()?;
         }
         Ok(())
@@ -561,8 +571,7 @@ impl<'a> Parser<'a> {
         };
         let word = self.bump()?;
         let labels = self.grouping_labels()?;
-        // The lexer stands behind the closing parenthesis: nothing was looked at beyond it.
-        Ok(Some((make(labels), Span::new(word.span.start, self.lexer.offset()))))
+        Ok(Some((make(labels), Span::new(word.span.start, self.consumed))))
     }
 
     fn grouping_labels(&mut self) -> Parsed<Vec<String>> {
@@ -734,10 +743,11 @@ impl<'a> Parser<'a> {
         let ExprKind::Vector(selector) = expr.kind else {
             return refuse("ranges only allowed for vector selectors");
         };
-        if selector.offset != DurationSpec::ZERO {
+        // Only what has a fixed value is refused: 3.14.0 takes `x offset step() [5m]`.
+        if selector.offset.fixed_ms().is_some_and(|offset| offset != 0) {
             return refuse("no offset modifiers allowed before range");
         }
-        if selector.at.is_some() {
+        if matches!(selector.at, Some(At::Timestamp(_))) {
             return refuse("no @ modifiers allowed before range");
         }
         let matrix = MatrixSelector { selector: *selector, selector_span: expr.span, range };
@@ -759,7 +769,7 @@ impl<'a> Parser<'a> {
     fn offset(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.bump()?;
         let duration = self.within(OFFSET, Self::offset_duration)?;
-        let end = duration.span.end;
+        let end = self.consumed;
         let span = expr.span;
         let Some((offset, _)) = modifiers(&mut expr.kind) else {
             return self.error(
@@ -856,7 +866,11 @@ impl<'a> Parser<'a> {
     fn offset_duration(&mut self) -> Parsed<DurationExpr> {
         let Some((sign, at)) = self.sign()? else {
             if self.peek()?.kind == TokenKind::LeftParen {
-                return self.duration_expr(0);
+                let duration = self.duration_expr(0)?;
+                // Parentheses keep the operator when it is printed; upstream's print loses it.
+                let operator = matches!(duration.term, DurationTerm::Binary(..));
+                let span = duration.span;
+                return Ok(if operator { wrap(duration, span) } else { duration });
             }
             return self.duration_operand();
         };
@@ -1017,10 +1031,11 @@ fn spec(duration: DurationExpr) -> DurationSpec {
     }
 }
 
-/// Parentheses around parentheses count once, as upstream.
+/// Parentheses around parentheses count once, and those around a number not at all, as upstream.
 fn wrap(inner: DurationExpr, span: Span) -> DurationExpr {
     match inner.term {
         DurationTerm::Paren(_) => DurationExpr { span, ..inner },
+        DurationTerm::Number(_) => inner,
         _ => DurationExpr { term: DurationTerm::Paren(Box::new(inner)), span },
     }
 }

@@ -122,6 +122,32 @@ fn precedence_and_associativity_are_those_of_prometheus() {
 }
 
 #[test]
+fn durations_after_an_offset_end_where_upstream_ends_them() {
+    let printed =
+        |text: &str, wanted: &str| assert_eq!(parse_all(text).unwrap().to_string(), wanted, "{text}");
+    printed("a offset 5m * 2", "a offset 5m * 2");
+    printed("a offset (5m) * 2", "a offset (5m * 2)");
+    printed("a offset (step()) * 2", "a offset ((step()) * 2)");
+    printed("a offset (5m * 2) + 1", "a offset ((5m * 2) + 1)");
+    printed("a offset -(5m)", "a offset -5m");
+    printed("a offset -step() * b", "a offset -step() * b");
+    printed("a[(5s)]", "a[5s]");
+    printed("a[((step()))]", "a[(step())]");
+    printed("a @ start() [5m]", "a[5m] @ start()");
+    printed("a offset step() [5m]", "a[5m] offset step()");
+    let is_one_selector = |text: &str| matches!(parse_all(text).unwrap().kind, ExprKind::Vector(_));
+    assert!(!is_one_selector("a offset 5m * 2"));
+    assert!(is_one_selector("a offset (5m) * 2"));
+    assert!(is_one_selector("a offset (5m * 2) + 1"));
+    refused("a offset 1 offset step()", "1:1: parse error: offset may not be set multiple times");
+    refused("a[(0)]", "1:4: parse error: duration must be greater than 0");
+    refused(
+        "a + on (b) group_left",
+        "1:22: parse error: unexpected end of input in grouping opts, expected \"(\"",
+    );
+}
+
+#[test]
 fn signs_melt_into_numbers_only() {
     let number = |text: &str, value: f64| {
         let expr = parse_all(text).unwrap();
@@ -435,39 +461,6 @@ fn damaged_expressions_never_panic() {
             if let Ok(expr) = parse_all(&damaged) {
                 assert_eq!(parse_all(&expr.to_string()).as_ref(), Ok(&expr), "{damaged:?}");
             }
-        }
-    }
-}
-
-#[test]
-fn zz_dump() {
-    use std::io::Write;
-    let mut out = std::io::BufWriter::new(std::fs::File::create("/tmp/gen/dump.txt").unwrap());
-    let mut put = |text: &str| {
-        let hex = |s: &str| s.bytes().map(|b| format!("{b:02x}")).collect::<String>();
-        let got = match parse(text, &ParserOptions::default()) { Ok(e) => format!("+{}", e.pretty()), Err(e) => format!("-{e}") };
-        writeln!(out, "{} {}", hex(text), hex(&got)).unwrap();
-    };
-    for text in upstream_cases::VALID { put(text); }
-    for (text, _, _) in upstream_cases::INVALID { put(text); }
-    for seed in 0..6_000 {
-        let mut noise = Noise(seed);
-        let text: String = (0..noise.below(16)).map(|_| PIECES[noise.below(PIECES.len())]).collect();
-        put(&text);
-    }
-    let mut noise = Noise(9);
-    for text in upstream_cases::VALID {
-        for _ in 0..30 {
-            let mut chars: Vec<char> = text.chars().collect();
-            for _ in 0..=noise.below(2) {
-                let at = noise.below(chars.len() + 1);
-                match noise.below(3) {
-                    0 if at < chars.len() => drop(chars.remove(at)),
-                    1 => { let piece: Vec<char> = PIECES[noise.below(PIECES.len())].chars().collect(); chars.splice(at..at, piece); }
-                    _ => { let b = noise.below(chars.len() + 1); let (a, b) = (at.min(b), at.max(b)); if b - a < 5 { chars.drain(a..b); } }
-                }
-            }
-            put(&chars.into_iter().collect::<String>());
         }
     }
 }
