@@ -66,6 +66,7 @@ pub struct Latest {
 
 /// What a committer wants on the version at hand.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives as long as one call")]
 pub enum Next<T> {
     /// Commit this on exactly this version.
     Try(Change),

@@ -160,7 +160,7 @@ pub fn folder(key: &Path) -> Option<Path> {
 /// The version of a catalog, checkpoint or page key: its last part.
 #[must_use]
 pub fn parse_version(key: &Path) -> Option<u64> {
-    parse_number(key.parts().last()?.as_ref())
+    parse_number(key.parts().next_back()?.as_ref())
 }
 
 /// Writer and sequence number of a slot's key.

@@ -166,6 +166,7 @@ impl RandomSource for Seeded {
 pub(crate) struct OffsetClock(pub(crate) AtomicI64);
 
 impl Clock for OffsetClock {
+    #[expect(clippy::disallowed_methods, reason = "the memory store stamps the machine's time")]
     fn now_ms(&self) -> i64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_millis() as i64 + self.0.load(Ordering::SeqCst)
