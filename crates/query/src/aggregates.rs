@@ -27,6 +27,7 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
+use promontory_model::LabelsRef;
 use promontory_promql::annotations::{Annotation, AnnotationSet};
 use promontory_promql::grid::{Grid, Validity};
 use promontory_promql::kernels::aggregate::QuantileAccumulator;
@@ -57,7 +58,20 @@ pub enum AggregateKind {
     /// `(values)`: rows, with the value's text as key.
     CountValues,
     /// `(labels, values[, first, second])`
-    Buckets(BucketFunction, [KnownParam; 2], usize),
+    Buckets(BucketArguments),
+}
+
+/// What buckets are asked.
+#[derive(Clone, Debug)]
+pub struct BucketArguments {
+    /// Which function.
+    pub function: BucketFunction,
+    /// Its scalar arguments.
+    pub params: [KnownParam; 2],
+    /// Where annotations point to.
+    pub place: usize,
+    /// Annotations name the metric, as they do while names are removed late.
+    pub named: bool,
 }
 
 /// A parameter that is known at planning, or `None` if a column brings it.
@@ -109,10 +123,11 @@ impl PromqlAggregate {
                 let state = Counts { state: CountValues::new(steps), steps };
                 Box::new(RowGroups::new(state, [None, None], 0, self.grid, context))
             }
-            AggregateKind::Buckets(function, params, place) => {
-                let state = Buckets { function: *function, place: *place, groups: Vec::new(), bytes: 0 };
-                let count = if *function == BucketFunction::Quantile { 1 } else { 2 };
-                Box::new(RowGroups::new(state, params.clone(), count, self.grid, context))
+            AggregateKind::Buckets(arguments) => {
+                let count = if arguments.function == BucketFunction::Quantile { 1 } else { 2 };
+                let params = arguments.params.clone();
+                let state = Buckets { arguments: arguments.clone(), groups: Vec::new(), bytes: 0 };
+                Box::new(RowGroups::new(state, params, count, self.grid, context))
             }
         }
     }
@@ -1000,73 +1015,90 @@ impl RowState for Counts {
     }
 }
 
-/// The buckets of classic histograms: the key of a state's row is the upper bound's bytes.
+/// The buckets of classic histograms: the key of a state's row is the labels, `le` among them.
 struct Buckets {
-    function: BucketFunction,
-    place: usize,
-    groups: Vec<Vec<(f64, Box<[f64]>, Box<[bool]>)>>,
+    arguments: BucketArguments,
+    groups: Vec<BucketGroup>,
     bytes: usize,
+}
+
+#[derive(Default)]
+struct BucketGroup {
+    name: String,
+    rows: Vec<BucketRow>,
+}
+
+struct BucketRow {
+    key: Box<[u8]>,
+    bound: f64,
+    values: Box<[f64]>,
+    valid: Box<[bool]>,
+}
+
+impl Buckets {
+    fn bad_bucket(&self, labels: LabelsRef<'_>, shared: &Shared) {
+        let name = if self.arguments.named { labels.metric_name() } else { "".into() };
+        let annotation = Annotation::bad_bucket_label(&name, &labels.get("le").unwrap_or_default());
+        shared.context.annotations().add(annotation, self.arguments.place);
+    }
 }
 
 impl RowState for Buckets {
     const GIVES_ROWS: bool = false;
 
     fn fresh(&self) -> Self {
-        Self { function: self.function, place: self.place, groups: Vec::new(), bytes: 0 }
+        Self { arguments: self.arguments.clone(), groups: Vec::new(), bytes: 0 }
     }
 
     fn resize(&mut self, groups: usize) {
         if groups > self.groups.len() {
-            self.groups.resize_with(groups, Vec::new);
+            self.groups.resize_with(groups, BucketGroup::default);
         }
     }
 
     fn add(&mut self, group: usize, row: InputRow<'_>, shared: &Shared) -> Result<()> {
-        let (bound, row) = match row {
-            InputRow::Sample(key, row) => {
-                let labels = labels_of(key);
-                let Some(bound) = upper_bound(labels) else {
-                    if row.has_any() {
-                        let le = labels.get("le").unwrap_or_default();
-                        let annotation = Annotation::bad_bucket_label("", &le);
-                        shared.context.annotations().add(annotation, self.place);
-                    }
-                    return Ok(());
-                };
-                (bound, row)
+        let (InputRow::Sample(key, row) | InputRow::State(key, row)) = row;
+        let labels = labels_of(key);
+        let Some(bound) = upper_bound(labels) else {
+            if row.has_any() {
+                self.bad_bucket(labels, shared);
             }
-            InputRow::State(key, row) => match key.try_into() {
-                Ok(bytes) => (f64::from_le_bytes(bytes), row),
-                Err(_) => return internal_err!("a bucket's key has {} bytes", key.len()),
-            },
+            return Ok(());
         };
         let mut valid = vec![false; row.values.len()];
         row.valid.expand(&mut valid);
-        self.bytes += row.values.len() * (size_of::<f64>() + 1) + size_of::<f64>();
-        self.groups[group].push((bound, row.values.into(), valid.into()));
+        self.bytes += key.len() + row.values.len() * (size_of::<f64>() + 1) + size_of::<BucketRow>();
+        let group = &mut self.groups[group];
+        if self.arguments.named && group.rows.is_empty() {
+            group.name = labels.metric_name().into_owned();
+        }
+        let (key, values, valid) = (key.into(), row.values.into(), valid.into());
+        group.rows.push(BucketRow { key, bound, values, valid });
         Ok(())
     }
 
     fn rows(&self, group: usize, out: &mut RowsBuilder) -> Result<()> {
-        for (bound, values, valid) in &self.groups[group] {
-            let (into, set) = out.row(&bound.to_le_bytes())?;
-            into.copy_from_slice(values);
-            set.copy_from_slice(valid);
+        for row in &self.groups[group].rows {
+            let (values, valid) = out.row(&row.key)?;
+            values.copy_from_slice(&row.values);
+            valid.copy_from_slice(&row.valid);
         }
         Ok(())
     }
 
     fn finish(&self, group: usize, params: &Params<'_>, shared: &Shared, out: Output<'_>) -> Result<()> {
+        let group = &self.groups[group];
         let mut histogram = ClassicHistogram::new(shared.grid.steps);
-        for (bound, values, valid) in &self.groups[group] {
-            histogram.add(*bound, values, Validity::Bools(valid));
+        for row in &group.rows {
+            histogram.add(row.bound, &row.values, Validity::Bools(&row.valid));
         }
-        match self.function {
+        match self.arguments.function {
             BucketFunction::Quantile => {
                 let mut forced = AnnotationSet::default();
                 histogram.quantile(params.0[0], out.0, out.1, |step, buckets| {
-                    let annotation = Annotation::forced_monotonicity("", shared.grid.time(step), buckets);
-                    forced.add(annotation, self.place);
+                    let time = shared.grid.time(step);
+                    let annotation = Annotation::forced_monotonicity(&group.name, time, buckets);
+                    forced.add(annotation, self.arguments.place);
                 });
                 shared.context.annotations().merge(forced);
             }
@@ -1088,3 +1120,6 @@ impl RowState for Buckets {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use promontory_model::{Labels, TimeRange, is_stale};
 use promontory_promql::engine::{Point, Sample, Series, Value};
 use promontory_promql::grid::Grid;
 
+use crate::context::QueryContext;
 use crate::grids::{Grids, Timestamps, label_keys, labels_of, vector_columns};
 use crate::plan::ScalarArg;
 use crate::sort_key::label_key;
@@ -66,8 +67,9 @@ pub fn matrix(batches: &[RecordBatch], grid: Grid) -> Result<Value> {
 /// The raw samples of a window, sorted by labels, without stale markers.
 ///
 /// # Errors
-/// If the batches are not raw samples, which is a bug of the planner.
-pub fn samples(batches: &[RecordBatch], range: TimeRange) -> Result<Value> {
+/// If there are more samples than a query may hold, or the batches are not raw samples, which is a bug
+/// of the planner.
+pub fn samples(batches: &[RecordBatch], range: TimeRange, context: &QueryContext) -> Result<Value> {
     let mut series = Vec::new();
     for batch in batches {
         let keys = label_keys(batch.column(0).as_ref())?;
@@ -81,6 +83,7 @@ pub fn samples(batches: &[RecordBatch], range: TimeRange) -> Result<Value> {
                 .filter(|(ts, value)| range.contains(**ts) && !is_stale(**value))
                 .map(|(ts, value)| Point { ts: *ts, value: *value })
                 .collect();
+            context.hold(points.len() as u64)?;
             if !points.is_empty() {
                 series.push(Series { labels: owned(keys.value(row)), points });
             }

@@ -373,6 +373,7 @@ impl Inner {
             scans: &prepared,
             partitions_max: self.options.partitions_max,
             batch_values: self.options.batch_values,
+            named_annotations: self.options.delayed_name_removal,
         };
         let plan = match &root {
             Root::Vector(node) | Root::Subquery(node) => Some(planner.vector(node)),
@@ -437,7 +438,7 @@ async fn run(
     };
     times.evaluation = started.elapsed();
     let started = Instant::now();
-    let value = value_of(query, &prepared.root, &batches).map_err(to_engine_error)?;
+    let value = value_of(query, &prepared.root, &batches, context).map_err(to_engine_error)?;
     times.sort = started.elapsed();
     Ok(value)
 }
@@ -456,7 +457,12 @@ async fn collect(
     Ok(batches)
 }
 
-fn value_of(query: &Query, root: &Root, batches: &[RecordBatch]) -> DataFusionResult<Value> {
+fn value_of(
+    query: &Query,
+    root: &Root,
+    batches: &[RecordBatch],
+    context: &QueryContext,
+) -> DataFusionResult<Value> {
     let time = query.grid.start;
     match root {
         Root::String(text) => Ok(Value::String { ts: time, text: text.clone() }),
@@ -476,7 +482,7 @@ fn value_of(query: &Query, root: &Root, batches: &[RecordBatch]) -> DataFusionRe
             QueryKind::Instant => answer::vector(batches, time, node.ordered),
             QueryKind::Range => answer::matrix(batches, query.grid),
         },
-        Root::Samples { range, .. } => answer::samples(batches, *range),
+        Root::Samples { range, .. } => answer::samples(batches, *range, context),
         Root::Subquery(node) => answer::matrix(batches, node.grid),
     }
 }

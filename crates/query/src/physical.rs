@@ -39,7 +39,7 @@ use promontory_promql::kernels::binary::Comparison;
 use promontory_promql::kernels::select::Order;
 use promontory_store::Selection;
 
-use crate::aggregates::{AggregateKind, KnownParam, PromqlAggregate, row_fields, rows_type};
+use crate::aggregates::{AggregateKind, BucketArguments, KnownParam, PromqlAggregate, row_fields, rows_type};
 use crate::context::QueryContext;
 use crate::functions::{self as f, scalar_function};
 use crate::grids::{
@@ -74,6 +74,8 @@ pub struct PhysicalPlanner<'a> {
     pub partitions_max: usize,
     /// Values of a batch.
     pub batch_values: usize,
+    /// Annotations name metrics, as they do while names are removed late.
+    pub named_annotations: bool,
 }
 
 type PlanRef = Arc<dyn ExecutionPlan>;
@@ -140,7 +142,12 @@ impl PhysicalPlanner<'_> {
             NodeKind::Buckets { input, function, params, place } => {
                 let columns = self.with_unknown(self.vector(input)?, params)?;
                 let known = [0, 1].map(|index| params.get(index).and_then(known));
-                let kind = AggregateKind::Buckets(*function, known, *place);
+                let kind = AggregateKind::Buckets(BucketArguments {
+                    function: *function,
+                    params: known,
+                    place: *place,
+                    named: self.named_annotations,
+                });
                 let name = format!("buckets_{function:?}").to_lowercase();
                 self.group_rows(columns, &bucket_labels(), &name, kind, true, node.grid)
             }
@@ -345,6 +352,7 @@ impl PhysicalPlanner<'_> {
         let schema = input.schema();
         let expr = AggregateExprBuilder::new(Arc::new(AggregateUDF::new_from_impl(function)), args)
             .schema(Arc::clone(&schema))
+            .human_display(format!("{name}({VALUES})"))
             .alias(VALUES)
             .build()?;
         let expr = vec![Arc::new(expr)];

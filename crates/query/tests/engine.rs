@@ -7,6 +7,7 @@ use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
 use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
 };
+use promontory_promql::parser::{ParserOptions, parse};
 use promontory_query::{EngineOptions, QueryEngine};
 use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
 use promontory_testkit::memory::MemorySource;
@@ -60,7 +61,7 @@ impl House {
 }
 
 fn context() -> RequestContext {
-    RequestContext { tenant: TenantId::default(), timeout: None, must_contain: Vec::new() }
+    RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() }
 }
 
 fn hour(expr: &str) -> RangeQuery {
@@ -314,4 +315,20 @@ fn duplicates_in_a_match_group_are_shown_sorted() {
                 instance=\"i1\", job=\"job0\"}];many-to-many matching not allowed: matching labels must be \
                 unique on one side";
     assert_eq!(error, EngineError::Execution(text.into()));
+}
+
+#[test]
+fn the_deepest_expression_that_parses_fits_the_stack() {
+    let house = House::new(1, 1, 10);
+    for (open, close) in [("abs(", ")"), ("-(", ")"), ("sum(", ")"), ("label_join(", ", \"x\", \"\", \"job\")")] {
+        let nested = |depth: usize| {
+            format!("{}temperature{}", open.repeat(depth), close.repeat(depth))
+        };
+        let deepest = (1..300).rev().find(|depth| parse(&nested(*depth), &ParserOptions::default()).is_ok());
+        let answer = house.range(EngineOptions::default(), &nested(deepest.unwrap()));
+        assert!(answer.is_ok(), "{open} {deepest:?}: {answer:?}");
+    }
+    let chain = vec!["temperature"; 250].join(" + ");
+    let answer = house.instant(EngineOptions::default(), &chain, 60_000);
+    assert!(answer.is_ok() || matches!(answer, Err(EngineError::BadData(_))), "{answer:?}");
 }

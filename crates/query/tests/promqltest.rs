@@ -39,7 +39,7 @@ impl InProcess {
             ..EngineOptions::default()
         };
         let engine = QueryEngine::new(Arc::clone(&source) as _, options, runtime.handle().clone()).unwrap();
-        let context = RequestContext { tenant: TenantId::default(), timeout: None, must_contain: Vec::new() };
+        let context = RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() };
         Self { source, engine, runtime, context }
     }
 }

@@ -1,0 +1,130 @@
+use std::time::{Duration, Instant};
+
+use promontory_model::Labels;
+
+use super::*;
+use crate::grids::labels_array;
+
+const STEPS: usize = 3;
+
+fn aggregate(kind: AggregateKind) -> PromqlAggregate {
+    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
+    PromqlAggregate::new("under_test", kind, Grid { start: 0, step: 1_000, steps: STEPS }, context)
+}
+
+fn known(value: f64) -> KnownParam {
+    Some(Arc::from([value]))
+}
+
+/// Rows of one test: label `le`, and a value or nothing per step.
+const ROWS: [(&str, [Option<f64>; STEPS]); 5] = [
+    ("0.1", [Some(1.0), None, Some(f64::NAN)]),
+    ("0.5", [Some(3.0), None, Some(2.0)]),
+    ("1", [Some(3.0), Some(7.0), None]),
+    ("2", [Some(8.0), Some(9.0), Some(5.0)]),
+    ("+Inf", [Some(9.0), Some(9.0), Some(6.0)]),
+];
+
+fn columns(rows: std::ops::Range<usize>, with_labels: bool) -> Vec<ArrayRef> {
+    let keys: Vec<Labels> =
+        ROWS[rows.clone()].iter().map(|(le, _)| Labels::from_pairs([("__name__", "b"), ("le", le)])).collect();
+    let mut grids = GridBuilder::new(STEPS, rows.len());
+    for (_, points) in &ROWS[rows] {
+        let (values, valid) = grids.row().unwrap();
+        for (step, point) in points.iter().enumerate() {
+            (values[step], valid[step]) = (point.unwrap_or(0.0), point.is_some());
+        }
+    }
+    let grids = grids.finish();
+    if with_labels { vec![labels_array(keys.iter().map(Labels::key)), grids] } else { vec![grids] }
+}
+
+fn shown(array: &ArrayRef) -> String {
+    use arrow::util::display::{ArrayFormatter, FormatOptions};
+    let options = FormatOptions::default().with_null("-");
+    let formatter = ArrayFormatter::try_new(array.as_ref(), &options).unwrap();
+    (0..array.len()).map(|row| format!("{}\n", formatter.value(row))).collect()
+}
+
+/// All rows in one accumulator.
+fn whole(kind: &AggregateKind, with_labels: bool, groups: &[usize]) -> Result<String> {
+    let mut accumulator = aggregate(kind.clone()).groups();
+    accumulator.update_batch(&columns(0..ROWS.len(), with_labels), groups, None, 2)?;
+    Ok(shown(&accumulator.evaluate(EmitTo::All)?))
+}
+
+/// Rows in two accumulators and one by one, merged from their states.
+fn merged(kind: &AggregateKind, with_labels: bool, groups: &[usize]) -> Result<String> {
+    let aggregate = aggregate(kind.clone());
+    let mut first = aggregate.groups();
+    first.update_batch(&columns(0..2, with_labels), &groups[..2], None, 2)?;
+    let mut last = aggregate.groups();
+    let unlearned = first.state(EmitTo::All)?;
+    last.merge_batch(&unlearned, &[0, 1], 2)?;
+    let alone = aggregate.groups().convert_to_state(&columns(2..ROWS.len(), with_labels), None)?;
+    last.merge_batch(&alone, &groups[2..], 2)?;
+    Ok(shown(&last.evaluate(EmitTo::All)?))
+}
+
+fn check_merge(kind: AggregateKind, with_labels: bool) {
+    for groups in [[0, 1, 0, 1, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]] {
+        let (whole, merged) = (whole(&kind, with_labels, &groups), merged(&kind, with_labels, &groups));
+        assert_eq!(whole.unwrap(), merged.unwrap(), "{kind:?} {groups:?}");
+    }
+}
+
+#[test]
+fn merged_states_give_what_one_state_gives() {
+    use AggregateFunction::{Avg, Count, Group, Max, Min, Stddev, Stdvar, Sum};
+    for function in [Sum, Avg, Min, Max, Count, Group, Stddev, Stdvar] {
+        check_merge(AggregateKind::Grid(function), false);
+    }
+    check_merge(AggregateKind::Only, false);
+    check_merge(AggregateKind::Quantile(known(0.3)), false);
+    check_merge(AggregateKind::CountValues, false);
+    check_merge(AggregateKind::TopK(Order::Largest, known(5.0)), true);
+    check_merge(AggregateKind::LimitK(known(5.0)), true);
+    let bucket = |function, second| {
+        AggregateKind::Buckets(BucketArguments { function, params: [known(0.2), second], place: 0, named: false })
+    };
+    check_merge(bucket(BucketFunction::Quantile, None), true);
+    check_merge(bucket(BucketFunction::Fraction, known(1.5)), true);
+}
+
+#[test]
+fn the_first_groups_leave_and_the_others_move_down() {
+    for kind in [AggregateKind::Grid(AggregateFunction::Sum), AggregateKind::Quantile(known(0.5))] {
+        let mut accumulator = aggregate(kind.clone()).groups();
+        accumulator.update_batch(&columns(0..ROWS.len(), false), &[0, 0, 1, 1, 1], None, 2).unwrap();
+        let first = shown(&accumulator.evaluate(EmitTo::First(1)).unwrap());
+        let second = shown(&accumulator.evaluate(EmitTo::All).unwrap());
+        assert_eq!(first + &second, whole(&kind, false, &[0, 0, 1, 1, 1]).unwrap());
+    }
+}
+
+#[test]
+fn equal_labels_fail_at_one_step_or_anywhere() {
+    let per_step = AggregateKind::One(DuplicateScope::Step);
+    let per_range = AggregateKind::One(DuplicateScope::Range);
+    let disjoint = |kind: AggregateKind| {
+        let mut accumulator = aggregate(kind).groups();
+        let mut grids = GridBuilder::new(STEPS, 2);
+        for step in [0, 2] {
+            let (values, valid) = grids.row().unwrap();
+            (values[step], valid[step]) = (1.0, true);
+        }
+        accumulator.update_batch(&[grids.finish()], &[0, 0], None, 1)?;
+        Ok::<_, datafusion::common::DataFusionError>(shown(&accumulator.evaluate(EmitTo::All)?))
+    };
+    assert_eq!(disjoint(per_step.clone()).unwrap(), "[1.0, -, 1.0]\n");
+    assert!(disjoint(per_range).is_err());
+    assert!(whole(&per_step, false, &[0, 0, 1, 1, 1]).is_err());
+}
+
+#[test]
+fn the_whole_input_is_one_row_even_without_input() {
+    let args = aggregate(AggregateKind::Only);
+    let mut one = OneGroup { groups: Mutex::new(args.groups()) };
+    let ScalarValue::List(list) = one.evaluate().unwrap() else { panic!("a grid is a list") };
+    assert_eq!(shown(&list.value(0)), "NaN\nNaN\nNaN\n");
+}
