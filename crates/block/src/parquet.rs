@@ -153,4 +153,5 @@ fn corrupt(kind: ObjectKind, offset: u64, why: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is meant")]
 mod tests;

@@ -204,7 +204,7 @@ impl<'a> KeyEncoder<'a> {
             at = end;
         }
         self.previous = key;
-        if self.fields.len() % 2 == 0 {
+        if self.fields.len().is_multiple_of(2) {
             return None;
         }
         let named = self.fields[0].0 > 2;
@@ -359,7 +359,7 @@ impl<'a> KeyDecoder<'a> {
 
     /// The key of one series; `previous` are the references of the series before, `key` is scratch.
     fn key(&self, refs: &[u32], previous: &[u32], key: &mut Vec<u8>) -> Result<Labels, String> {
-        if refs.len() % 2 != 0 {
+        if !refs.len().is_multiple_of(2) {
             return Err("a label name without a value".into());
         }
         let is_metric_name = |symbol: u32| self.text(symbol) == METRIC_NAME;
