@@ -89,8 +89,9 @@ pub fn first_figures() -> Result<String> {
             ensure!(told.is_none(), "{} answers differently: {told:?}", peer.name());
         }
     }
-    let path = repository().join("benches/results/first-figures.md");
-    std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
+    let folder = repository().join("benches/results");
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(folder.join("first-figures.md"), &page).context("first-figures.md")?;
     Ok(page)
 }
 

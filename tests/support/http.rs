@@ -1,0 +1,113 @@
+//! Small blocking HTTP: a base address, forms, bytes, and what came back.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than any query limit that the suites set.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A client of one server.
+#[derive(Clone)]
+pub struct Client {
+    base: String,
+    tenant: Option<String>,
+    client: reqwest::blocking::Client,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON; `Null` if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+impl Client {
+    /// A client of `http://127.0.0.1:<port>`.
+    pub fn new(port: u16) -> Self {
+        let client = reqwest::blocking::Client::builder().no_proxy().timeout(TIMEOUT).build();
+        let client = client.expect("a client without TLS cannot fail to build");
+        Self { base: format!("http://127.0.0.1:{port}"), tenant: None, client }
+    }
+
+    /// The same server, as one tenant.
+    pub fn with_tenant(&self, tenant: &str) -> Self {
+        Self { tenant: Some(tenant.to_owned()), ..self.clone() }
+    }
+
+    /// GET with query parameters.
+    ///
+    /// # Errors
+    /// If there was no whole answer.
+    pub fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, String> {
+        self.send(self.client.get(self.url(path)).query(query))
+    }
+
+    /// POST of a form.
+    ///
+    /// # Errors
+    /// If there was no whole answer.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Result<Answer, String> {
+        self.send(self.client.post(self.url(path)).form(fields))
+    }
+
+    /// POST of bytes with headers.
+    ///
+    /// # Errors
+    /// If there was no whole answer.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, String> {
+        let mut request = self.client.post(self.url(path)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request)
+    }
+
+    /// One value of `/metrics`: the sum over the lines of `name` whose labels contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
+        let answer = self.get("/metrics", &[]).ok()?;
+        let text = answer.text();
+        let values: Vec<f64> = text.lines().filter_map(|line| metric_value(line, name, labels)).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn send(&self, mut request: reqwest::blocking::RequestBuilder) -> Result<Answer, String> {
+        if let Some(tenant) = &self.tenant {
+            request = request.header("X-Scope-OrgID", tenant);
+        }
+        let answer = request.send().map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().map_err(|error| error.to_string())?.to_vec();
+        Ok(Answer { status, body })
+    }
+}
+
+fn metric_value(line: &str, name: &str, labels: &str) -> Option<f64> {
+    let rest = line.strip_prefix(name)?;
+    let (set, value) = match rest.strip_prefix('{') {
+        Some(rest) => rest.rsplit_once("} ")?,
+        None => ("", rest.strip_prefix(' ')?),
+    };
+    if !set.contains(labels) {
+        return None;
+    }
+    value.split_whitespace().next()?.parse().ok()
+}
