@@ -181,10 +181,12 @@ impl fmt::Display for Place {
 pub struct Sight {
     /// Whose samples were asked for.
     pub tenant: TenantId,
-    /// When the snapshot was asked for.
+    /// Whatever was acknowledged before must be in it.
     pub begun: Duration,
     /// When it was there.
     pub ended: Duration,
+    /// Acknowledged requests that the snapshot was asked to contain, however young.
+    pub required: Vec<RequestId>,
     /// Each (series, timestamp) with its value, as a query gets them.
     pub samples: BTreeMap<(Labels, i64), f64>,
     /// The same before deduplication, as they are stored; empty if that was not looked at.
@@ -297,7 +299,8 @@ impl History {
             let below = |value: f64| seen.is_none_or(|seen| value_order(seen, value) == Ordering::Less);
             let acknowledged = attempts.iter().filter_map(|attempt| {
                 let at = self.requests[attempt.request].acknowledged?;
-                (at <= sight.begun && below(attempt.value)).then_some((attempt.value, at))
+                let due = at <= sight.begun || sight.required.contains(&RequestId(attempt.request));
+                (due && below(attempt.value)).then_some((attempt.value, at))
             });
             if let Some((value, acknowledged)) = acknowledged.min_by_key(|(_, at)| *at) {
                 found.push(Violation::Lost { place: place.clone(), value, seen, acknowledged });

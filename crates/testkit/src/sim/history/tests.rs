@@ -24,6 +24,7 @@ fn sight(tenant_name: &str, begun: u64, samples: &[(Place, f64)]) -> Sight {
         tenant: tenant(tenant_name),
         begun: seconds(begun),
         ended: seconds(begun + 1),
+        required: Vec::new(),
         samples: samples.iter().map(|(p, value)| ((p.series.clone(), p.ts), *value)).collect(),
         stored: samples.iter().map(|(p, value)| (p.series.clone(), p.ts, *value)).collect(),
     }
@@ -49,6 +50,8 @@ fn an_acknowledged_sample_must_be_in_every_later_sight() {
     assert!(history.check(&sight("a", 1, &[])).is_empty(), "unknown may be absent");
     history.acknowledge(request, seconds(10));
     assert!(history.check(&sight("a", 9, &[])).is_empty(), "the sight began before");
+    let required = Sight { required: vec![request], ..sight("a", 9, &[]) };
+    assert!(matches!(history.check(&required)[..], [Violation::Lost { .. }]), "but was asked for it");
     assert!(matches!(history.check(&sight("a", 10, &[]))[..], [Violation::Lost { .. }]));
     assert!(history.check(&sight("a", 10, &[sample])).is_empty());
 }

@@ -1,0 +1,194 @@
+//! What a seed means: the weather of the store, the bounds of the machines, who takes part.
+//!
+//! Everything is small, so that a run of minutes of simulated time meets what production meets in
+//! months: epochs of four versions, a grace shorter than a coffee, writers that die each minute.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use promontory_store::adopter::AdopterSettings;
+use promontory_store::context::Timing;
+use promontory_store::format::Format;
+use promontory_store::reader::ReaderSettings;
+use promontory_store::writer::WriterSettings;
+
+use crate::sim::random::SeededRandom;
+use crate::sim::store::Faults;
+
+/// How the store behaves in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weather {
+    /// Nothing goes wrong but processes.
+    Clear,
+    /// About every twentieth request goes wrong in some way.
+    Rain,
+    /// More than every fifth write goes wrong, and answers come late or never.
+    Storm,
+    /// As rain, and returned bytes are damaged.
+    Radiation,
+}
+
+/// Which bytes blocks have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockBytes {
+    /// As fast as copying.
+    Plain,
+    /// What production writes.
+    Parquet,
+}
+
+/// One run, before it is run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Where everything comes from.
+    pub seed: u64,
+    /// How the store behaves.
+    pub weather: Weather,
+    /// Which bytes blocks have.
+    pub block_bytes: BlockBytes,
+    /// The bucket's constants.
+    pub format: Format,
+    /// Timeouts and waits.
+    pub timing: Timing,
+    /// Bounds of writers.
+    pub writer: WriterSettings,
+    /// Bounds of adopters.
+    pub adopter: AdopterSettings,
+    /// Bounds of readers.
+    pub reader: ReaderSettings,
+    /// Processes with a writer.
+    pub ingesters: usize,
+    /// Processes that adopt, merge and sweep.
+    pub keepers: usize,
+    /// Processes that only read.
+    pub onlookers: usize,
+    /// Clients that send samples, each one request at a time.
+    pub senders: usize,
+    /// Tenants, from 1.
+    pub tenants: usize,
+    /// Simulated time until the senders stop.
+    pub length: Duration,
+    /// Resolution of the store's last-modified times.
+    pub resolution_ms: u64,
+    /// Wait of a sender between two requests.
+    pub send_ms: RangeInclusive<u64>,
+    /// Wait of a writer between two L1 blocks.
+    pub flush_ms: RangeInclusive<u64>,
+    /// Wait of a keeper's machine between two ticks.
+    pub tick_ms: RangeInclusive<u64>,
+    /// Wait of an onlooker between two snapshots.
+    pub look_ms: RangeInclusive<u64>,
+    /// Undisturbed life of a process.
+    pub life_ms: RangeInclusive<u64>,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let random = SeededRandom::fork(seed, "scenario");
+        let grace_ms = *random.pick(&[8_000, 15_000, 25_000]);
+        let (epoch_length, checkpoint_spacing) = *random.pick(&[(4, 2), (4, 4), (8, 2), (8, 4)]);
+        let weather = match random.within(0..=99) {
+            0..15 => Weather::Clear,
+            15..55 => Weather::Rain,
+            55..85 => Weather::Storm,
+            _ => Weather::Radiation,
+        };
+        // Parquet costs a hundred times what plain rows cost and adds nothing to the protocol.
+        let parquet = random.happens(200);
+        let second = Duration::from_secs(1);
+        Self {
+            seed,
+            weather,
+            block_bytes: if parquet { BlockBytes::Parquet } else { BlockBytes::Plain },
+            format: Format { epoch_length, checkpoint_spacing, grace_ms },
+            timing: Timing {
+                metadata_timeout: second,
+                transfer_timeout: 2 * second,
+                backoff_min: Duration::from_millis(20),
+                backoff_max: Duration::from_millis(400),
+            },
+            writer: WriterSettings {
+                in_flight_max: random.within(1..=4) as usize,
+                segments_max: random.within(10..=30),
+                bytes_max: 1 << 20,
+                idle_interval: random.millis(1_000..=2_000),
+                empty_segments_max: random.within(1..=4),
+                acknowledge_timeout: random.millis(3_000..=8_000),
+            },
+            adopter: AdopterSettings {
+                dead_after: random.millis(2_000..=5_000),
+                replay_bytes_max: *random.pick(&[1, 500, 1 << 20]),
+            },
+            reader: ReaderSettings {
+                probe_interval: *random.pick(&[Duration::ZERO, second]),
+                warn_after: 3 * second,
+                tail_bytes_max: 1 << 20,
+                position_timeout: 3 * second,
+            },
+            ingesters: random.within(2..=3) as usize,
+            keepers: 2,
+            onlookers: 1,
+            senders: random.within(3..=4) as usize,
+            tenants: random.within(1..=3) as usize,
+            length: Duration::from_millis(4 * grace_ms) + 20 * second,
+            resolution_ms: *random.pick(&[1, 1, 1_000]),
+            send_ms: 300..=2_500,
+            flush_ms: 2_000..=5_000,
+            tick_ms: 1_000..=4_000,
+            look_ms: 1_500..=6_000,
+            life_ms: 1_000..=45_000,
+        }
+    }
+
+    /// What the store does wrong in this run.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        let grace_ms = self.format.grace_ms;
+        let rain = Faults {
+            error_before: 150,
+            error_after: 100,
+            lost_answer: 30,
+            late_landing: 60,
+            own_already_exists: 100,
+            phantom_already_exists: 60,
+            stale_list: 2_000,
+            damage: 0,
+            slow: 100,
+            stall: 5,
+            orphan_lands: 5_000,
+            latency_ms: 1..=20,
+            slow_ms: 100..=1_500,
+            stall_ms: grace_ms..=3 * grace_ms,
+            silence_ms: 500..=3_000,
+            late_ms: 0..=2 * grace_ms,
+            stale_list_ms: 0..=grace_ms,
+        };
+        match self.weather {
+            Weather::Clear => {
+                Faults { latency_ms: 1..=20, orphan_lands: 5_000, late_ms: 0..=1_000, ..Faults::none() }
+            }
+            Weather::Rain => rain,
+            Weather::Storm => Faults {
+                error_before: 600,
+                error_after: 400,
+                lost_answer: 100,
+                late_landing: 400,
+                own_already_exists: 400,
+                phantom_already_exists: 300,
+                slow: 400,
+                stall: 20,
+                ..rain
+            },
+            Weather::Radiation => Faults { damage: 200, ..rain },
+        }
+    }
+
+    /// How late a sight without warnings may be: what was acknowledged longer ago than this before
+    /// the snapshot was asked for must be in it.
+    #[must_use]
+    pub fn freshness(&self) -> Duration {
+        self.reader.probe_interval.max(self.reader.warn_after)
+    }
+}
