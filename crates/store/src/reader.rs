@@ -87,7 +87,7 @@ struct Followed {
     head: SharedHead,
     last: u64,
     /// When its end was seen last.
-    probed: Instant,
+    probed: Option<Instant>,
     end: End,
 }
 
@@ -284,22 +284,18 @@ impl Reader {
 
     /// Brings the tail of one writer up to date.
     async fn follow(&self, writer: WriterId, watermark: u64, tail: Option<Followed>) -> (WriterId, Followed) {
-        let fresh = || Followed {
-            head: shared(Head::new(writer)),
-            last: watermark,
-            probed: Instant::now(),
-            end: End::Open,
-        };
-        let mut tail = tail.unwrap_or_else(fresh);
+        let fresh =
+            |probed| Followed { head: shared(Head::new(writer)), last: watermark, probed, end: End::Open };
+        let mut tail = tail.unwrap_or_else(|| fresh(None));
         // A look that was dropped may have inserted more than it published.
         tail.last = tail.last.max(read(&tail.head).last_seq().unwrap_or(0));
         if tail.last < watermark {
-            tail = fresh();
+            tail = fresh(tail.probed);
         } else {
             tail.rebase(watermark);
         }
         if tail.end == End::Closed {
-            tail.probed = Instant::now();
+            tail.probed = Some(Instant::now());
             return (writer, tail);
         }
         let counters = &self.context().counters;
@@ -309,6 +305,7 @@ impl Reader {
                 tail.end = End::OverBudget;
                 break;
             }
+            let asked = Instant::now();
             match slots.next().await {
                 Ok(Found::Segment(segment, bytes)) => {
                     add(&counters.tail_segments, 1);
@@ -327,7 +324,7 @@ impl Reader {
                     break;
                 }
             }
-            tail.probed = Instant::now();
+            tail.probed = Some(asked);
             break;
         }
         (writer, tail)
@@ -362,6 +359,12 @@ impl Reader {
                 snapshot.warnings.extend(followed.warning(*id, warn_after));
                 let tail = Tail { head: followed.head.clone(), after, last: followed.last };
                 snapshot.tails.insert(*id, tail);
+            } else if published.as_of.is_none_or(|as_of| as_of.elapsed() > warn_after) {
+                // The chain is shared: another machine's commit has read forward over this birth,
+                // and no look has succeeded since.
+                snapshot
+                    .warnings
+                    .push(format!("writer {id} could not be probed yet; its samples may be missing"));
             }
         }
         if bytes > self.settings.tail_bytes_max {
@@ -417,13 +420,14 @@ impl Followed {
         match &self.end {
             End::Foreign(why) => Some(format!("writer {writer} is quarantined: {} {why}", slot())),
             End::OverBudget => Some(format!("the tail of writer {writer} is over its budget")),
-            End::Open | End::Closed if self.probed.elapsed() > warn_after => {
-                let seconds = self.probed.elapsed().as_secs();
-                Some(format!(
-                    "writer {writer} could not be probed for {seconds} s; newest samples may be missing"
-                ))
-            }
-            End::Open | End::Closed => None,
+            End::Open | End::Closed => match self.probed.map(|probed| probed.elapsed()) {
+                None => Some(format!("writer {writer} could not be probed yet; its samples may be missing")),
+                Some(age) if age > warn_after => Some(format!(
+                    "writer {writer} could not be probed for {} s; newest samples may be missing",
+                    age.as_secs()
+                )),
+                Some(_) => None,
+            },
         }
     }
 }
