@@ -25,9 +25,9 @@ use promontory_ingester::Ingester;
 use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
 use promontory_query::QueryEngine;
+use promontory_store::blocks::{BlockReader, BlockReaderConfig};
 use promontory_store::chain::Chain;
 use promontory_store::context::Context;
-use promontory_store::blocks::{BlockReader, BlockReaderConfig};
 use promontory_store::counted::RequestCounters;
 use promontory_store::format::Format;
 use promontory_store::life::LocalLives;
@@ -45,9 +45,9 @@ use tower::ServiceExt;
 
 use crate::config::Config;
 use crate::environment::{OsRandom, SystemClock};
+use crate::exports;
 use crate::metrics::{self, Metrics};
 use crate::server::{ServerLimits, serve as serve_http};
-use crate::exports;
 
 /// Pause between two tries to open a store that does not answer.
 const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -61,8 +61,14 @@ const QUERY_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// written (nothing acknowledged is lost then either).
 pub fn run(config: Config) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let io = Builder::new_multi_thread().worker_threads(threads.max(2)).thread_name("io").enable_all().build()?;
-    let query = Builder::new_multi_thread().worker_threads(threads).thread_name("query").enable_all().build()?;
+    let io =
+        Builder::new_multi_thread().worker_threads(threads.max(2)).thread_name("io").enable_all().build()?;
+    let query = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("query")
+        .thread_stack_size(promontory_query::THREAD_STACK_BYTES)
+        .enable_all()
+        .build()?;
     let outcome = io.block_on(serve(config, query.handle().clone()));
     query.shutdown_timeout(QUERY_SHUTDOWN_TIMEOUT);
     outcome
@@ -97,7 +103,8 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
         return Ok(());
     };
     let roles = Roles::start(&config, opened, query_runtime).await?;
-    let _starting = router.send_replace(faces.router(roles.append.clone(), roles.engine.clone(), roles.metrics()));
+    let _starting =
+        router.send_replace(faces.router(roles.append.clone(), roles.engine.clone(), roles.metrics()));
     readiness.set(ReadyState::Ready);
     tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "ready to receive requests");
     greet(&config, address);
@@ -290,6 +297,7 @@ impl Faces {
             write_bytes_in_flight_max: config.write_in_flight_max,
             query_text_bytes_max: config.query_length_max,
             parser: config.engine.parser(),
+            cors_origin: config.cors_origin.clone(),
             runtime_info: RuntimeInfo {
                 start_ms: SystemClock.now_ms(),
                 working_directory: working_directory.unwrap_or_default(),

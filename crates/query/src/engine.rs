@@ -26,7 +26,6 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::StreamExt;
 use promontory_model::Labels;
-use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::ast::{Expr, QueryTimes, ValueType};
 use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
@@ -46,10 +45,16 @@ use crate::estimate::{admit, estimate};
 use crate::lower::{QuerySettings, lower};
 use crate::metadata;
 use crate::options::{EngineOptions, too_many_points};
-use crate::passes::{ScanFacts, for_each_vector, name_fact, prune, prune_counter_notes, push_labels};
+use crate::passes::{
+    ScanFacts, all_counters, for_each_vector, name_fact, prune, prune_counter_notes, push_labels,
+};
 use crate::physical::{PhysicalPlanner, PreparedScan, coalesce};
 use crate::plan::{Plan, Root, ScalarArg};
 use crate::projection::LabelProjection;
+
+/// The stack that a thread of the query runtime needs: the deepest expression that parses is a chain of
+/// 256 operators, each of which polls the next.
+pub const THREAD_STACK_BYTES: usize = 16 << 20;
 
 /// Answers PromQL over a source of samples.
 #[derive(Clone, Debug)]
@@ -102,7 +107,8 @@ struct Prepared {
 }
 
 impl QueryEngine {
-    /// An engine over `source` that runs queries on `runtime`.
+    /// An engine over `source` that runs queries on `runtime`, whose threads must have
+    /// [`THREAD_STACK_BYTES`] of stack.
     ///
     /// # Errors
     /// If DataFusion's environment cannot be made.
@@ -339,17 +345,12 @@ impl Inner {
         let facts: Vec<ScanFacts> = selections
             .iter()
             .map(|selection| ScanFacts {
-                name: name_fact(selection.series().iter().map(Labels::as_ref)),
+                name: name_fact(selection.series()),
                 empty: selection.series().is_empty(),
             })
             .collect();
-        let counters: Vec<bool> = selections
-            .iter()
-            .map(|selection| {
-                let mut names = selection.series().iter().map(|labels| labels.as_ref().metric_name());
-                names.all(|name| name.is_empty() || looks_like_counter(&name))
-            })
-            .collect();
+        let counters: Vec<bool> =
+            selections.iter().map(|selection| all_counters(selection.series())).collect();
         for_each_vector(&mut root, &mut |node| {
             prune(node, &facts);
             prune_counter_notes(node, &counters);

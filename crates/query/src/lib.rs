@@ -27,5 +27,5 @@ pub mod scan;
 pub mod sort_key;
 pub mod vector_match;
 
-pub use engine::QueryEngine;
+pub use engine::{QueryEngine, THREAD_STACK_BYTES};
 pub use options::EngineOptions;

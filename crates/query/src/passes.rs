@@ -7,7 +7,9 @@
 //!
 //! (Constants and `@` are folded while lowering.)
 
-use promontory_model::{LabelsRef, METRIC_NAME};
+use promontory_model::labels::metric_key_range;
+use promontory_model::{Labels, LabelsRef};
+use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::kernels::RangeFunction;
 
 use crate::lower::touches_reserved;
@@ -38,32 +40,39 @@ pub enum NameFact {
 }
 
 /// What a selection says of the names of its series.
-pub fn name_fact<'a>(series: impl Iterator<Item = LabelsRef<'a>>) -> NameFact {
-    let mut first: Option<LabelsRef<'a>> = None;
+///
+/// Series ascend by key, so that series of one name follow each other.
+pub fn name_fact(series: &[Labels]) -> NameFact {
+    let Some(first) = series.first() else { return NameFact::Absent };
+    let name = first.as_ref().metric_name();
+    // A key starts with the name and its terminator: equal names are equal prefixes.
+    let (prefix, _) = metric_key_range(&name);
     for labels in series {
-        if has_type_or_unit(labels) {
-            return NameFact::Mixed;
-        }
-        match first {
-            None => first = Some(labels),
-            // Keys start with the metric name and its terminator, so that equal names are equal prefixes.
-            Some(first) if first.metric_name() != labels.metric_name() => return NameFact::Mixed,
-            Some(_) => {}
+        match labels.key().strip_prefix(prefix.as_slice()) {
+            Some(rest) if !has_type_or_unit(rest, labels.as_ref()) => {}
+            _ => return NameFact::Mixed,
         }
     }
-    match first {
-        Some(first) if !first.metric_name().is_empty() => NameFact::Same,
-        _ => NameFact::Absent,
-    }
+    if name.is_empty() { NameFact::Absent } else { NameFact::Same }
 }
 
-fn has_type_or_unit(labels: LabelsRef<'_>) -> bool {
-    // Labels are sorted by name, and nearly all names are above these two.
-    labels
-        .iter_bytes()
-        .filter(|(name, _)| name.as_ref() != METRIC_NAME.as_bytes())
-        .take_while(|(name, _)| name.as_ref() <= &b"__unit__"[..])
-        .any(|(name, _)| touches_reserved(&String::from_utf8_lossy(&name)))
+fn has_type_or_unit(after_name: &[u8], labels: LabelsRef<'_>) -> bool {
+    // Labels are sorted by name, and nearly all names are above `_`.
+    after_name.first().is_some_and(|byte| *byte <= b'_')
+        && (labels.get("__type__").is_some() || labels.get("__unit__").is_some())
+}
+
+/// True if all names look like counters' names, or are absent.
+pub fn all_counters(series: &[Labels]) -> bool {
+    let mut known: Vec<u8> = Vec::new();
+    series.iter().all(|labels| {
+        if !known.is_empty() && labels.key().starts_with(&known) {
+            return true;
+        }
+        let name = labels.as_ref().metric_name();
+        (known, _) = metric_key_range(&name);
+        name.is_empty() || looks_like_counter(&name)
+    })
 }
 
 /// What the passes need to know of a scan.
@@ -268,5 +277,37 @@ pub fn for_each_vector(root: &mut Root, pass: &mut dyn FnMut(&mut Node)) {
         Root::Vector(node) | Root::Subquery(node) => pass(node),
         Root::Scalar(ScalarArg::Node(node)) => pass(node),
         Root::Scalar(_) | Root::String(_) | Root::Samples { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(sets: &[&[(&str, &str)]]) -> NameFact {
+        let mut series: Vec<Labels> =
+            sets.iter().map(|set| Labels::from_pairs(set.iter().copied())).collect();
+        series.sort();
+        name_fact(&series)
+    }
+
+    #[test]
+    fn names_are_the_same_only_without_type_and_unit() {
+        assert_eq!(fact(&[]), NameFact::Absent);
+        assert_eq!(fact(&[&[("a", "1")], &[("a", "2")]]), NameFact::Absent);
+        assert_eq!(fact(&[&[("__name__", "x")], &[("__name__", "x"), ("a", "2")]]), NameFact::Same);
+        assert_eq!(fact(&[&[("__name__", "x")], &[("__name__", "x"), ("Zone", "2")]]), NameFact::Same);
+        assert_eq!(fact(&[&[("__name__", "x")], &[("__name__", "xy")]]), NameFact::Mixed);
+        assert_eq!(fact(&[&[("__name__", "x")], &[("a", "1")]]), NameFact::Mixed);
+        assert_eq!(fact(&[&[("__name__", "x"), ("Zone", "2"), ("__unit__", "s")]]), NameFact::Mixed);
+    }
+
+    #[test]
+    fn one_name_unlike_a_counter_is_enough() {
+        let series = |names: &[&str]| -> Vec<Labels> {
+            names.iter().map(|name| Labels::from_pairs([("__name__", *name)])).collect()
+        };
+        assert!(all_counters(&series(&["a_bucket", "a_total", "b_count"])));
+        assert!(!all_counters(&series(&["a_total", "b", "c_total"])));
     }
 }

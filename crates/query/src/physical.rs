@@ -353,6 +353,7 @@ impl PhysicalPlanner<'_> {
         let expr = AggregateExprBuilder::new(Arc::new(AggregateUDF::new_from_impl(function)), args)
             .schema(Arc::clone(&schema))
             .human_display(format!("{name}({VALUES})"))
+            .human_display_alias(VALUES)
             .alias(VALUES)
             .build()?;
         let expr = vec![Arc::new(expr)];

@@ -76,9 +76,9 @@ pub struct MatchSpec {
     pub labels: Vec<String>,
     /// Labels that the result takes from the one side.
     pub include: Vec<String>,
-    /// Stands in for a missing left element.
+    /// Stands in for a missing left element (of the many side with `group_right`).
     pub fill_left: Option<f64>,
-    /// Stands in for a missing right element.
+    /// Stands in for a missing right element (of the one side with `group_right`).
     pub fill_right: Option<f64>,
     /// The result has no metric name.
     pub drop_name: bool,
@@ -308,6 +308,10 @@ impl FirstError {
         }
     }
 
+    fn step(&self) -> Option<usize> {
+        self.0.as_ref().map(|(step, _, _)| *step)
+    }
+
     fn raise(self) -> Result<()> {
         self.0.map_or(Ok(()), |(_, _, text)| execution(text))
     }
@@ -405,14 +409,16 @@ impl<'a> Matching<'a> {
     fn values(&self, op: BinaryOp, comparison: Comparison) -> Result<Results> {
         let swapped = self.spec.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (&self.right, &self.left) } else { (&self.left, &self.right) };
-        let (fill_many, fill_one) = if swapped {
-            (self.spec.fill_right, self.spec.fill_left)
-        } else {
-            (self.spec.fill_left, self.spec.fill_right)
-        };
+        // Prometheus swaps the sides of `group_right` before it looks at fill values, and not these: with
+        // it `fill_left` stands in for the many side.
+        let (fill_many, fill_one) = (self.spec.fill_left, self.spec.fill_right);
         let mut errors = FirstError::default();
         let one_rows = one.rows_by_group(self.groups);
         self.check_one_side(one, &one_rows, swapped, &mut errors);
+        // With an error at one step only an earlier one can still matter. Duplicates of a large group would
+        // otherwise be paired each with each before the query fails.
+        let horizon = errors.step().unwrap_or(self.steps);
+        let too_late = |row: GridRow<'_>| row.iter().next().is_none_or(|(step, _)| step >= horizon);
 
         let mut pairs = Pairs {
             matching: self,
@@ -432,6 +438,9 @@ impl<'a> Matching<'a> {
         let projection = self.spec.group_labels();
         for index in 0..many.rows.len() {
             self.check_at(index)?;
+            if horizon < self.steps && too_late(many.row(index)) {
+                continue;
+            }
             let ordinal = many.ordinals[index];
             let partners = &one_rows[ordinal as usize];
             for partner in partners {

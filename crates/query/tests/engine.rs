@@ -8,7 +8,7 @@ use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
 };
 use promontory_promql::parser::{ParserOptions, parse};
-use promontory_query::{EngineOptions, QueryEngine};
+use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
 use promontory_testkit::memory::MemorySource;
 use tokio::runtime::{Builder, Runtime};
@@ -35,7 +35,7 @@ impl House {
                 }
             }
         }
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = runtime();
         Self { source, runtime }
     }
 
@@ -58,6 +58,15 @@ impl House {
         let engine = self.engine(EngineOptions { partitions_max: 1, ..EngineOptions::default() });
         self.runtime.block_on(engine.explain(&context(), &hour(expr))).unwrap()
     }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn context() -> RequestContext {
@@ -174,7 +183,7 @@ impl SampleSource for Silent {
 
 #[test]
 fn a_full_queue_refuses_and_a_long_wait_times_out() {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     let options = EngineOptions { concurrency_max: 1, queue_max: 1, ..EngineOptions::default() };
     let engine = QueryEngine::new(Arc::new(Silent), options, runtime.handle().clone()).unwrap();
     let patient = RequestContext { timeout: Some(Duration::from_millis(400)), ..context() };
@@ -320,10 +329,10 @@ fn duplicates_in_a_match_group_are_shown_sorted() {
 #[test]
 fn the_deepest_expression_that_parses_fits_the_stack() {
     let house = House::new(1, 1, 10);
-    for (open, close) in [("abs(", ")"), ("-(", ")"), ("sum(", ")"), ("label_join(", ", \"x\", \"\", \"job\")")] {
-        let nested = |depth: usize| {
-            format!("{}temperature{}", open.repeat(depth), close.repeat(depth))
-        };
+    for (open, close) in
+        [("abs(", ")"), ("-(", ")"), ("sum(", ")"), ("label_join(", ", \"x\", \"\", \"job\")")]
+    {
+        let nested = |depth: usize| format!("{}temperature{}", open.repeat(depth), close.repeat(depth));
         let deepest = (1..300).rev().find(|depth| parse(&nested(*depth), &ParserOptions::default()).is_ok());
         let answer = house.range(EngineOptions::default(), &nested(deepest.unwrap()));
         assert!(answer.is_ok(), "{open} {deepest:?}: {answer:?}");

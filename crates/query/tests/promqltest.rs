@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use promontory_model::TenantId;
 use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, RequestContext, Value};
-use promontory_query::{EngineOptions, QueryEngine};
+use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
 use promontory_testkit::conformance::{
     BLESS_VARIABLE, FloatSeries, Outcome, Ratchet, Route, folder, run_script, scripts,
 };
@@ -23,7 +23,7 @@ struct InProcess {
 
 impl InProcess {
     fn new(partitions_max: usize, batch_values: usize) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = runtime();
         let source = Arc::new(MemorySource::new());
         // As upstream's test engine, except that it also has native histograms, start timestamps and
         // extended range selectors.
@@ -39,9 +39,19 @@ impl InProcess {
             ..EngineOptions::default()
         };
         let engine = QueryEngine::new(Arc::clone(&source) as _, options, runtime.handle().clone()).unwrap();
-        let context = RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() };
+        let context =
+            RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() };
         Self { source, engine, runtime, context }
     }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 impl Route for InProcess {

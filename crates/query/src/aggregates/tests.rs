@@ -26,8 +26,10 @@ const ROWS: [(&str, [Option<f64>; STEPS]); 5] = [
 ];
 
 fn columns(rows: std::ops::Range<usize>, with_labels: bool) -> Vec<ArrayRef> {
-    let keys: Vec<Labels> =
-        ROWS[rows.clone()].iter().map(|(le, _)| Labels::from_pairs([("__name__", "b"), ("le", le)])).collect();
+    let keys: Vec<Labels> = ROWS[rows.clone()]
+        .iter()
+        .map(|(le, _)| Labels::from_pairs([("__name__", "b"), ("le", le)]))
+        .collect();
     let mut grids = GridBuilder::new(STEPS, rows.len());
     for (_, points) in &ROWS[rows] {
         let (values, valid) = grids.row().unwrap();
@@ -85,7 +87,12 @@ fn merged_states_give_what_one_state_gives() {
     check_merge(AggregateKind::TopK(Order::Largest, known(5.0)), true);
     check_merge(AggregateKind::LimitK(known(5.0)), true);
     let bucket = |function, second| {
-        AggregateKind::Buckets(BucketArguments { function, params: [known(0.2), second], place: 0, named: false })
+        AggregateKind::Buckets(BucketArguments {
+            function,
+            params: [known(0.2), second],
+            place: 0,
+            named: false,
+        })
     };
     check_merge(bucket(BucketFunction::Quantile, None), true);
     check_merge(bucket(BucketFunction::Fraction, known(1.5)), true);
