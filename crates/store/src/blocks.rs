@@ -1,7 +1,7 @@
 //! Reads ranges of blocks for queries: fetched once, verified, decoded, cached.
 //!
 //! Words: a *file* is one object of a block, open once its footer is read; a *piece* is a run of rows
-//! of a series table, at most one page long; a *page* is the same for samples.
+//! of a series table, a page or all of one tenant; a *page* is a page of samples.
 //!
 //! Invariants:
 //! - Objects of blocks never change, so a cached entry is right for ever; its key is the block's
@@ -37,6 +37,12 @@ use crate::error::Error;
 use crate::keys::{self, BlockId};
 use crate::whole_blocks::decode_error;
 
+/// Series of one tenant in one block up to which its table is read whole.
+///
+/// Above, a selection by metric reads only the pages of its metrics; one without a metric reads all,
+/// in one piece, because each piece decodes the dictionary of label values anew.
+const WHOLE_TABLE_ROWS: u64 = 2 * SERIES_PAGE_ROWS as u64;
+
 /// Bounds of reading blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockReaderConfig {
@@ -56,6 +62,8 @@ pub struct BlockReaderConfig {
     pub merge_gap_bytes: u64,
     /// A file of at most so many bytes is fetched whole with its footer.
     pub small_file_bytes: u64,
+    /// Series that one selection may hold, counted once for each block and tail that has them.
+    pub selected_series_max: usize,
 }
 
 impl Default for BlockReaderConfig {
@@ -69,6 +77,7 @@ impl Default for BlockReaderConfig {
             request_timeout: Duration::from_secs(30),
             merge_gap_bytes: MERGE_GAP_BYTES,
             small_file_bytes: MERGE_GAP_BYTES,
+            selected_series_max: 4_000_000,
         }
     }
 }
@@ -142,6 +151,12 @@ impl BlockReader {
         })
     }
 
+    /// The bounds.
+    #[must_use]
+    pub fn config(&self) -> &BlockReaderConfig {
+        &self.config
+    }
+
     /// Requests and bytes so far.
     #[must_use]
     pub fn counters(&self) -> &BlockCounters {
@@ -166,15 +181,22 @@ impl BlockReader {
         tenant: &TenantId,
         names: Option<&NameRange>,
     ) -> Result<Vec<Arc<SeriesTable>>, Error> {
-        let Some(span) = span_of(entry, tenant) else { return Ok(Vec::new()) };
-        let file = self.open(entry, ObjectKind::Series).await?;
-        let rows = match names {
-            Some(names) => {
-                SeriesTable::prune_by_metric(&file.footer, span.series.clone(), &names.first, &names.last)
-            }
-            None => span.series.clone(),
+        let Some(span) = span_of(entry, tenant).map(|span| span.series.clone()) else {
+            return Ok(Vec::new());
         };
-        let keys = pieces(entry.id, &rows, &span.series);
+        let whole = RowsKey { block: entry.id, start: span.start, end: span.end };
+        if let Some(table) = self.series.get(&whole).await {
+            return Ok(vec![table]);
+        }
+        let file = self.open(entry, ObjectKind::Series).await?;
+        let keys = match names.filter(|_| span.end - span.start > WHOLE_TABLE_ROWS) {
+            None => vec![whole],
+            Some(names) => {
+                let rows =
+                    SeriesTable::prune_by_metric(&file.footer, span.clone(), &names.first, &names.last);
+                pieces(entry.id, &rows, &span)
+            }
+        };
         let reader = self.clone();
         let load = |keys: Vec<RowsKey>| async move { reader.load_series(&file, &keys).await }.boxed();
         self.series.get_many(&keys, load).await
@@ -350,4 +372,5 @@ fn pieces(block: BlockId, rows: &Range<u64>, span: &Range<u64>) -> Vec<RowsKey> 
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is meant")]
 pub(crate) mod tests;

@@ -61,6 +61,13 @@ where
         self.entries.weighted_size()
     }
 
+    /// An entry, if it is there; only a hit is counted.
+    pub(crate) async fn get(&self, key: &K) -> Option<Arc<V>> {
+        let found = self.entries.get(key).await?;
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
     /// The entries of `keys`, in their order. `load` is called at most once, with the keys that are
     /// neither there nor being loaded, and answers as many values in the same order.
     ///

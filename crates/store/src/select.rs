@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
@@ -88,11 +89,11 @@ impl SampleSnapshot for ViewSnapshot {
             Some(from) => range.intersect(TimeRange::new(from, i64::MAX)),
             None => range,
         };
-        let names = name_range(matchers);
+        let search = Search::new(matchers, range, self.reader.config().selected_series_max);
         let mut finds = Vec::new();
         for entry in &self.view.blocks {
-            if !range.is_empty() && may_hold(entry, &self.view.tenant, names.as_ref(), range) {
-                finds.push(self.find(entry, matchers, range, names.as_ref()).boxed());
+            if !range.is_empty() && may_hold(entry, &self.view.tenant, search.names.as_ref(), range) {
+                finds.push(self.find(entry, &search).boxed());
             }
         }
         let found = futures::stream::iter(finds).buffered(BLOCKS_AT_ONCE);
@@ -102,6 +103,7 @@ impl SampleSnapshot for ViewSnapshot {
         for tail in self.view.tails.iter().filter(|_| !range.is_empty()) {
             let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
             let selected = head.select(&self.view.tenant, matchers, range, tail.seqs.clone());
+            search.count(selected.keys().len())?;
             if !selected.is_empty() {
                 heads.push(selected);
             }
@@ -117,18 +119,14 @@ impl SampleSnapshot for ViewSnapshot {
 
 impl ViewSnapshot {
     /// The series of one block that pass.
-    async fn find(
-        &self,
-        entry: &Arc<Entry>,
-        matchers: &[Matcher],
-        range: TimeRange,
-        names: Option<&NameRange>,
-    ) -> Result<BlockSelection, Error> {
-        let tables = self.reader.series(entry, &self.view.tenant, names).await?;
+    async fn find(&self, entry: &Arc<Entry>, search: &Search<'_>) -> Result<BlockSelection, Error> {
+        let tables = self.reader.series(entry, &self.view.tenant, search.names.as_ref()).await?;
         let (mut series, mut scratch) = (Vec::new(), Vec::new());
         for table in &tables {
-            for series_idx in table.find(matchers, range) {
-                let row = table.row_within(series_idx, range);
+            let found = table.find(search.matchers, search.range);
+            search.count(found.len())?;
+            for series_idx in found {
+                let row = table.row_within(series_idx, search.range);
                 let key = table.key_with(series_idx, &mut scratch);
                 series.push(BlockSeries { key, rows: row.rows, scale: row.scale });
             }
@@ -140,6 +138,33 @@ impl ViewSnapshot {
             self.reader.prepare_samples(entry).await?;
         }
         Ok(BlockSelection { entry: entry.clone(), series })
+    }
+}
+
+/// What is looked for, and how much may still be found.
+struct Search<'a> {
+    matchers: &'a [Matcher],
+    range: TimeRange,
+    names: Option<NameRange>,
+    series_max: usize,
+    series: AtomicUsize,
+}
+
+impl<'a> Search<'a> {
+    fn new(matchers: &'a [Matcher], range: TimeRange, series_max: usize) -> Self {
+        Self { matchers, range, names: name_range(matchers), series_max, series: AtomicUsize::new(0) }
+    }
+
+    /// Counts found series before memory is taken for them.
+    fn count(&self, found: usize) -> Result<(), Error> {
+        let before = self.series.fetch_add(found, Ordering::Relaxed);
+        if before.saturating_add(found) <= self.series_max {
+            return Ok(());
+        }
+        let max = self.series_max;
+        Err(Error::Limited(format!(
+            "the selector matches more than {max} series, counted in each block; narrow it or its time range"
+        )))
     }
 }
 

@@ -149,3 +149,21 @@ async fn damage_is_an_error_that_is_not_cached() {
         store.put(&key, whole.into()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
+    let store = Arc::new(InMemory::new());
+    let run = fleet(300, 100, 1);
+    let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), run.clone())]).await;
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let series = |tables: &[Arc<SeriesTable>]| tables.iter().map(|table| table.len()).sum::<usize>();
+    let metric = names("metric_0150_seconds_total");
+    let pages = reader.series(&entry, &tenant("t"), metric.as_ref()).await.unwrap();
+    assert!((100..=2 * SERIES_PAGE_ROWS).contains(&series(&pages)));
+    let all = reader.series(&entry, &tenant("t"), None).await.unwrap();
+    assert_eq!((all.len(), series(&all)), (1, run.keys.len()));
+    let before = cost(&reader);
+    let again = reader.series(&entry, &tenant("t"), metric.as_ref()).await.unwrap();
+    assert!(Arc::ptr_eq(&again[0], &all[0]), "what is there whole serves every metric");
+    assert_eq!(cost(&reader), before);
+}

@@ -212,3 +212,23 @@ async fn an_old_snapshot_is_stale() {
     assert!(matches!(selection.read(0..0).await, Err(Error::Stale(_))));
     assert!(matches!(snapshot.select(&[], TimeRange::ALL).await, Err(Error::Stale(_))));
 }
+
+#[tokio::test]
+async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
+    let store = Arc::new(InMemory::new());
+    let run = crate::blocks::tests::fleet(4, 5, 1);
+    let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
+    let view = View {
+        tenant: tenant("t"),
+        blocks,
+        tails: Vec::new(),
+        retained_from: None,
+        expires: None,
+        warnings: Vec::new(),
+    };
+    let config = BlockReaderConfig { selected_series_max: 19, ..BlockReaderConfig::default() };
+    let snapshot = ViewSnapshot::new(view, BlockReader::new(Bucket::single(store), config));
+    assert!(matches!(snapshot.select(&[], TimeRange::ALL).await, Err(Error::Limited(_))));
+    let one = [Matcher::equal("__name__", "metric_0002_seconds_total")];
+    assert_eq!(snapshot.select(&one, TimeRange::ALL).await.unwrap().series().len(), 5);
+}
