@@ -568,7 +568,12 @@ impl PartialEq for MatrixSelector {
 
 impl PartialEq for Number {
     fn eq(&self, other: &Self) -> bool {
-        self.value.to_bits() == other.value.to_bits() && self.is_duration == other.is_duration
+        // A duration of -0 is printed as 0s.
+        let same_value = match self.is_duration {
+            true => self.value == other.value,
+            false => self.value.to_bits() == other.value.to_bits(),
+        };
+        self.is_duration == other.is_duration && same_value
     }
 }
 

@@ -314,11 +314,11 @@ pub(crate) fn seconds_to_millis(seconds: f64) -> i64 {
     ((seconds * 1e9).round() as i64) / 1_000_000
 }
 
-/// The sign that a duration is written with.
-pub(crate) fn apply_sign(op: UnaryOp, seconds: f64) -> f64 {
+/// The number that is written with this sign. There is one NaN, whatever its sign.
+pub(crate) fn apply_sign(op: UnaryOp, value: f64) -> f64 {
     match op {
-        UnaryOp::Plus => seconds,
-        UnaryOp::Minus => -seconds,
+        UnaryOp::Minus if !value.is_nan() => -value,
+        _ => value,
     }
 }
 

@@ -861,41 +861,56 @@ impl<'a> Parser<'a> {
         Ok(spec(duration))
     }
 
-    /// A duration behind `offset`. Operators belong to it only behind a parenthesis: upstream reads
-    /// `x offset 5m * 2` as `(x offset 5m) * 2`, but `x offset (5m) * 2` as `x offset ((5m) * 2)`.
+    /// A duration behind `offset`. Operators belong to it only behind a parenthesis or a second sign:
+    /// upstream reads `x offset 5m * 2` as `(x offset 5m) * 2`, but `x offset (5m) * 2` as
+    /// `x offset ((5m) * 2)`.
     fn offset_duration(&mut self) -> Parsed<DurationExpr> {
         let Some((sign, at)) = self.sign()? else {
-            if self.peek()?.kind == TokenKind::LeftParen {
-                let duration = self.duration_expr(0)?;
-                // Parentheses keep the operator when it is printed; upstream's print loses it.
-                let operator = matches!(duration.term, DurationTerm::Binary(..));
-                let span = duration.span;
-                return Ok(if operator { wrap(duration, span) } else { duration });
+            if self.peek()?.kind != TokenKind::LeftParen {
+                return self.duration_operand();
             }
-            return self.duration_operand();
+            let duration = self.duration_expr(0)?;
+            return Ok(keep_operator(duration));
         };
-        let signed_twice = matches!(self.peek()?.kind, TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub));
-        let operand = if signed_twice {
-            self.duration_expr(BinaryOp::Mul.precedence())?
-        } else {
-            self.duration_operand()?
-        };
-        self.apply_duration_sign(sign, at, operand)
+        match self.peek()?.kind {
+            TokenKind::Number | TokenKind::Duration => {
+                let (number, span) = self.number()?;
+                if out_of_range(number.value) {
+                    return self.error(at, "duration out of range");
+                }
+                self.apply_duration_sign(sign, at, DurationExpr { term: DurationTerm::Number(number), span })
+            }
+            TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub) => {
+                let operand = self.duration_expr(ABOVE_SIGN)?;
+                let operand = self.apply_duration_sign(sign, at, operand)?;
+                Ok(keep_operator(self.duration_operators(operand, 0)?))
+            }
+            _ => {
+                let operand = self.duration_operand()?;
+                self.apply_duration_sign(sign, at, operand)
+            }
+        }
     }
 
     fn duration_expr(&mut self, precedence_min: u8) -> Parsed<DurationExpr> {
         self.enter()?;
-        let mut lhs = match self.sign()? {
+        let lhs = match self.sign()? {
             Some((sign, at)) => {
                 let operand = self.duration_expr(ABOVE_SIGN)?;
                 self.apply_duration_sign(sign, at, operand)?
             }
             None => self.duration_operand()?,
         };
+        let expr = self.duration_operators(lhs, precedence_min)?;
+        self.leave();
+        Ok(expr)
+    }
+
+    fn duration_operators(&mut self, mut lhs: DurationExpr, precedence_min: u8) -> Parsed<DurationExpr> {
         loop {
             let token = self.peek()?;
             let Some((op, precedence)) = duration_op(token.kind).filter(|(_, p)| *p >= precedence_min) else {
-                break;
+                return Ok(lhs);
             };
             self.bump()?;
             let rhs = self.duration_expr(if op == DurationOp::Pow { precedence } else { precedence + 1 })?;
@@ -912,8 +927,6 @@ impl<'a> Parser<'a> {
                 return self.too_deep(span);
             }
         }
-        self.leave();
-        Ok(lhs)
     }
 
     fn duration_operand(&mut self) -> Parsed<DurationExpr> {
@@ -1038,6 +1051,12 @@ fn wrap(inner: DurationExpr, span: Span) -> DurationExpr {
         DurationTerm::Number(_) => inner,
         _ => DurationExpr { term: DurationTerm::Paren(Box::new(inner)), span },
     }
+}
+
+/// Parentheses keep the operator in the offset when it is printed; upstream's print loses it.
+fn keep_operator(duration: DurationExpr) -> DurationExpr {
+    let span = duration.span;
+    if matches!(duration.term, DurationTerm::Binary(..)) { wrap(duration, span) } else { duration }
 }
 
 fn duration_op(kind: TokenKind) -> Option<(DurationOp, u8)> {

@@ -11,8 +11,9 @@ use promontory_model::labels::{METRIC_NAME, is_legacy_label_name, quote};
 use promontory_model::{MatchOp, Matcher};
 
 use crate::ast::{
-    Aggregate, At, Binary, Cardinality, DurationExpr, DurationSpec, DurationTerm, Expr, ExprKind, FillValue,
-    Grouping, MatrixSelector, Number, RangeExtension, Subquery, UnaryOp, VectorMatching, VectorSelector,
+    Aggregate, At, Binary, BinaryOp, Cardinality, DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr,
+    ExprKind, FillValue, Grouping, MatrixSelector, Number, RangeExtension, Subquery, UnaryOp, VectorMatching,
+    VectorSelector,
 };
 use crate::duration::format_duration;
 
@@ -40,7 +41,8 @@ impl fmt::Display for Expr {
                 write!(f, "{})", aggregate.expr)
             }
             ExprKind::Binary(binary) => {
-                write!(f, "{} {} {}", binary.lhs, BinaryHead(binary), binary.rhs)
+                write_base(f, binary)?;
+                write!(f, " {} {}", BinaryHead(binary), binary.rhs)
             }
             ExprKind::Unary(op, expr) => write!(f, "{op}{expr}"),
             ExprKind::Paren(expr) => write!(f, "({expr})"),
@@ -126,6 +128,16 @@ fn pretty_call<'a>(
 
 fn push_indent(level: usize, out: &mut String) {
     out.extend(std::iter::repeat_n("  ", level));
+}
+
+/// The left side. Upstream's `+Inf ^ x` would come back as `+(Inf ^ x)`.
+fn write_base(f: &mut fmt::Formatter<'_>, binary: &Binary) -> fmt::Result {
+    match binary.lhs.kind {
+        ExprKind::Number(number) if binary.op == BinaryOp::Pow && number.value == f64::INFINITY => {
+            f.write_str("Inf")
+        }
+        _ => write!(f, "{}", binary.lhs),
+    }
 }
 
 /// An aggregation up to its parenthesis.
@@ -294,7 +306,15 @@ impl fmt::Display for DurationExpr {
             DurationTerm::Range => f.write_str("range()"),
             DurationTerm::Minus(expr) => write!(f, "-{expr}"),
             DurationTerm::Paren(expr) => write!(f, "({expr})"),
-            DurationTerm::Binary(op, lhs, rhs) => write!(f, "{lhs} {} {rhs}", op.as_str()),
+            DurationTerm::Binary(op, lhs, rhs) => {
+                let base = lhs.to_string();
+                // Upstream writes `(-1m) ^ 2` as `-1m ^ 2`, which means another number.
+                if *op == DurationOp::Pow && base.starts_with('-') {
+                    write!(f, "({base}) {} {rhs}", op.as_str())
+                } else {
+                    write!(f, "{base} {} {rhs}", op.as_str())
+                }
+            }
             DurationTerm::MinOf(lhs, rhs) => write!(f, "min_of({lhs}, {rhs})"),
             DurationTerm::MaxOf(lhs, rhs) => write!(f, "max_of({lhs}, {rhs})"),
         }

@@ -131,6 +131,9 @@ fn durations_after_an_offset_end_where_upstream_ends_them() {
     printed("a offset (5m * 2) + 1", "a offset ((5m * 2) + 1)");
     printed("a offset -(5m)", "a offset -5m");
     printed("a offset -step() * b", "a offset -step() * b");
+    printed("a offset +-1m + 2m", "a offset (-1m + 2m)");
+    printed("a[(-1m) ^ 2]", "a[(-1m) ^ 2]");
+    printed("a[-1m ^ 2]", "a[-1m ^ 2]");
     printed("a[(5s)]", "a[5s]");
     printed("a[((step()))]", "a[(step())]");
     printed("a @ start() [5m]", "a[5m] @ start()");
@@ -140,6 +143,7 @@ fn durations_after_an_offset_end_where_upstream_ends_them() {
     assert!(is_one_selector("a offset (5m) * 2"));
     assert!(is_one_selector("a offset (5m * 2) + 1"));
     refused("a offset 1 offset step()", "1:1: parse error: offset may not be set multiple times");
+    refused("a offset -1e100", "1:10: parse error: duration out of range");
     refused("a[(0)]", "1:4: parse error: duration must be greater than 0");
     refused(
         "a + on (b) group_left",
@@ -168,6 +172,7 @@ fn signs_melt_into_numbers_only() {
     number("-5ms", -0.005);
     number("+iNf", f64::INFINITY);
     number("9223372036854775808", 9_223_372_036_854_775_808.0);
+    number("-NaN", f64::NAN);
     assert!(matches!(parse_all("-(1)").unwrap().kind, ExprKind::Unary(UnaryOp::Minus, _)));
     assert!(matches!(parse_all("-1 ^ 2").unwrap().kind, ExprKind::Unary(UnaryOp::Minus, _)));
 }

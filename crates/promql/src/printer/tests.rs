@@ -29,6 +29,14 @@ fn long_expressions_split_as_upstream_splits_them() {
 }
 
 #[test]
+fn an_infinite_base_keeps_its_meaning() {
+    let expr = parse_all("+inf ^ a");
+    assert_eq!(expr.to_string(), "+Inf ^ a");
+    assert_eq!(parse_all(&expr.to_string()), expr);
+    assert_eq!(parse_all("(+inf) ^ a + -inf").to_string(), "(+Inf) ^ a + -Inf");
+}
+
+#[test]
 fn short_expressions_stay_on_one_line() {
     assert_eq!(parse_all("sum  by(a)(rate(x[5m]))").pretty(), "sum by (a) (rate(x[5m]))");
 }
