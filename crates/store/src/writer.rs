@@ -419,11 +419,9 @@ impl Writer {
     ) -> Result<Flushed, Error> {
         for _ in 0..UPLOADS_MAX {
             let view = life.view();
-            let usable = |p: &Prepared| {
-                p.writer == view.writer
-                    && p.from == view.watermark
-                    && (mark.is_none() || p.to == view.confirmed)
-            };
+            // What a closing prepared without rows is nothing that a flush could commit.
+            let fits = |p: &Prepared| if mark.is_some() { p.to == view.confirmed } else { p.to > p.from };
+            let usable = |p: &Prepared| p.writer == view.writer && p.from == view.watermark && fits(p);
             let ready = match prepared.take().filter(usable) {
                 Some(ready) => ready,
                 None => match self.prepare(&view, mark.is_some()).await? {
