@@ -68,6 +68,7 @@ const MUST_HAPPEN: &[&str] = &[
     "store.damage",
     "store.error_after",
     "store.error_before",
+    "store.freeze_in_write",
     "store.landed_late",
     "store.late_landing",
     "store.lost_answer",

@@ -48,6 +48,9 @@ const SENDER_PATIENCE: Duration = Duration::from_secs(15);
 /// How long SIGTERM may take before SIGKILL follows.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where processes stand still while they write; versions twice, because they decide everything.
+const WRITTEN: [&str; 6] = ["catalog/", "catalog/", "wal/", "blocks/", "swept/", "checkpoint/"];
+
 /// Rows of small merges, so that one merge leaves work for the next.
 const MERGE_ROWS_MAX: [u64; 3] = [1, 20, 10_000];
 
@@ -106,6 +109,12 @@ pub(crate) async fn keep_alive(stage: Arc<Stage>, name: String, role: Role) {
         }
         role.start(&stage, &process);
         let undisturbed = random.millis(stage.scenario.life_ms.clone());
+        if random.happens(4_000) {
+            // Not at once: a process that has just begun holds nothing old.
+            sleep(undisturbed / 3).await;
+            let duration = random.millis(1_000..=5 * stage.scenario.format.grace_ms / 2);
+            process.freeze_in(*random.pick(&WRITTEN), duration);
+        }
         let _ = timeout(undisturbed, process.dead()).await;
         stage.world.note(|| format!("{:<14} {mishap:?}", process.name()));
         match mishap {

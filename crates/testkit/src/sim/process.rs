@@ -40,6 +40,7 @@ struct Life {
     tasks: Mutex<Vec<AbortHandle>>,
     operations: AtomicU64,
     crash: Mutex<Option<(u64, CrashPhase)>>,
+    stall: Mutex<Option<(&'static str, Duration)>>,
 }
 
 impl Process {
@@ -54,6 +55,7 @@ impl Process {
             tasks: Mutex::default(),
             operations: AtomicU64::new(0),
             crash: Mutex::default(),
+            stall: Mutex::default(),
         }))
     }
 
@@ -107,6 +109,21 @@ impl Process {
     pub fn crash_at(&self, operation: u64, phase: CrashPhase) {
         let at = self.0.operations.load(Ordering::Relaxed) + operation;
         *lock(&self.0.crash) = Some((at, phase));
+    }
+
+    /// Freezes the process in its next write to a key that begins with `prefix`: the request is made
+    /// up and not sent, the most dangerous place to stand still.
+    pub fn freeze_in(&self, prefix: &'static str, duration: Duration) {
+        *lock(&self.0.stall) = Some((prefix, duration));
+    }
+
+    /// Freezes the process if a write to `key` is where it must; true if so.
+    pub(crate) fn begin_write(&self, key: &str) -> bool {
+        let due = lock(&self.0.stall).take_if(|(prefix, _)| key.starts_with(*prefix));
+        if let Some((_, duration)) = due {
+            self.freeze(duration);
+        }
+        due.is_some()
     }
 
     /// Counts one store operation; says where in it the process dies, if it does.

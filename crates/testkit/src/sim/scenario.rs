@@ -87,7 +87,7 @@ impl Scenario {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let random = SeededRandom::fork(seed, "scenario");
-        let grace_ms = *random.pick(&[8_000, 15_000, 25_000]);
+        let grace_ms = *random.pick(&[5_000, 8_000, 14_000]);
         let (epoch_length, checkpoint_spacing) = *random.pick(&[(4, 2), (4, 4), (8, 2), (8, 4)]);
         let weather = match random.within(0..=99) {
             0..15 => Weather::Clear,
@@ -118,27 +118,27 @@ impl Scenario {
                 acknowledge_timeout: random.millis(3_000..=8_000),
             },
             adopter: AdopterSettings {
-                dead_after: random.millis(2_000..=5_000),
+                dead_after: random.millis(1_500..=4_000),
                 replay_bytes_max: *random.pick(&[1, 500, 1 << 20]),
             },
             reader: ReaderSettings {
                 probe_interval: *random.pick(&[Duration::ZERO, second]),
-                warn_after: 3 * second,
+                warn_after: 2 * second,
                 tail_bytes_max: 1 << 20,
                 position_timeout: 3 * second,
             },
             ingesters: random.within(2..=3) as usize,
             keepers: 2,
             onlookers: 1,
-            senders: random.within(3..=4) as usize,
+            senders: random.within(2..=3) as usize,
             tenants: random.within(1..=3) as usize,
-            length: Duration::from_millis(4 * grace_ms) + 20 * second,
+            length: Duration::from_millis(3 * grace_ms) + 12 * second,
             resolution_ms: *random.pick(&[1, 1, 1_000]),
             send_ms: 300..=2_500,
             flush_ms: 2_000..=5_000,
-            tick_ms: 1_000..=4_000,
-            look_ms: 1_500..=6_000,
-            life_ms: 1_000..=45_000,
+            tick_ms: 1_000..=4_500,
+            look_ms: 1_500..=7_000,
+            life_ms: 1_000..=25_000,
         }
     }
 

@@ -444,6 +444,12 @@ impl SimStore {
             Effect::Put { path, mode, .. } => (path.clone(), matches!(mode, PutMode::Create)),
             Effect::Delete { path } => (path.clone(), false),
         };
+        if self.process.begin_write(path.as_ref()) {
+            self.world.note(|| format!("{:<14} freezes before it writes {path}", self.process.name()));
+            lock(&self.world.state).counts.add("freeze_in_write");
+            // Given to the gate of the process, which polls again when it thaws.
+            tokio::task::yield_now().await;
+        }
         let fate = self.fate(create);
         let mut flight = Flight { world: self.world.clone(), effect: Some(effect) };
         let crash = self.send(name).await;
