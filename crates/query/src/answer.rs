@@ -18,7 +18,7 @@ use crate::sort_key::label_key;
 pub fn scalar_values(batches: &[RecordBatch]) -> Result<ScalarArg> {
     for batch in batches {
         let (_, grids) = vector_columns(batch)?;
-        if grids.len() > 0 {
+        if !grids.is_empty() {
             return Ok(ScalarArg::Steps(grids.row(0).values.into()));
         }
     }

@@ -140,7 +140,7 @@ impl ParamArg {
     fn param(&self) -> Param<'_> {
         match self {
             Self::Constant(value) => Param::Constant(*value),
-            Self::Grid(grids) if grids.len() == 0 => Param::Constant(f64::NAN),
+            Self::Grid(grids) if grids.is_empty() => Param::Constant(f64::NAN),
             Self::Grid(grids) => Param::PerStep(grids.row(0).values),
         }
     }
@@ -466,8 +466,7 @@ fn add_maps(functions: &mut Registry) {
         let labels = args.array(0)?;
         let keys = label_keys(labels.as_ref())?;
         let (grids, ratio) = (args.grids(1)?, args.param(2)?);
-        let mut out =
-            GridBuilder::new(if grids.len() == 0 { 0 } else { grids.row(0).values.len() }, grids.len());
+        let mut out = GridBuilder::new(grids.steps(), grids.len());
         for row in 0..grids.len() {
             let offset = select::ratio_offset(labels_of(keys.value(row)));
             let (values, valid) = out.row()?;
@@ -501,8 +500,7 @@ fn comparison(returns_bool: bool) -> Comparison {
 fn map(args: &Arguments<'_>, change: impl Fn(&mut [f64], &mut [bool])) -> Result<ArrayRef> {
     let grids = args.grids(0)?;
     args.context()?.check()?;
-    let steps = if grids.len() == 0 { 0 } else { grids.row(0).values.len() };
-    let mut out = GridBuilder::new(steps, grids.len());
+    let mut out = GridBuilder::new(grids.steps(), grids.len());
     for row in 0..grids.len() {
         let row = grids.row(row);
         let (values, valid) = out.row()?;

@@ -214,6 +214,16 @@ impl Grids {
         self.list.len()
     }
 
+    /// True if there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Points per row, by the first row.
+    pub fn steps(&self) -> usize {
+        if self.is_empty() { 0 } else { self.row(0).values.len() }
+    }
+
     /// One row; a null row has no points.
     pub fn row(&self, row: usize) -> GridRow<'_> {
         let (from, to) = if self.list.is_null(row) {

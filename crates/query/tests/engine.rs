@@ -1,5 +1,7 @@
 //! The engine over samples in memory: limits, cancellation, statistics, plans.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
+
 use std::sync::Arc;
 use std::time::Duration;
 

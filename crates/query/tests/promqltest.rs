@@ -1,5 +1,7 @@
 //! Prometheus' PromQL scripts in process, at several partitionings and batch sizes, with a ratchet.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
