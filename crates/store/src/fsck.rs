@@ -85,6 +85,10 @@ pub async fn fsck(context: &Context) -> Result<FsckReport, Error> {
     for (writer, state) in &newest.writers {
         check_tail(&context, *writer, state.watermark, &mut report).await?;
     }
+    let latest = chain.latest_as_of();
+    if !report.is_clean() && latest.as_of.elapsed() > context.format.snapshot_age_max() {
+        return Err(Error::Stale("the check took longer than half the grace of a bucket in use".into()));
+    }
     Ok(report)
 }
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use promontory_block::{Level, SeriesRun, merge_owned};
 use promontory_model::{Labels, TenantId};
+use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Change, Entry};
-use crate::chain::{Chain, Next, Outcome};
+use crate::chain::{Chain, Latest, Next, Outcome};
 use crate::context::Context;
 use crate::counters::add;
 use crate::error::Error;
@@ -91,15 +92,16 @@ impl Merger {
     /// Merges the oldest rows of `tenant` in L1 into L2.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`; nothing is half done.
+    /// `Unavailable` or `Corrupt`, `Stale` if it stood still too long; nothing is half done.
     pub async fn merge_l1(&self, tenant: &TenantId) -> Result<Merged, Error> {
-        let catalog = self.chain.refresh().await?;
+        self.chain.refresh().await?;
+        let Latest { catalog, as_of } = self.chain.latest_as_of();
         let from = catalog.l1_watermark(tenant);
         let (inputs, to) = self.l1_inputs(&catalog, tenant);
         if inputs.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let rows = self.read(&catalog, tenant, &inputs).await?;
+        let rows = self.read(&catalog, as_of, tenant, &inputs).await?;
         let outputs = self.upload(&catalog, tenant, Level::L2, &rows).await?;
         let change = Change::MergeL1 { tenant: tenant.clone(), from, to, outputs: outputs.clone() };
         let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
@@ -125,9 +127,11 @@ impl Merger {
     /// Merges blocks above L1 into blocks of `level`.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`, `Limited` if the inputs have too many rows; nothing is half done.
+    /// `Unavailable` or `Corrupt`, `Limited` if the inputs have too many rows, `Stale` if it stood
+    /// still too long; nothing is half done.
     pub async fn merge(&self, tenant: &TenantId, inputs: &[BlockId], level: Level) -> Result<Merged, Error> {
-        let catalog = self.chain.refresh().await?;
+        self.chain.refresh().await?;
+        let Latest { catalog, as_of } = self.chain.latest_as_of();
         let find =
             |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
         let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<Entry>>>>() else {
@@ -143,7 +147,7 @@ impl Merger {
         if entries.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let rows = self.read(&catalog, tenant, &entries).await?;
+        let rows = self.read(&catalog, as_of, tenant, &entries).await?;
         let outputs = self.upload(&catalog, tenant, level, &rows).await?;
         let change =
             Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
@@ -157,13 +161,17 @@ impl Merger {
     async fn read(
         &self,
         catalog: &Catalog,
+        as_of: Instant,
         tenant: &TenantId,
         inputs: &[Arc<Entry>],
     ) -> Result<SeriesRun, Error> {
         let planted = self.context().planted;
         let mut runs = Vec::with_capacity(inputs.len());
         for entry in inputs {
-            let mut rows = whole_blocks::read(self.context(), entry).await?;
+            let read = whole_blocks::read(self.context(), entry).await;
+            // A merge that stood still longer than the grace may find its inputs swept.
+            let too_late = as_of.elapsed() > self.context().format.snapshot_age_max();
+            let mut rows = read.map_err(|error| if too_late { overtaken(&error) } else { error })?;
             if planted.is(Bug::WrongTenantPrefix) {
                 rows.truncate(1);
                 runs.extend(rows.into_iter().map(|(_, run)| run));
@@ -247,6 +255,10 @@ impl Merger {
             }
         }
     }
+}
+
+fn overtaken(error: &Error) -> Error {
+    Error::Stale(format!("a merge took longer than half the grace: {error}"))
 }
 
 /// The planted bug: values of one timestamp are added up.

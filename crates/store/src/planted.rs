@@ -22,7 +22,8 @@ pub enum Bug {
     SweepWithoutGrace,
     /// A reader publishes what it read forward without asking whether that epoch was swept.
     ReadPastSweptEpoch,
-    /// A committer does not ask whether the epoch of its new version was swept.
+    /// A committer builds on the version that it holds and does not ask whether the epoch of its new
+    /// version was swept.
     CommitIntoSweptEpoch,
     /// A merge from L1 commits although its tenant's L1 watermark has moved.
     MergeSkipsL1Check,

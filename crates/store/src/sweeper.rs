@@ -246,8 +246,17 @@ impl Sweeper {
         let mut deltas = stream::iter(deltas).buffered(PARALLEL_MAX);
         while let Some(delta) = deltas.try_next().await? {
             let delta = delta.ok_or_else(overtaken)?;
-            state = self.chain.apply(&state, &delta)?;
+            state = match self.chain.apply(&state, &delta) {
+                Ok(next) => next,
+                // In a hole anything may lie.
+                Err(_) if self.chain.is_swept(floor + 1).await? => return Err(overtaken()),
+                Err(damage) => return Err(damage),
+            };
             references.add(&state);
+        }
+        // What was read in a hole may have been litter that looked right.
+        if newest > floor && self.chain.is_swept(floor + 1).await? {
+            return Err(overtaken());
         }
         Ok(references)
     }

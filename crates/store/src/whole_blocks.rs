@@ -25,7 +25,8 @@ pub(crate) async fn upload(
     level: Level,
     tenants: &[TenantRows],
 ) -> Result<Entry, Error> {
-    let encoded = heavy(|| context.codec.encode(level, tenants)).map_err(|error| Error::Bug(error.to_string()))?;
+    let encoded =
+        heavy(|| context.codec.encode(level, tenants)).map_err(|error| Error::Bug(error.to_string()))?;
     let id = BlockId { base, unique: context.random.next_u128() };
     let tenant = (level != Level::L1).then(|| &tenants[0].0);
     let path = keys::block(level, tenant, encoded.meta.time_range.start, id);
@@ -80,14 +81,19 @@ fn trusted_meta(context: &Context, meta: &BlockMeta, objects: &[Bytes]) -> Block
 /// An error of `block` about the object at `key`.
 pub(crate) fn decode_error(key: &Path, error: promontory_block::Error) -> Error {
     match error {
-        promontory_block::Error::Unsupported { .. } => Error::Unsupported(format!("cannot read {key}: {error}")),
+        promontory_block::Error::Unsupported { .. } => {
+            Error::Unsupported(format!("cannot read {key}: {error}"))
+        }
         promontory_block::Error::Bug(why) => Error::Bug(why),
         corrupt => Error::Corrupt { object: key.to_string(), why: corrupt.to_string() },
     }
 }
 
 /// Rows of one tenant out of a block's rows.
-pub(crate) fn rows_of(rows: Vec<TenantRows>, tenant: &promontory_model::TenantId) -> promontory_block::SeriesRun {
+pub(crate) fn rows_of(
+    rows: Vec<TenantRows>,
+    tenant: &promontory_model::TenantId,
+) -> promontory_block::SeriesRun {
     rows.into_iter().find(|(id, _)| id == tenant).map(|(_, run)| run).unwrap_or_default()
 }
 
