@@ -36,6 +36,7 @@ const MUST_HAPPEN: &[&str] = &[
     "actors.acknowledged",
     "actors.corrections",
     "actors.crashes",
+    "actors.fscks",
     "actors.graceful_closes",
     "actors.kills",
     "actors.long_freezes",

@@ -474,7 +474,7 @@ pub(crate) async fn local_onlooker(stage: Arc<Stage>, nodes: Nodes) {
         sleep(random.millis(stage.scenario.look_ms.clone())).await;
         let Some(node) = reachable(&random, &nodes) else { continue };
         let draws = stage.random(&format!("local look at {:?}", stage.elapsed()));
-        let task = look(stage.clone(), node.process.clone(), node.reader.clone(), draws);
+        let task = look(stage.clone(), node.process.clone(), node.reader.clone(), draws, Beside::Writer);
         node.process.spawn(task);
     }
 }
@@ -485,7 +485,7 @@ async fn look_on(stage: Arc<Stage>, process: Process, reader: Arc<Reader>, rando
         sleep(random.millis(stage.scenario.look_ms.clone())).await;
         looks += 1;
         let draws = stage.random(&format!("{} look {looks}", process.name()));
-        let task = look(stage.clone(), process.clone(), reader.clone(), draws);
+        let task = look(stage.clone(), process.clone(), reader.clone(), draws, Beside::Nobody);
         if random.happens(5_000) {
             task.await;
         } else {
@@ -494,8 +494,21 @@ async fn look_on(stage: Arc<Stage>, process: Process, reader: Arc<Reader>, rando
     }
 }
 
+/// Does the process of a reader also write?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nobody,
+    Writer,
+}
+
 /// Takes one snapshot, judges it, perhaps holds it and reads it again.
-async fn look(stage: Arc<Stage>, process: Process, reader: Arc<Reader>, random: SeededRandom) {
+async fn look(
+    stage: Arc<Stage>,
+    process: Process,
+    reader: Arc<Reader>,
+    random: SeededRandom,
+    beside: Beside,
+) {
     let required = if random.happens(3_000) { lock(&stage.positions).last().copied() } else { None };
     let positions: Vec<_> = required.iter().map(|(_, position)| *position).collect();
     let asked = stage.elapsed().saturating_sub(stage.scenario.freshness());
@@ -518,6 +531,7 @@ async fn look(stage: Arc<Stage>, process: Process, reader: Arc<Reader>, random: 
     for tenant in &stage.tenants {
         match stage.sight(&reader, &snapshot, tenant, asked, ended).await {
             Ok(mut sight) => {
+                sight.follows_all = beside == Beside::Nobody;
                 sight.required.extend(required.iter().map(|(request, _)| *request));
                 if random.happens(5_000)
                     && let Some(stored) = stage.stored(&process, &snapshot, tenant).await

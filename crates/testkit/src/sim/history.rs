@@ -13,7 +13,8 @@
 //! - `Duplicated` (P2): no sample is stored twice, unless it was sent twice.
 //! - `Altered` (P2): a value is bit by bit one that was sent for its series and timestamp.
 //! - `Phantom` (P3): whatever is shown was sent; `Foreign` (P6): to this tenant.
-//! - `Vanished` (P2): what a sight showed, every sight that began after its end shows.
+//! - `Vanished` (P2): what a sight showed, every sight that began after its end shows, if its reader
+//!   follows all writers.
 //! - `Unstable` (P4): one snapshot read again shows the same.
 //! - `Removed` (P10): a young snapshot never misses an object.
 
@@ -187,6 +188,9 @@ pub struct Sight {
     pub ended: Duration,
     /// Acknowledged requests that the snapshot was asked to contain, however young.
     pub required: Vec<RequestId>,
+    /// True if the reader follows every writer by its slots. The reader beside a writer shows only
+    /// what that writer has confirmed, which others may have seen before it knows.
+    pub follows_all: bool,
     /// Each (series, timestamp) with its value, as a query gets them.
     pub samples: BTreeMap<(Labels, i64), f64>,
     /// The same before deduplication, as they are stored; empty if that was not looked at.
@@ -304,8 +308,10 @@ impl History {
             });
             if let Some((value, acknowledged)) = acknowledged.min_by_key(|(_, at)| *at) {
                 found.push(Violation::Lost { place: place.clone(), value, seen, acknowledged });
-            } else if let Some((value, _)) =
-                self.seen.get(place).filter(|(value, ended)| *ended <= sight.begun && below(*value))
+            } else if let Some((value, _)) = self
+                .seen
+                .get(place)
+                .filter(|(value, ended)| sight.follows_all && *ended <= sight.begun && below(*value))
             {
                 found.push(Violation::Vanished { place: place.clone(), value: *value, seen });
             }

@@ -15,6 +15,7 @@ use promontory_store::chain::Chain;
 use promontory_store::context::Context;
 use promontory_store::error::Error;
 use promontory_store::format::Format;
+use promontory_store::fsck::fsck;
 use promontory_store::keys;
 use promontory_store::life::LocalLives;
 use promontory_store::merger::{Merged, Merger, MergerSettings};
@@ -169,6 +170,7 @@ async fn bring_to_rest(stage: &Arc<Stage>) -> Result<(), Error> {
     read_back(stage, &process, &reader, "L1").await?;
     merge_all(stage, &chain).await?;
     read_back(stage, &process, &reader, "merges").await?;
+    check_bucket(stage, &context).await?;
     sweep_all(stage, &context, &chain).await?;
     read_back(stage, &process, &reader, "sweeps").await?;
     let cold = Chain::open(context.clone()).await?;
@@ -176,7 +178,19 @@ async fn bring_to_rest(stage: &Arc<Stage>) -> Result<(), Error> {
         let what = format!("a cold start reads version {} otherwise", cold.latest().version);
         stage.violate(Violation::Broken { what });
     }
+    check_bucket(stage, &context).await?;
     find_litter(stage, &chain);
+    Ok(())
+}
+
+/// The product's own check of the whole bucket finds nothing.
+async fn check_bucket(stage: &Arc<Stage>, context: &Arc<Context>) -> Result<(), Error> {
+    let checked = fsck(context).await?;
+    if !checked.is_clean() {
+        let what = format!("fsck of version {}: {:?}", checked.version, checked.problems);
+        stage.violate(Violation::Broken { what });
+    }
+    stage.event("fscks");
     Ok(())
 }
 

@@ -127,7 +127,7 @@ impl Scenario {
                 tail_bytes_max: 1 << 20,
                 position_timeout: 3 * second,
             },
-            ingesters: random.within(2..=3) as usize,
+            ingesters: *random.pick(&[2, 2, 3]),
             keepers: 2,
             onlookers: 1,
             senders: random.within(2..=3) as usize,
@@ -137,7 +137,7 @@ impl Scenario {
             send_ms: 300..=2_500,
             flush_ms: 2_000..=5_000,
             tick_ms: 1_000..=4_500,
-            look_ms: 1_500..=7_000,
+            look_ms: 2_000..=8_000,
             life_ms: 1_000..=25_000,
         }
     }

@@ -172,7 +172,15 @@ impl Stage {
         let complete = snapshot.warnings.is_empty();
         let begun = if complete { asked } else { Duration::ZERO };
         let samples = rows(&run).map(|(series, ts, value)| ((series.clone(), ts), value)).collect();
-        Ok(Sight { tenant: tenant.clone(), begun, ended, required: Vec::new(), samples, stored: Vec::new() })
+        Ok(Sight {
+            tenant: tenant.clone(),
+            begun,
+            ended,
+            required: Vec::new(),
+            follows_all: true,
+            samples,
+            stored: Vec::new(),
+        })
     }
 
     /// The rows of one tenant as they are stored, read past the product's own read path: every block

@@ -25,6 +25,7 @@ fn sight(tenant_name: &str, begun: u64, samples: &[(Place, f64)]) -> Sight {
         begun: seconds(begun),
         ended: seconds(begun + 1),
         required: Vec::new(),
+        follows_all: true,
         samples: samples.iter().map(|(p, value)| ((p.series.clone(), p.ts), *value)).collect(),
         stored: samples.iter().map(|(p, value)| (p.series.clone(), p.ts, *value)).collect(),
     }
@@ -104,6 +105,8 @@ fn what_was_seen_stays_seen() {
     assert!(history.check(&sight("a", 1, &[sample])).is_empty());
     assert!(history.check(&sight("a", 1, &[])).is_empty(), "the two sights overlap");
     assert!(matches!(history.check(&sight("a", 2, &[]))[..], [Violation::Vanished { .. }]));
+    let beside = Sight { follows_all: false, ..sight("a", 2, &[]) };
+    assert!(history.check(&beside).is_empty(), "its writer has not confirmed it yet");
 }
 
 #[test]
