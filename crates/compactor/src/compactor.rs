@@ -63,7 +63,8 @@ impl Compactor {
     }
 
     async fn adopt_loop(&self) {
-        let mut ticks = interval((self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX));
+        let mut ticks =
+            interval((self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -73,7 +74,9 @@ impl Compactor {
                         report(&writer.to_string(), &adoption);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "cannot look for dead writers; the next round tries again"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for dead writers; the next round tries again")
+                }
             }
         }
     }

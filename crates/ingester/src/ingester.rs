@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use promontory_model::append::{BoxFuture, Refusals, Urgency};
+use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
     Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
 };
@@ -72,6 +72,8 @@ pub struct IngesterCounters {
     pub append_errors: AtomicU64,
     /// Samples that became durable.
     pub samples: AtomicU64,
+    /// Refused samples by reason, in the order of [`RefusalReason::ALL`].
+    pub refused: [AtomicU64; RefusalReason::ALL.len()],
     /// Cuts that became durable.
     pub cuts: AtomicU64,
     /// Cuts whose segment could not be written.
@@ -93,7 +95,8 @@ pub struct Latency {
 
 impl Latency {
     /// Upper bounds of the buckets; one more holds what is above.
-    pub const BOUNDS_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+    pub const BOUNDS_SECONDS: [f64; 12] =
+        [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
     /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
@@ -175,7 +178,10 @@ impl Ingester {
     /// # Errors
     /// If the last cut, block or closed mark could not be written: nothing acknowledged is lost, an
     /// adopter will take the writer over.
-    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), promontory_store::Error> {
+    pub async fn run(
+        self: Arc<Self>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), promontory_store::Error> {
         let slots = tokio::spawn({
             let writer = self.writer.clone();
             async move { writer.run().await }
@@ -303,7 +309,9 @@ impl Ingester {
         urgency: Urgency,
     ) -> Result<Appended, AppendError> {
         if self.stopping.load(Relaxed) {
-            return Err(AppendError::Unavailable("the ingester is stopping; retry elsewhere or later".into()));
+            return Err(AppendError::Unavailable(
+                "the ingester is stopping; retry elsewhere or later".into(),
+            ));
         }
         self.writer.check_backlog().map_err(|error| AppendError::Unavailable(error.to_string()))?;
         let (taken, refused, outcome, pending) = {
@@ -312,6 +320,9 @@ impl Ingester {
             let pending = collecting.intake.pending_bytes();
             (taken, refused, collecting.waiters.subscribe(), pending)
         };
+        for (counter, samples) in self.counters.refused.iter().zip(refused.by_reason) {
+            counter.fetch_add(samples, Relaxed);
+        }
         if taken == 0 {
             return Ok(Appended { samples: 0, position: None, refused });
         }
@@ -328,9 +339,13 @@ impl Ingester {
         mut outcome: watch::Receiver<Outcome>,
     ) -> Result<Appended, AppendError> {
         let known = tokio::time::timeout(self.config.append_timeout, outcome.wait_for(Option::is_some)).await;
-        let unavailable = |why: &str| AppendError::Unavailable(format!("{why}; the samples may be sent again"));
+        let unavailable =
+            |why: &str| AppendError::Unavailable(format!("{why}; the samples may be sent again"));
         let known = known.map_err(|_| {
-            unavailable(&format!("the object store did not take the samples in {:?}", self.config.append_timeout))
+            unavailable(&format!(
+                "the object store did not take the samples in {:?}",
+                self.config.append_timeout
+            ))
         })?;
         let known = known.map_err(|_| unavailable("the ingester stopped before the samples were durable"))?;
         match known.as_ref() {

@@ -104,11 +104,18 @@ impl Intake {
     /// Adds a batch; answers how many samples became pending and what was refused.
     ///
     /// # Errors
-    /// [`AppendError::Limited`] if pending memory or the series index is full; then nothing was taken.
-    pub fn add(&mut self, tenant: &TenantId, batch: &Batch, now_ms: i64) -> Result<(u64, Refusals), AppendError> {
+    /// [`AppendError::Unavailable`] if pending memory is full, [`AppendError::Limited`] if the series
+    /// index is; then nothing was taken.
+    pub fn add(
+        &mut self,
+        tenant: &TenantId,
+        batch: &Batch,
+        now_ms: i64,
+    ) -> Result<(u64, Refusals), AppendError> {
         let bytes = batch.timestamps.len() * size_of::<Pending>();
         if self.pending_bytes + bytes > Self::PENDING_BYTES_MAX {
-            return Err(AppendError::Limited(format!(
+            // Not `Limited`: by default a Prometheus drops what is answered with 429.
+            return Err(AppendError::Unavailable(format!(
                 "{} bytes of samples wait for the object store, at most {}; retry later",
                 self.pending_bytes,
                 Self::PENDING_BYTES_MAX

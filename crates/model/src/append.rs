@@ -89,6 +89,8 @@ pub struct Refusals {
     pub series: u64,
     /// Refused samples, those of refused series included.
     pub samples: u64,
+    /// The refused samples by reason, in the order of [`RefusalReason::ALL`].
+    pub by_reason: [u64; RefusalReason::ALL.len()],
     /// At most [`Refusals::EXAMPLES_MAX`].
     pub examples: Vec<Refusal>,
 }
@@ -120,6 +122,16 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// All reasons, in order of declaration.
+    pub const ALL: [Self; 6] = [
+        Self::TooManyLabels,
+        Self::LabelNameTooLong,
+        Self::LabelValueTooLong,
+        Self::InvalidLabels,
+        Self::DuplicateLabel,
+        Self::TooFarInFuture,
+    ];
+
     /// The label value of the counter.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -142,6 +154,7 @@ impl Refusals {
     pub fn add(&mut self, series: u64, samples: u64, reason: RefusalReason, text: impl FnOnce() -> String) {
         self.series += series;
         self.samples += samples;
+        self.by_reason[reason as usize] += samples;
         if self.examples.len() < Self::EXAMPLES_MAX {
             self.examples.push(Refusal { reason, text: text() });
         }

@@ -18,6 +18,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// The label that holds the metric name.
 pub const METRIC_NAME: &str = "__name__";
@@ -26,10 +27,10 @@ const ESCAPE: u8 = 0x00;
 const TERMINATOR: u8 = 0x01;
 const ESCAPED_ZERO: u8 = 0xFF;
 
-/// An owned label set in canonical bytes.
+/// An owned label set in canonical bytes; a clone shares them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels {
-    key: Box<[u8]>,
+    key: Arc<[u8]>,
 }
 
 /// A borrowed label set: a view of canonical bytes, free to copy.
@@ -82,7 +83,7 @@ impl Labels {
     ///
     /// Wrong bytes give wrong labels, never undefined behaviour.
     #[must_use]
-    pub fn from_key_unchecked(key: impl Into<Box<[u8]>>) -> Self {
+    pub fn from_key_unchecked(key: impl Into<Arc<[u8]>>) -> Self {
         Self { key: key.into() }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use promontory_api::CorsOrigin;
 use promontory_ingester::IngesterConfig;
 use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::duration::{format_duration, parse_duration};
@@ -40,6 +41,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: BlocksCommand,
+    },
+    /// Reads everything that counts and verifies that it is present and whole.
+    Fsck {
+        /// The store, as for serving.
+        #[arg(long, env = "PROMONTORY_STORE", default_value = DEFAULT_STORE)]
+        store: String,
     },
 }
 
@@ -111,6 +118,9 @@ pub struct Flags {
     /// Maximum duration before timing out the reading of a request's head.
     #[arg(long = "web.read-timeout", env = "PROMONTORY_WEB_READ_TIMEOUT", default_value = "30s")]
     pub read_timeout: String,
+    /// Regex for CORS origin; it is fully anchored.
+    #[arg(long = "web.cors.origin", env = "PROMONTORY_WEB_CORS_ORIGIN", default_value = ".*")]
+    pub cors_origin: String,
     /// Take the tenant of each request from the header X-Scope-OrgID, which is then required. Off: every
     /// request belongs to --tenant.default.
     #[arg(long = "auth.multitenancy-enabled", env = "PROMONTORY_AUTH_MULTITENANCY_ENABLED")]
@@ -146,29 +156,57 @@ pub struct Flags {
     pub enable_feature: Vec<String>,
 
     /// Longest time that samples wait before they are written to the store; 200ms to 10s.
-    #[arg(long = "ingester.flush-interval", env = "PROMONTORY_INGESTER_FLUSH_INTERVAL", default_value = "1s")]
+    #[arg(
+        long = "ingester.flush-interval",
+        env = "PROMONTORY_INGESTER_FLUSH_INTERVAL",
+        default_value = "1s"
+    )]
     pub flush_interval: String,
     /// Time between L1 blocks.
-    #[arg(long = "ingester.block-interval", env = "PROMONTORY_INGESTER_BLOCK_INTERVAL", default_value = "2m")]
+    #[arg(
+        long = "ingester.block-interval",
+        env = "PROMONTORY_INGESTER_BLOCK_INTERVAL",
+        default_value = "2m"
+    )]
     pub block_interval: String,
     /// How long a write waits for the store before its sender is asked to retry.
-    #[arg(long = "ingester.append-timeout", env = "PROMONTORY_INGESTER_APPEND_TIMEOUT", default_value = "25s")]
+    #[arg(
+        long = "ingester.append-timeout",
+        env = "PROMONTORY_INGESTER_APPEND_TIMEOUT",
+        default_value = "25s"
+    )]
     pub append_timeout: String,
     /// A writer without a new segment for this long is taken over.
     #[arg(long = "compactor.adopt-after", env = "PROMONTORY_COMPACTOR_ADOPT_AFTER", default_value = "90s")]
     pub adopt_after: String,
     /// Time between sweeps of objects that nothing refers to any more.
-    #[arg(long = "compactor.sweep-interval", env = "PROMONTORY_COMPACTOR_SWEEP_INTERVAL", default_value = "15m")]
+    #[arg(
+        long = "compactor.sweep-interval",
+        env = "PROMONTORY_COMPACTOR_SWEEP_INTERVAL",
+        default_value = "15m"
+    )]
     pub sweep_interval: String,
 
     /// Labels per series, the metric name included.
-    #[arg(long = "limits.labels-per-series", env = "PROMONTORY_LIMITS_LABELS_PER_SERIES", default_value_t = 60)]
+    #[arg(
+        long = "limits.labels-per-series",
+        env = "PROMONTORY_LIMITS_LABELS_PER_SERIES",
+        default_value_t = 60
+    )]
     pub labels_per_series: usize,
     /// Bytes of a label name.
-    #[arg(long = "limits.label-name-length", env = "PROMONTORY_LIMITS_LABEL_NAME_LENGTH", default_value_t = 1_024)]
+    #[arg(
+        long = "limits.label-name-length",
+        env = "PROMONTORY_LIMITS_LABEL_NAME_LENGTH",
+        default_value_t = 1_024
+    )]
     pub label_name_length: usize,
     /// Bytes of a label value.
-    #[arg(long = "limits.label-value-length", env = "PROMONTORY_LIMITS_LABEL_VALUE_LENGTH", default_value_t = 4_096)]
+    #[arg(
+        long = "limits.label-value-length",
+        env = "PROMONTORY_LIMITS_LABEL_VALUE_LENGTH",
+        default_value_t = 4_096
+    )]
     pub label_value_length: usize,
     /// Bytes of a write request as sent.
     #[arg(long = "limits.write-body", env = "PROMONTORY_LIMITS_WRITE_BODY", default_value_t = 16 << 20)]
@@ -225,6 +263,8 @@ pub struct Config {
     pub connections_max: usize,
     /// For a request's head.
     pub read_timeout: Duration,
+    /// Which web pages may call the API.
+    pub cors_origin: CorsOrigin,
     /// Is the tenant taken from the request?
     pub multitenancy: bool,
     /// The tenant where it is not.
@@ -297,7 +337,9 @@ impl Config {
             decoded_bytes_max: at_least_one("limits.write-decoded", flags.write_decoded)?,
             series_per_request_max: at_least_one("limits.series-per-request", flags.series_per_request)?,
             samples_per_request_max: at_least_one("limits.samples-per-request", flags.samples_per_request)?,
-            future_ms_max: i64::try_from(duration("limits.future-samples", &flags.future_samples)?.as_millis())?,
+            future_ms_max: i64::try_from(
+                duration("limits.future-samples", &flags.future_samples)?.as_millis(),
+            )?,
         };
         let ingester = IngesterConfig {
             flush_interval,
@@ -315,12 +357,14 @@ impl Config {
             address_file: flags.address_file.clone(),
             connections_max: at_least_one("web.max-connections", flags.max_connections)?,
             read_timeout: duration("web.read-timeout", &flags.read_timeout)?,
+            cors_origin: CorsOrigin::new(&flags.cors_origin)
+                .map_err(|why| anyhow::anyhow!("--web.cors.origin: {why}"))?,
             multitenancy: flags.multitenancy,
             default_tenant: TenantId::new(&flags.default_tenant).context("--tenant.default")?,
             engine: engine_options(flags)?,
             query_length_max: at_least_one("query.max-length", flags.query_length)?,
             ingester,
-            write_in_flight_max: at_least_one("limits.write-in-flight", flags.write_in_flight)?,
+            write_in_flight_max: write_in_flight(flags)?,
             adopt_after: duration("compactor.adopt-after", &flags.adopt_after)?,
             sweep_interval: duration("compactor.sweep-interval", &flags.sweep_interval)?,
             shown_flags: shown_flags(flags, &store),
@@ -365,6 +409,16 @@ fn at_least_one(flag: &str, value: usize) -> anyhow::Result<usize> {
     Ok(value)
 }
 
+/// One request of the largest size must fit, or it would be asked to retry for ever.
+fn write_in_flight(flags: &Flags) -> anyhow::Result<usize> {
+    let largest = flags.write_body.saturating_add(flags.write_decoded);
+    ensure!(
+        flags.write_in_flight >= largest,
+        "--limits.write-in-flight must hold one largest request, body and decoded: at least {largest} bytes"
+    );
+    Ok(flags.write_in_flight)
+}
+
 /// `:9090` means every interface, as in Prometheus.
 fn resolve(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
     use std::net::ToSocketAddrs;
@@ -383,6 +437,7 @@ fn shown_flags(flags: &Flags, store: &StoreUrl) -> Vec<(String, String)> {
         ("web.listen-address", flags.listen_address.clone()),
         ("web.max-connections", flags.max_connections.to_string()),
         ("web.read-timeout", ms(&flags.read_timeout)),
+        ("web.cors.origin", flags.cors_origin.clone()),
         ("auth.multitenancy-enabled", flags.multitenancy.to_string()),
         ("tenant.default", flags.default_tenant.clone()),
         ("query.lookback-delta", ms(&flags.lookback_delta)),
@@ -446,10 +501,23 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_refusals_name_are_flags() {
+        use clap::CommandFactory;
+        let command = CommandLine::command();
+        for (_, flag) in promontory_api::config::LIMIT_FLAGS {
+            let known =
+                command.get_arguments().any(|arg| arg.get_long() == Some(flag.trim_start_matches("--")));
+            assert!(known, "{flag}");
+        }
+    }
+
+    #[test]
     fn every_flag_has_its_environment_variable() {
         use clap::CommandFactory;
         for flag in CommandLine::command().get_arguments() {
-            let Some(long) = flag.get_long().filter(|long| *long != "help" && *long != "version") else { continue };
+            let Some(long) = flag.get_long().filter(|long| *long != "help" && *long != "version") else {
+                continue;
+            };
             let expected = format!("PROMONTORY_{}", long.to_uppercase().replace(['.', '-'], "_"));
             assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
         }
@@ -465,6 +533,8 @@ mod tests {
             (&["--enable-feature=warp"], "warp"),
             (&["--web.listen-address=nowhere"], "listen-address"),
             (&["--limits.write-body=0"], "limits.write-body"),
+            (&["--limits.write-in-flight=1000"], "limits.write-in-flight"),
+            (&["--web.cors.origin=("], "web.cors.origin"),
             (&["--no-such-flag"], "no-such-flag"),
         ] {
             let error = format!("{:#}", check(args).unwrap_err());

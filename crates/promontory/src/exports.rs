@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use promontory_api::counters::DURATION_BOUNDS;
 use promontory_ingester::Ingester;
 use promontory_ingester::ingester::{IngesterCounters, Latency};
+use promontory_model::append::RefusalReason;
 use promontory_store::blocks::BlockReader;
 use promontory_store::counted::{Component, Operation, RequestCounters};
 use promontory_store::writer::Writer;
@@ -78,8 +79,11 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
             "Samples acknowledged to writers.",
             counters.write_samples.load(Relaxed),
         ),
-        Family::gauge("promontory_write_bytes_in_flight", "Bytes of write requests that are being worked on.")
-            .with(&[], counters.write_bytes_in_flight.load(Relaxed) as f64),
+        Family::gauge(
+            "promontory_write_bytes_in_flight",
+            "Bytes of write requests that are being worked on.",
+        )
+        .with(&[], counters.write_bytes_in_flight.load(Relaxed) as f64),
     ]
 }
 
@@ -132,7 +136,12 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
         let (buckets, sum) = latency.snapshot();
         Family::histogram(name, help).with_buckets(&Latency::BOUNDS_SECONDS, &buckets, sum)
     };
+    let mut refused = Family::counter("promontory_ingester_samples_refused", "Samples refused, by reason.");
+    for (reason, count) in RefusalReason::ALL.iter().zip(&counters.refused) {
+        refused = refused.with(&[("reason", reason.as_str())], count.load(Relaxed) as f64);
+    }
     vec![
+        refused,
         counter("promontory_ingester_appends", "Batches.", counters.appends.load(Relaxed)),
         counter(
             "promontory_ingester_append_failures",
@@ -162,9 +171,17 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
             &counters.flush_latency,
         ),
         gauge("promontory_ingester_series", "Series in the index of the intake.", series as f64),
-        gauge("promontory_ingester_pending_bytes", "Bytes of samples that no segment holds yet.", pending as f64),
+        gauge(
+            "promontory_ingester_pending_bytes",
+            "Bytes of samples that no segment holds yet.",
+            pending as f64,
+        ),
         gauge("promontory_ingester_head_series", "Series since the last L1 block.", head_series as f64),
-        gauge("promontory_ingester_head_bytes", "Bytes of samples since the last L1 block.", head_bytes as f64),
+        gauge(
+            "promontory_ingester_head_bytes",
+            "Bytes of samples since the last L1 block.",
+            head_bytes as f64,
+        ),
         gauge(
             "promontory_ingester_unflushed_segments",
             "Segments that no L1 block contains.",

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Some(Command::Blocks { command: BlocksCommand::Ls { store, files, tenant } }) => {
             block_on(commands::blocks::ls(&store, files, tenant.as_deref()))
         }
+        Some(Command::Fsck { store }) => block_on(commands::fsck::run(&store)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -222,7 +222,9 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.add(|| {
             vec![
-                Family::counter("a_requests", "Requests.").with(&[("op", "put")], 3.0).with(&[("op", "get")], 4.0),
+                Family::counter("a_requests", "Requests.")
+                    .with(&[("op", "put")], 3.0)
+                    .with(&[("op", "get")], 4.0),
                 Family::gauge("b", "A gauge.").with(&[], 1.5),
                 Family::histogram("c_seconds", "Times.").with_buckets(&[0.1, 1.0], &[1, 2, 3], 9.5),
             ]

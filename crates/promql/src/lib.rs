@@ -8,11 +8,11 @@ pub mod ast;
 pub mod duration;
 pub mod engine;
 pub mod functions;
+pub mod grid;
+pub mod kernels;
 pub mod lexer;
 pub mod parser;
 pub mod printer;
-pub mod grid;
-pub mod kernels;
 pub mod testlang;
 pub mod types;
 

@@ -293,9 +293,12 @@ impl Lowering<'_> {
             | F::HistogramCount
             | F::HistogramSum
             | F::HistogramStddev
-            | F::HistogramStdvar
-            | F::Info
-            | F::StartTimestamp => unsupported(&format!("function {}()", call.function.name)),
+            | F::HistogramStdvar => {
+                // Floats have no such property, and native histograms are refused at the door until
+                // they are stored: Prometheus answers the same over the same samples.
+                self.vector(&args[0], grid)?;
+                Ok(Node::new(NodeKind::Empty, grid))
+            }
             _ => unsupported(&format!("function {}()", call.function.name)),
         }
     }

@@ -110,8 +110,9 @@ impl Bucket {
 }
 
 fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, Error> {
-    let refused =
-        |error: &dyn fmt::Display| Error::Unsupported(format!("cannot open store {}: {error}", without_query(url)));
+    let refused = |error: &dyn fmt::Display| {
+        Error::Unsupported(format!("cannot open store {}: {error}", without_query(url)))
+    };
     let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|error| refused(&error))?;
     let mut bare = url.clone();
     bare.set_query(None);
@@ -173,7 +174,9 @@ impl std::str::FromStr for StoreUrl {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
-            return Err(Error::Unsupported("store must not be empty; for example ./data or s3://bucket".into()));
+            return Err(Error::Unsupported(
+                "store must not be empty; for example ./data or s3://bucket".into(),
+            ));
         }
         if !text.contains("://") {
             return Ok(Self::Local(PathBuf::from(text)));
@@ -183,7 +186,8 @@ impl std::str::FromStr for StoreUrl {
         match url.scheme() {
             "file" => {
                 let path = url.to_file_path();
-                path.map(Self::Local).map_err(|()| refused("file URLs need an absolute path: file:///path".into()))
+                path.map(Self::Local)
+                    .map_err(|()| refused("file URLs need an absolute path: file:///path".into()))
             }
             "memory" => Ok(Self::Memory),
             "s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss" => Ok(Self::Remote(url)),

@@ -175,10 +175,7 @@ impl ObjectStore for CountedStore {
         futures::future::try_join_all(ranges.iter().map(range)).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (component, counters) = (self.component, self.counters.clone());
         let deleted = self.inner.delete_stream(locations);
         let counted = deleted.inspect(move |answer| {
@@ -195,7 +192,11 @@ impl ObjectStore for CountedStore {
         self.inner.list(prefix)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.counters.of(self.component, Operation::List).requests.fetch_add(1, Relaxed);
         self.inner.list_with_offset(prefix, offset)
     }

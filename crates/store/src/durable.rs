@@ -20,8 +20,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// How often a put makes its folder again when a concurrent clean-up removed it.
@@ -46,7 +46,8 @@ impl DurableLocal {
         };
         make_folders(root).map_err(|error| unavailable(generic(error)))?;
         let root = root.canonicalize().map_err(|error| unavailable(generic(error)))?;
-        let inner = LocalFileSystem::new_with_prefix(&root).map_err(unavailable)?.with_automatic_cleanup(true);
+        let inner =
+            LocalFileSystem::new_with_prefix(&root).map_err(unavailable)?.with_automatic_cleanup(true);
         Ok(Self { inner, root })
     }
 }
@@ -86,10 +87,7 @@ impl ObjectStore for DurableLocal {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 

@@ -161,7 +161,9 @@ impl Head {
         range: TimeRange,
         seqs: Range<u64>,
     ) -> HeadSelection {
-        self.tenants.get(tenant).map_or_else(HeadSelection::default, |head| head.select(matchers, range, seqs))
+        self.tenants
+            .get(tenant)
+            .map_or_else(HeadSelection::default, |head| head.select(matchers, range, seqs))
     }
 }
 

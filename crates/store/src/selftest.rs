@@ -87,7 +87,8 @@ async fn race(store: &dyn ObjectStore, path: &Path) -> Result<(), Error> {
 
 async fn list_after_write(store: &dyn ObjectStore, folder: &str) -> Result<(), Error> {
     let prefix = Path::from(folder);
-    let listed: Result<Vec<_>, _> = store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
+    let listed: Result<Vec<_>, _> =
+        store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
     let listed = listed.map_err(|source| unavailable("list a prefix", source))?;
     let wanted = Path::from(format!("{folder}/race"));
     if listed.contains(&wanted) { Ok(()) } else { Err(lacks("list-after-write")) }
@@ -112,7 +113,12 @@ async fn create(store: &dyn ObjectStore, path: &Path, body: &str) -> Result<(), 
     store.put_opts(path, body.to_owned().into(), options).await.map(drop)
 }
 
-async fn expect_bytes(store: &dyn ObjectStore, path: &Path, expected: &[u8], what: &str) -> Result<(), Error> {
+async fn expect_bytes(
+    store: &dyn ObjectStore,
+    path: &Path,
+    expected: &[u8],
+    what: &str,
+) -> Result<(), Error> {
     let read = async { store.get(path).await?.bytes().await };
     let bytes = read.await.map_err(|source| unavailable("read an object just written", source))?;
     if bytes == expected { Ok(()) } else { Err(lacks(what)) }

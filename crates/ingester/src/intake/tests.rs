@@ -45,7 +45,9 @@ fn intake() -> Intake {
 #[test]
 fn a_cut_is_sorted_and_of_equal_timestamps_the_greatest_stays() {
     let mut intake = intake();
-    intake.add(&tenant(), &batch(&[("__name__=b", &[(2, 2.0), (1, 1.0)]), ("__name__=c", &[(1, 3.0)])]), 0).unwrap();
+    intake
+        .add(&tenant(), &batch(&[("__name__=b", &[(2, 2.0), (1, 1.0)]), ("__name__=c", &[(1, 3.0)])]), 0)
+        .unwrap();
     let again = batch(&[("__name__=a", &[(1, 0.0)]), ("__name__=b", &[(2, stale_nan()), (2, 5.0)])]);
     intake.add(&tenant(), &again, 0).unwrap();
     let rows = intake.cut().into_rows();
@@ -84,6 +86,7 @@ fn each_limit_refuses_its_series_and_takes_the_others() {
         let (taken, refused) = intake.add(&tenant(), &both, 0).unwrap();
         assert_eq!((taken, refused.series, refused.samples), (1, 1, 2), "{labels}");
         assert_eq!(refused.examples[0].reason, reason, "{labels}");
+        assert_eq!(refused.by_reason[reason as usize], 2, "{labels}");
         assert!(refused.examples[0].text.len() < 400, "{}", refused.examples[0].text);
     }
 }
@@ -141,6 +144,6 @@ fn a_full_intake_takes_nothing() {
     let mut intake = intake();
     intake.pending_bytes = Intake::PENDING_BYTES_MAX;
     let answer = intake.add(&tenant(), &batch(&[("__name__=m", &[(1, 1.0)])]), 0);
-    assert!(matches!(answer, Err(AppendError::Limited(_))));
+    assert!(matches!(answer, Err(AppendError::Unavailable(_))));
     assert_eq!(intake.series(), 0);
 }

@@ -28,13 +28,21 @@ pub async fn ls(store: &str, files: bool, tenant: Option<&str>) -> anyhow::Resul
         }
         return Ok(());
     }
-    writeln!(out, "{:<5} {:>12} {:>10} {:>12}  {:<27}  PATH", "LEVEL", "SAMPLES", "SERIES", "BYTES", "TIMES (ms)")?;
+    writeln!(
+        out,
+        "{:<5} {:>12} {:>10} {:>12}  {:<27}  PATH",
+        "LEVEL", "SAMPLES", "SERIES", "BYTES", "TIMES (ms)"
+    )?;
     for entry in &entries {
         let meta = &entry.meta;
         let bytes: u64 = meta.objects.iter().map(|object| object.size).sum();
         let times = format!("{}-{}", meta.time_range.start, meta.time_range.end);
         let level = format!("{:?}", meta.level);
-        writeln!(out, "{level:<5} {:>12} {:>10} {bytes:>12}  {times:<27}  {}", meta.rows, meta.series, entry.path)?;
+        writeln!(
+            out,
+            "{level:<5} {:>12} {:>10} {bytes:>12}  {times:<27}  {}",
+            meta.rows, meta.series, entry.path
+        )?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the program does besides serving; each command opens the store and only reads.
 
 pub mod blocks;
+pub mod fsck;
 
 use std::sync::Arc;
 

@@ -29,7 +29,10 @@ async fn count(world: &World, folder: &str) -> usize {
 }
 
 /// Lets the store's own clock move on.
-#[expect(clippy::disallowed_methods, reason = "the memory store stamps the machine's time, which no runtime moves")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the memory store stamps the machine's time, which no runtime moves"
+)]
 fn wait() {
     std::thread::sleep(Duration::from_millis(3));
 }
