@@ -492,7 +492,7 @@ fn term(words: &mut Vec<&str>) -> bool {
 }
 
 /// The lines of every section whose name passes, without comments and blanks.
-fn section<'a>(manifest: &'a str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
+fn section(manifest: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
     let mut inside = false;
     manifest.lines().map(str::trim).filter(move |line| {
         if let Some(header) = header(line) {

@@ -113,7 +113,7 @@ pub(crate) async fn keep_alive(stage: Arc<Stage>, name: String, role: Role) {
             // Not at once: a process that has just begun holds nothing old.
             sleep(undisturbed / 3).await;
             let duration = random.millis(1_000..=5 * stage.scenario.format.grace_ms / 2);
-            process.freeze_in(*random.pick(&WRITTEN), duration);
+            process.freeze_in(WRITTEN[random.below(WRITTEN.len() as u64) as usize], duration);
         }
         let _ = timeout(undisturbed, process.dead()).await;
         stage.world.note(|| format!("{:<14} {mishap:?}", process.name()));

@@ -64,8 +64,8 @@ fn the_greater_of_two_values_stays_and_the_smaller_alone_is_a_loss() {
     let first = history.invoke([low.clone()]);
     let second = history.invoke([high.clone()]);
     history.acknowledge(first, seconds(1));
-    assert!(history.check(&sight("a", 2, &[low.clone()])).is_empty());
-    assert!(history.check(&sight("a", 2, &[high.clone()])).is_empty(), "unknown may be there");
+    assert!(history.check(&sight("a", 2, std::slice::from_ref(&low))).is_empty());
+    assert!(history.check(&sight("a", 2, std::slice::from_ref(&high))).is_empty(), "unknown may be there");
     history.acknowledge(second, seconds(3));
     assert!(matches!(history.check(&sight("a", 5, &[low]))[..], [Violation::Lost { .. }]));
     assert!(history.check(&sight("a", 5, &[high])).is_empty());
@@ -90,7 +90,7 @@ fn a_sample_is_stored_as_often_as_it_was_sent() {
     let mut history = History::default();
     let sample = sent(&place("a", 1), 1);
     history.invoke([sample.clone()]);
-    let mut twice = sight("a", 1, &[sample.clone()]);
+    let mut twice = sight("a", 1, std::slice::from_ref(&sample));
     twice.stored.push(twice.stored[0].clone());
     assert!(matches!(history.check(&twice)[..], [Violation::Duplicated { sent: 1, stored: 2, .. }]));
     history.invoke([sample]);
