@@ -70,11 +70,20 @@ struct Pending {
 /// What one cut took: sorted into rows outside the intake's lock.
 #[derive(Debug)]
 pub struct Cut {
-    tenants: Vec<(TenantId, Arc<Vec<Labels>>, Arc<Vec<u32>>, Vec<Pending>)>,
+    tenants: Vec<TenantCut>,
     /// Pending samples in it, duplicates included.
     pub samples: usize,
     /// Their memory in bytes.
     pub bytes: usize,
+}
+
+/// One tenant's share of a cut.
+#[derive(Debug)]
+struct TenantCut {
+    tenant: TenantId,
+    keys: Arc<Vec<Labels>>,
+    ranks: Arc<Vec<u32>>,
+    pending: Vec<Pending>,
 }
 
 impl Intake {
@@ -179,7 +188,8 @@ impl Intake {
             let pending = std::mem::take(&mut head.pending);
             head.pending.reserve(pending.len());
             cut.samples += pending.len();
-            cut.tenants.push((tenant.clone(), head.keys.clone(), head.ranks.clone(), pending));
+            let (tenant, keys, ranks) = (tenant.clone(), head.keys.clone(), head.ranks.clone());
+            cut.tenants.push(TenantCut { tenant, keys, ranks, pending });
         }
         self.pending_bytes = 0;
         self.cut += 1;
@@ -206,25 +216,27 @@ impl Cut {
     /// value stays.
     #[must_use]
     pub fn into_rows(self) -> Vec<TenantRows> {
-        let tenants = self.tenants.into_iter();
-        tenants.map(|(tenant, keys, ranks, pending)| (tenant, sorted_run(&keys, &ranks, pending))).collect()
+        self.tenants.into_iter().map(TenantCut::into_rows).collect()
     }
 }
 
-fn sorted_run(keys: &[Labels], ranks: &[u32], mut pending: Vec<Pending>) -> SeriesRun {
-    let order = |p: &Pending| (ranks[p.id as usize], p.ts);
-    pending.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| value_order(b.value, a.value)));
-    pending.dedup_by(|b, a| a.id == b.id && a.ts == b.ts);
-    let mut run = SeriesRun::default();
-    run.ts.reserve_exact(pending.len());
-    run.values.reserve_exact(pending.len());
-    for series in pending.chunk_by(|a, b| a.id == b.id) {
-        run.keys.push(keys[series[0].id as usize].clone());
-        run.ts.extend(series.iter().map(|p| p.ts));
-        run.values.extend(series.iter().map(|p| p.value));
-        run.offsets.push(run.ts.len());
+impl TenantCut {
+    fn into_rows(self) -> TenantRows {
+        let Self { tenant, keys, ranks, mut pending } = self;
+        let order = |p: &Pending| (ranks[p.id as usize], p.ts);
+        pending.sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| value_order(b.value, a.value)));
+        pending.dedup_by(|b, a| a.id == b.id && a.ts == b.ts);
+        let mut run = SeriesRun::default();
+        run.ts.reserve_exact(pending.len());
+        run.values.reserve_exact(pending.len());
+        for series in pending.chunk_by(|a, b| a.id == b.id) {
+            run.keys.push(keys[series[0].id as usize].clone());
+            run.ts.extend(series.iter().map(|p| p.ts));
+            run.values.extend(series.iter().map(|p| p.value));
+            run.offsets.push(run.ts.len());
+        }
+        (tenant, run)
     }
-    run
 }
 
 impl TenantIntake {

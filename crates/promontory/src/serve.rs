@@ -162,7 +162,7 @@ pub async fn open_catalog(bucket: Bucket, requests: Arc<RequestCounters>) -> Res
     let context = Arc::new(Context {
         bucket,
         format,
-        codec: Arc::new(ParquetCodec::default()),
+        codec: Arc::new(ParquetCodec),
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom),
         timing: promontory_store::context::Timing::default(),

@@ -107,6 +107,8 @@ pub const ROOMS: &[Room] = &[
             "axum",
             "tower",
             "tower-http",
+            "hyper",
+            "hyper-util",
             "prometheus-client",
             "tracing-subscriber",
             "object_store",
