@@ -75,7 +75,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "ingester",
         uses: THINGS,
-        guests: &["tokio", "async-trait"],
+        guests: &["tokio", "async-trait", "hashbrown", "xxhash-rust"],
         test_guests: &["object_store"],
     },
     Room {

@@ -1,3 +1,5 @@
+//! The faces for labels, series and metadata answer as Prometheus does.
+
 use super::*;
 
 const ALL: &str = "-9223309901257974000..9223309901257974999";

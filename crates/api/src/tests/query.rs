@@ -1,3 +1,5 @@
+//! The query faces: parameters, result shapes, error types and codes.
+
 use super::*;
 
 const NAN: f64 = f64::NAN;

@@ -1,3 +1,5 @@
+//! Which routes exist, by which methods, and what surrounds their answers.
+
 use std::io::Read as _;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The write face: status codes and texts as Prometheus' receiver gives them.
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Aggregations: states that are merged give what one pass gives.
+
 use std::time::{Duration, Instant};
 
 use promontory_model::Labels;

@@ -1,3 +1,5 @@
+//! Adoption closes, contains and never skips; each rule by itself.
+
 use object_store::ObjectStoreExt;
 use promontory_block::Slot;
 

@@ -1,3 +1,5 @@
+//! Preconditions and bytes of every kind of change.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

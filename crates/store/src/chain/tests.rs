@@ -1,3 +1,5 @@
+//! Commits, holes and cold starts of the chain.
+
 use object_store::ObjectStoreExt;
 use promontory_model::WriterId;
 

@@ -1,3 +1,5 @@
+//! Merges lose and double nothing; each rule by itself.
+
 use promontory_block::TenantRows;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Snapshots, tails and their warnings.
+
 use std::sync::atomic::Ordering;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a sweep deletes and what it must leave.
+
 use std::sync::atomic::Ordering;
 
 use futures::TryStreamExt;

@@ -1,3 +1,5 @@
+//! Slots, acknowledgements, closings and L1 commits of one writer.
+
 use object_store::ObjectStoreExt;
 use promontory_model::TenantId;
 

@@ -1,3 +1,5 @@
+//! Remote write 1.0: what decodes, what is refused, and that refusals come before memory.
+
 use promontory_model::{IngestLimits, LabelsBuilder, LabelsCodec, STALE_NAN_BITS};
 use proptest::prelude::*;
 
