@@ -46,9 +46,6 @@ pub const SHARD_KEY_BYTES_MAX: usize = 64 << 20;
 /// A tenant's share is split into at most 2^n shards.
 const SHARD_BITS_MAX: u8 = 8;
 
-/// Segments live for minutes: the fastest level is the cheapest.
-const ZSTD_LEVEL: i32 = 1;
-
 const WHAT: &str = "segment";
 const MAGIC: &[u8; 8] = b"PROMSLOT";
 const VERSION: u16 = 1;
@@ -400,7 +397,7 @@ fn compress(raw: &[u8]) -> Result<Vec<u8>, Error> {
     if raw.len() as u64 > SECTION_BYTES_MAX {
         return Err(Error::Bug(format!("section of {} bytes, at most {SECTION_BYTES_MAX}", raw.len())));
     }
-    zstd::bulk::compress(raw, ZSTD_LEVEL).map_err(|error| Error::Bug(format!("zstd: {error}")))
+    crate::frame::compress(raw).map_err(|error| Error::Bug(format!("zstd: {error}")))
 }
 
 /// Verifies and decompresses one section: exactly one frame that says its content's size.

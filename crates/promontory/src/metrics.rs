@@ -83,7 +83,7 @@ impl Family {
         sum: f64,
     ) -> Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let bounds = bounds.iter().copied().chain([f64::MAX]);
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         let buckets = bounds.zip(counts.iter().copied()).collect();
         self.samples.push((labels, Value::Histogram { sum, buckets }));
         self
@@ -144,12 +144,14 @@ impl Collector for Gathered {
         for family in &self.0 {
             let help = family.help.trim_end_matches('.');
             let mut metric = encoder.encode_descriptor(&family.name, help, None, family.kind)?;
+            if let [(labels, value)] = &family.samples[..]
+                && labels.is_empty()
+            {
+                encode_value(value, metric)?;
+                continue;
+            }
             for (labels, value) in &family.samples {
-                if labels.is_empty() {
-                    encode_value(value, metric.encode_family::<[(&str, String); 0]>(&[])?)?;
-                } else {
-                    encode_value(value, metric.encode_family(labels)?)?;
-                }
+                encode_value(value, metric.encode_family(labels)?)?;
             }
         }
         Ok(())
