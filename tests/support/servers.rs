@@ -182,6 +182,15 @@ impl Promontory {
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Series with samples that no block contains, as its own metrics tell.
+    pub fn unflushed_series(&self) -> u64 {
+        let metrics = self.client.get("/metrics", &[]).expect("metrics are answered").text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("promontory_ingester_head_series "));
+        let value: f64 =
+            line.and_then(|value| value.trim().parse().ok()).expect("the head's series are exported");
+        value as u64
+    }
+
     fn wait_until_ready(&mut self, started: Instant) {
         let client = self.client.clone();
         let (name, program) = (&self.name, &mut self.program);
