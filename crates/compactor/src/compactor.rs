@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use promontory_store::Error;
-use promontory_store::adopter::{Adopter, AdopterSettings, Adoption};
+use promontory_store::adopter::{Adopter, AdopterSettings};
 use promontory_store::chain::Chain;
 use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -68,15 +68,9 @@ impl Compactor {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match self.adopter.tick().await {
-                Ok(adoptions) => {
-                    for (writer, adoption) in adoptions {
-                        report(&writer.to_string(), &adoption);
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look for dead writers; the next round tries again")
-                }
+            // The adopter logs each adoption itself.
+            if let Err(error) = self.adopter.tick().await {
+                tracing::warn!(%error, "cannot look for dead writers; the next round tries again");
             }
         }
     }
@@ -100,18 +94,5 @@ impl Compactor {
                 Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
             }
         }
-    }
-}
-
-fn report(writer: &str, adoption: &Adoption) {
-    match adoption {
-        Adoption::Closed => tracing::info!(writer, "adopted a dead writer; its samples are in a block"),
-        Adoption::Gone => tracing::debug!(writer, "a writer that looked dead had left already"),
-        Adoption::Quarantined { seq, why } => tracing::error!(
-            writer,
-            seq,
-            why,
-            "a dead writer has a damaged segment; it stays in the catalog until a human decides"
-        ),
     }
 }
