@@ -1,4 +1,5 @@
-//! The loops of the compactor: look for dead writers every few seconds, sweep now and then.
+//! The loops of the compactor: look for dead writers and for L1 blocks that are old enough every few
+//! seconds, sweep now and then.
 //!
 //! An error of one round is logged and the next round goes on: every machine behind these calls can
 //! be stopped and started at any point.
@@ -9,24 +10,35 @@ use std::time::Duration;
 use promontory_store::Error;
 use promontory_store::adopter::{Adopter, AdopterSettings};
 use promontory_store::chain::Chain;
+use promontory_store::compaction::{Compaction, PlanSettings, Round};
+use promontory_store::merger::MergerSettings;
 use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often live writers are looked at, unless `adopt_after` is so short that more is needed.
 const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
 
+/// How often L1 blocks are looked at, unless `l2_after` is so short that more is needed.
+const COMPACT_TICK_MAX: Duration = Duration::from_secs(15);
+
 /// When a compactor acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactorConfig {
     /// A writer without a new segment for this long is taken over: `--compactor.adopt-after`.
     pub adopt_after: Duration,
+    /// L1 blocks become L2 blocks at this age: `--compactor.l2-after`.
+    pub l2_after: Duration,
     /// Time between sweeps: `--compactor.sweep-interval`.
     pub sweep_interval: Duration,
 }
 
 impl Default for CompactorConfig {
     fn default() -> Self {
-        Self { adopt_after: Duration::from_secs(90), sweep_interval: Duration::from_secs(15 * 60) }
+        Self {
+            adopt_after: Duration::from_secs(90),
+            l2_after: PlanSettings::default().l2_after,
+            sweep_interval: Duration::from_secs(15 * 60),
+        }
     }
 }
 
@@ -35,6 +47,7 @@ impl Default for CompactorConfig {
 pub struct Compactor {
     config: CompactorConfig,
     adopter: Adopter,
+    compaction: Compaction,
     sweeper: Sweeper,
 }
 
@@ -44,11 +57,13 @@ impl Compactor {
     pub fn new(chain: Arc<Chain>, config: CompactorConfig) -> Self {
         let settings = AdopterSettings { dead_after: config.adopt_after, ..AdopterSettings::default() };
         let adopter = Adopter::new(chain.clone(), settings);
+        let plan = PlanSettings { l2_after: config.l2_after, ..PlanSettings::default() };
+        let compaction = Compaction::new(chain.clone(), MergerSettings::default(), plan);
         let sweeper = Sweeper::new(chain, SweeperSettings::default());
-        Self { config, adopter, sweeper }
+        Self { config, adopter, compaction, sweeper }
     }
 
-    /// Adopts and sweeps until `shutdown` resolves. What is under way is dropped then: each machine
+    /// Adopts, merges and sweeps until `shutdown` resolves. What is under way is dropped then: each machine
     /// goes on at the next start, here or elsewhere.
     ///
     /// # Errors
@@ -57,7 +72,7 @@ impl Compactor {
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = async { tokio::join!(self.adopt_loop(), self.sweep_loop()); } => {}
+            () = async { tokio::join!(self.adopt_loop(), self.compact_loop(), self.sweep_loop()); } => {}
         }
         Ok(())
     }
@@ -71,6 +86,21 @@ impl Compactor {
             // The adopter logs each adoption itself.
             if let Err(error) = self.adopter.tick().await {
                 tracing::warn!(%error, "cannot look for dead writers; the next round tries again");
+            }
+        }
+    }
+
+    async fn compact_loop(&self) {
+        let mut ticks =
+            interval((self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.compaction.round().await {
+                Ok(round) => log_round(&round),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for L1 blocks to merge; the next round tries again")
+                }
             }
         }
     }
@@ -94,5 +124,15 @@ impl Compactor {
                 Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
             }
         }
+    }
+}
+
+fn log_round(round: &Round) {
+    for (tenant, error) in &round.failures {
+        tracing::warn!(%tenant, %error, "cannot merge L1 blocks; the next round tries again");
+    }
+    if round.merges + round.void > 0 {
+        let Round { merges, blocks, rows, void, .. } = round;
+        tracing::info!(merges, blocks, rows, void, "merged L1 blocks into L2");
     }
 }

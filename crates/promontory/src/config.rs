@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use promontory_api::CorsOrigin;
+use promontory_compactor::CompactorConfig;
 use promontory_ingester::IngesterConfig;
 use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::duration::{format_duration, parse_duration};
@@ -78,7 +79,7 @@ pub enum Role {
     Ingester,
     /// Answers queries.
     Querier,
-    /// Adopts dead writers and sweeps.
+    /// Adopts dead writers, merges blocks and sweeps.
     Compactor,
 }
 
@@ -179,6 +180,10 @@ pub struct Flags {
     /// A writer without a new segment for this long is taken over.
     #[arg(long = "compactor.adopt-after", env = "PROMONTORY_COMPACTOR_ADOPT_AFTER", default_value = "90s")]
     pub adopt_after: String,
+    /// L1 blocks, which ingesters write, are merged into L2 blocks of one tenant and two hours each once
+    /// they are this old.
+    #[arg(long = "compactor.l2-after", env = "PROMONTORY_COMPACTOR_L2_AFTER", default_value = "10m")]
+    pub l2_after: String,
     /// Time between sweeps of objects that nothing refers to any more.
     #[arg(
         long = "compactor.sweep-interval",
@@ -278,9 +283,7 @@ pub struct Config {
     /// Most bytes of write requests in flight.
     pub write_in_flight_max: usize,
     /// For the compactor.
-    pub adopt_after: Duration,
-    /// For the compactor.
-    pub sweep_interval: Duration,
+    pub compactor: CompactorConfig,
     /// Each flag with its value, for `/api/v1/status/flags`; holds no secrets.
     pub shown_flags: Vec<(String, String)>,
 }
@@ -298,7 +301,7 @@ impl Role {
         matches!(self, Self::All | Self::Querier)
     }
 
-    /// Does it adopt and sweep?
+    /// Does it adopt, merge and sweep?
     #[must_use]
     pub fn compacts(self) -> bool {
         matches!(self, Self::All | Self::Compactor)
@@ -365,8 +368,11 @@ impl Config {
             query_length_max: at_least_one("query.max-length", flags.query_length)?,
             ingester,
             write_in_flight_max: write_in_flight(flags)?,
-            adopt_after: duration("compactor.adopt-after", &flags.adopt_after)?,
-            sweep_interval: duration("compactor.sweep-interval", &flags.sweep_interval)?,
+            compactor: CompactorConfig {
+                adopt_after: duration("compactor.adopt-after", &flags.adopt_after)?,
+                l2_after: duration("compactor.l2-after", &flags.l2_after)?,
+                sweep_interval: duration("compactor.sweep-interval", &flags.sweep_interval)?,
+            },
             shown_flags: shown_flags(flags, &store),
             store,
         })
@@ -452,6 +458,7 @@ fn shown_flags(flags: &Flags, store: &StoreUrl) -> Vec<(String, String)> {
         ("ingester.block-interval", ms(&flags.block_interval)),
         ("ingester.append-timeout", ms(&flags.append_timeout)),
         ("compactor.adopt-after", ms(&flags.adopt_after)),
+        ("compactor.l2-after", ms(&flags.l2_after)),
         ("compactor.sweep-interval", ms(&flags.sweep_interval)),
         ("limits.labels-per-series", flags.labels_per_series.to_string()),
         ("limits.label-name-length", flags.label_name_length.to_string()),
@@ -486,6 +493,7 @@ mod tests {
         assert_eq!(config.role, Role::All);
         assert_eq!(config.default_tenant.as_str(), "anonymous");
         assert_eq!(config.ingester, IngesterConfig::default());
+        assert_eq!(config.compactor, CompactorConfig::default());
         assert_eq!(config.engine.lookback_delta, Duration::from_secs(300));
     }
 

@@ -20,7 +20,7 @@ use axum::http::HeaderMap;
 use axum::routing::get;
 use promontory_api::{ApiConfig, ApiState, Readiness, ReadyState, RuntimeInfo};
 use promontory_block::ParquetCodec;
-use promontory_compactor::{Compactor, CompactorConfig};
+use promontory_compactor::Compactor;
 use promontory_ingester::Ingester;
 use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
@@ -221,9 +221,7 @@ impl Roles {
             roles.exported.blocks = Some(blocks);
         }
         if config.role.compacts() {
-            let settings =
-                CompactorConfig { adopt_after: config.adopt_after, sweep_interval: config.sweep_interval };
-            let compactor = Compactor::new(chain.clone(), settings);
+            let compactor = Compactor::new(chain.clone(), config.compactor);
             let run = compactor.run(raised(roles.stop.subscribe()));
             roles.tasks.push(("compactor", tokio::spawn(run)));
         }

@@ -10,6 +10,7 @@ pub mod bucket;
 mod cache;
 pub mod catalog;
 pub mod chain;
+pub mod compaction;
 pub mod context;
 pub mod counted;
 pub mod counters;

@@ -8,11 +8,15 @@
 //!   timestamps.
 //! - A merge above L1 is void unless all its inputs are in the version that it builds on.
 //! - Two values for one timestamp are settled by [`promontory_block::merge`], as everywhere.
+//!
+//! L1 objects hold many tenants, and a merge takes one. So what was decoded stays until
+//! [`Merger::forget_inputs`], as far as it is within [`MergerSettings::rows_max`]: a round over a
+//! thousand tenants reads each object once and not a thousand times.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use promontory_block::{Level, SeriesRun, merge_owned};
+use promontory_block::{Level, SeriesRun, TenantRows, merge};
 use promontory_model::{Labels, TenantId};
 use tokio::time::Instant;
 
@@ -31,7 +35,8 @@ const HOUR_MS: i64 = 3_600_000;
 /// Bounds of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MergerSettings {
-    /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one.
+    /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one. Inputs, result and
+    /// the block that is being encoded are in memory at once, about 64 bytes a row.
     pub rows_max: u64,
     /// Windows that get a block of their own; what is older shares one late block.
     pub windows_max: usize,
@@ -46,7 +51,7 @@ pub struct MergerSettings {
 impl Default for MergerSettings {
     fn default() -> Self {
         Self {
-            rows_max: 16 << 20,
+            rows_max: 8 << 20,
             windows_max: 64,
             l2_window_ms: 2 * HOUR_MS,
             l3_window_ms: 24 * HOUR_MS,
@@ -76,13 +81,30 @@ pub enum Merged {
 pub struct Merger {
     chain: Arc<Chain>,
     settings: MergerSettings,
+    inputs: Mutex<Inputs>,
+}
+
+/// L1 blocks that were decoded for one tenant and may be wanted for the next.
+#[derive(Debug, Default)]
+struct Inputs {
+    blocks: BTreeMap<BlockId, Arc<Vec<TenantRows>>>,
+    rows: u64,
 }
 
 impl Merger {
     /// A merger over a chain.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: MergerSettings) -> Self {
-        Self { chain, settings }
+        Self { chain, settings, inputs: Mutex::default() }
+    }
+
+    /// Gives the memory of decoded inputs back: call it after a round of merges.
+    pub fn forget_inputs(&self) {
+        *self.inputs() = Inputs::default();
+    }
+
+    fn inputs(&self) -> std::sync::MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn context(&self) -> &Arc<Context> {
@@ -166,26 +188,41 @@ impl Merger {
         inputs: &[Arc<Entry>],
     ) -> Result<SeriesRun, Error> {
         let planted = self.context().planted;
-        let mut runs = Vec::with_capacity(inputs.len());
+        let mut blocks = Vec::with_capacity(inputs.len());
         for entry in inputs {
-            let read = whole_blocks::read(self.context(), entry).await;
+            let read = self.read_input(entry).await;
             // A merge that stood still longer than the grace may find its inputs swept.
             let too_late = as_of.elapsed() > self.context().format.snapshot_age_max();
-            let mut rows = read.map_err(|error| if too_late { overtaken(&error) } else { error })?;
-            if planted.is(Bug::WrongTenantPrefix) {
-                rows.truncate(1);
-                runs.extend(rows.into_iter().map(|(_, run)| run));
-            } else {
-                runs.push(whole_blocks::rows_of(rows, tenant));
-            }
+            blocks.push(read.map_err(|error| if too_late { overtaken(&error) } else { error })?);
         }
+        let run_of = |rows: &'_ Vec<TenantRows>| {
+            rows.iter().position(|(id, _)| id == tenant || planted.is(Bug::WrongTenantPrefix))
+        };
+        let runs: Vec<&SeriesRun> =
+            blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
         let merged =
-            if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge_owned(runs)) };
+            if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge(&runs)) };
         let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
         Ok(match retained_from {
             Some(from_ts) => clipped(&merged, from_ts),
             None => merged,
         })
+    }
+
+    /// The rows of one block, which may have been decoded for another tenant.
+    async fn read_input(&self, entry: &Arc<Entry>) -> Result<Arc<Vec<TenantRows>>, Error> {
+        if let Some(rows) = self.inputs().blocks.get(&entry.id) {
+            return Ok(rows.clone());
+        }
+        let rows = Arc::new(whole_blocks::read(self.context(), entry).await?);
+        let mut inputs = self.inputs();
+        let total = inputs.rows.saturating_add(entry.meta.rows);
+        let wanted_again = entry.meta.tenants.len() > 1;
+        if wanted_again && total <= self.settings.rows_max {
+            inputs.rows = total;
+            inputs.blocks.insert(entry.id, rows.clone());
+        }
+        Ok(rows)
     }
 
     async fn upload(
@@ -262,7 +299,7 @@ fn overtaken(error: &Error) -> Error {
 }
 
 /// The planted bug: values of one timestamp are added up.
-fn added_up(runs: &[SeriesRun]) -> SeriesRun {
+fn added_up(runs: &[&SeriesRun]) -> SeriesRun {
     let mut all: BTreeMap<Labels, BTreeMap<i64, f64>> = BTreeMap::new();
     for run in runs {
         for (series_idx, key) in run.keys.iter().enumerate() {

@@ -34,6 +34,7 @@ fn threads() -> usize {
 /// nothing. Names are those of the coverage table.
 const MUST_HAPPEN: &[&str] = &[
     "actors.acknowledged",
+    "actors.compactions",
     "actors.corrections",
     "actors.crashes",
     "actors.fscks",

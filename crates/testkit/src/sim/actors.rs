@@ -14,6 +14,7 @@ use promontory_block::{Level, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
 use promontory_store::adopter::Adopter;
 use promontory_store::chain::Chain;
+use promontory_store::compaction::{Compaction, PlanSettings};
 use promontory_store::context::Context;
 use promontory_store::error::Error;
 use promontory_store::life::LocalLives;
@@ -384,7 +385,8 @@ async fn run_keeper(stage: Arc<Stage>, process: Process) {
     let context = stage.context(&process, skew_ms(&random));
     let chain = open_chain(&stage, &process, &context).await;
     let adopter = Arc::new(Adopter::new(chain.clone(), stage.scenario.adopter));
-    let merger = Arc::new(merger(&chain, &random));
+    let merger = Arc::new(Merger::new(chain.clone(), merger_settings(&random)));
+    let compaction = Arc::new(compaction(&chain, &random));
     let sweeper = Arc::new(Sweeper::new(chain.clone(), SweeperSettings::default()));
     repeat(&stage, &process, "adopts", move || {
         let adopter = adopter.clone();
@@ -395,6 +397,18 @@ async fn run_keeper(stage: Arc<Stage>, process: Process) {
     repeat(&stage, &process, "merges", move || {
         let (stage, merger, chain, draws) = (merging.clone(), merger.clone(), chain.clone(), draws.clone());
         Box::pin(async move { merge_some(&stage, &merger, &chain, &draws).await })
+    });
+    let compacting = (stage.clone(), process.name().to_owned());
+    repeat(&stage, &process, "compacts", move || {
+        let (compaction, (stage, name)) = (compaction.clone(), compacting.clone());
+        Box::pin(async move {
+            let round = compaction.round().await?;
+            if round.merges > 0 {
+                stage.event("compactions");
+            }
+            round.failures.iter().for_each(|(_, error)| stage.judge(&name, error));
+            Ok(())
+        })
     });
     repeat(&stage, &process, "sweeps", move || {
         let sweeper = sweeper.clone();
@@ -423,17 +437,22 @@ fn repeat(
     });
 }
 
-pub(crate) fn merger(chain: &Arc<Chain>, random: &SeededRandom) -> Merger {
+fn merger_settings(random: &SeededRandom) -> MergerSettings {
     let rows_max = *random.pick(&MERGE_ROWS_MAX);
     let windows_max = *random.pick(&[1, 3, 64]);
     let series_max = *random.pick(&[2, 1_000, 1_000]);
-    Merger::new(
-        chain.clone(),
-        MergerSettings { rows_max, windows_max, series_max, ..MergerSettings::default() },
-    )
+    MergerSettings { rows_max, windows_max, series_max, ..MergerSettings::default() }
 }
 
-/// One tenant's L1, then perhaps some of its blocks above L1.
+/// What the compactor role runs, with waits that a run of a minute reaches.
+fn compaction(chain: &Arc<Chain>, random: &SeededRandom) -> Compaction {
+    let l2_after = random.millis(0..=12_000);
+    let l1_blocks_max = *random.pick(&[1, 3, 64]);
+    Compaction::new(chain.clone(), merger_settings(random), PlanSettings { l2_after, l1_blocks_max })
+}
+
+/// One tenant's L1 whatever its age, then perhaps some of its blocks above L1, which nothing schedules
+/// yet.
 async fn merge_some(
     stage: &Stage,
     merger: &Merger,
@@ -441,7 +460,10 @@ async fn merge_some(
     random: &SeededRandom,
 ) -> Result<(), Error> {
     let tenant = random.pick(&stage.tenants);
-    merger.merge_l1(tenant).await?;
+    if random.happens(3_000) {
+        merger.merge_l1(tenant).await?;
+        merger.forget_inputs();
+    }
     let catalog = chain.latest();
     let mut inputs: Vec<_> = catalog.blocks_of(tenant).map(|entry| entry.id).collect();
     if inputs.len() < 4 || random.happens(5_000) {
@@ -451,7 +473,9 @@ async fn merge_some(
     inputs.drain(..from);
     inputs.truncate(random.within(2..=5) as usize);
     let level = *random.pick(&[Level::L2, Level::L3]);
-    match merger.merge(tenant, &inputs, level).await {
+    let merged = merger.merge(tenant, &inputs, level).await;
+    merger.forget_inputs();
+    match merged {
         Err(Error::Limited(_)) => Ok(()),
         merged => merged.map(|_| stage.event("merges_above_l1")),
     }
