@@ -17,7 +17,7 @@ use futures_core::Stream;
 const PART_BYTES: usize = 64 << 10;
 
 /// Appends the next few items; false when nothing was left.
-pub(crate) type Items = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
+pub type Items = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
 
 /// `head`, then items, then `tail`.
 pub(crate) struct Document {

@@ -19,7 +19,7 @@ use crate::routes::Api;
 
 /// Parameters in the order in which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Form {
+pub struct Form {
     pairs: Vec<(String, String)>,
     /// What was wrong with the first pair that was left out.
     malformed: Option<String>,
@@ -27,7 +27,8 @@ pub(crate) struct Form {
 
 impl Form {
     /// The first value of a name; empty if there is none.
-    pub(crate) fn first(&self, name: &str) -> &str {
+    #[must_use]
+    pub fn first(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()
     }
 
@@ -45,7 +46,7 @@ impl Form {
     ///
     /// # Errors
     /// If a value is not UTF-8: nothing that takes parameters could mean it.
-    pub(crate) fn add(&mut self, encoded: &[u8]) -> Result<(), String> {
+    pub fn add(&mut self, encoded: &[u8]) -> Result<(), String> {
         for pair in encoded.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             if pair.contains(&b';') {
                 self.leave_out("invalid semicolon separator in query".to_owned());
@@ -61,6 +62,11 @@ impl Form {
         Ok(())
     }
 
+    /// Adds one pair behind the others.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+    }
+
     fn leave_out(&mut self, why: String) {
         self.malformed.get_or_insert(why);
     }
@@ -72,20 +78,24 @@ impl FromRequest<Arc<Api>> for Form {
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
         let url_query = request.uri().query().unwrap_or_default().to_owned();
         let mut form = Self::default();
-        if request.method() == Method::POST && is_form(&request) {
-            let config = &api.config;
-            let body = read_body(request.into_body(), config.body_read_timeout, |part, so_far| {
-                if so_far + part > config.form_bytes_max {
-                    Err(too_large(config.form_bytes_max))
-                } else {
-                    Ok(())
-                }
-            });
-            form.add(&body.await?).map_err(not_utf8)?;
+        if request.method() == Method::POST && media_type(&request) == "application/x-www-form-urlencoded" {
+            form.add(&read_form_body(request.into_body(), api).await?).map_err(not_utf8)?;
         }
         form.add(url_query.as_bytes()).map_err(not_utf8)?;
         Ok(form)
     }
+}
+
+/// Reads the body of a form, or of anything as small.
+///
+/// # Errors
+/// If it is larger than a form may be, or does not come in time.
+pub async fn read_form_body(body: Body, api: &Api) -> Result<Vec<u8>, ApiError> {
+    let bytes_max = api.config.form_bytes_max;
+    let accept = |part: usize, so_far: usize| {
+        if so_far + part > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
+    };
+    Ok(read_body(body, api.config.body_read_timeout, accept).await?)
 }
 
 /// Why a body was not read whole.
@@ -158,14 +168,16 @@ fn too_large(limit: usize) -> ApiError {
     ApiError::bad_data(text).with_status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
-fn not_utf8(text: String) -> ApiError {
+/// A parameter that is not UTF-8.
+pub fn not_utf8(text: String) -> ApiError {
     ApiError::bad_data(format!("error parsing form values: {text}"))
 }
 
-fn is_form(request: &Request) -> bool {
+/// The media type of a body in lower case, without its parameters; empty if none is named.
+pub fn media_type(request: &Request) -> String {
     let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = value.unwrap_or_default().split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    media_type.trim().to_ascii_lowercase()
 }
 
 fn utf8(bytes: Vec<u8>) -> Result<String, String> {

@@ -7,7 +7,8 @@
 //! In reading order: [`config`] and [`readiness`] (what the binary hands in), [`counters`] (what it
 //! exports), `routes` (which path leads where), `form` and `params` (requests), `json`, `document`
 //! and `respond` (responses), `query`, `metadata`, `status` and `write` (the handlers), `tenant`,
-//! `admission` and `middleware`.
+//! `admission` and `middleware`. What other faces of the same API share with these is exported: the
+//! tenant, the envelope, errors and parameters.
 //!
 //! Invariants:
 //! - The tenant is settled here, once, as a checked [`promontory_model::TenantId`].
@@ -43,8 +44,13 @@ use promontory_promql::Engine;
 
 pub use config::{ApiConfig, BuildInfo, CorsOrigin, RuntimeInfo};
 pub use counters::Counters;
+pub use document::Items;
+pub use form::{Form, media_type, not_utf8, read_form_body};
+pub use query::{check_length, request_context};
 pub use readiness::{Readiness, ReadyState};
+pub use respond::{ApiError, ErrorType, success_parts};
 pub use routes::router;
+pub use tenant::Tenant;
 
 /// What the faces stand on.
 #[derive(Clone)]

@@ -36,7 +36,7 @@ pub(crate) async fn instant(
     let engine = api.engine()?;
     let limit = form.limit()?;
     let time = form.time_or("time", Time::from_ms(api.clock.now_ms()))?.ms();
-    let context = context(tenant, &form)?;
+    let context = request_context(tenant, &form)?;
     let lookback_delta = lookback_delta(&form)?;
     let query = InstantQuery { expr: expression(&api, &form)?, time, lookback_delta };
     let answer = engine.instant(&context, &query).await.map_err(ApiError::of_query)?;
@@ -56,7 +56,7 @@ pub(crate) async fn range(
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step = step_ms(&form, end.since(start), api.config.points_per_series_max)?;
-    let context = context(tenant, &form)?;
+    let context = request_context(tenant, &form)?;
     let lookback_delta = lookback_delta(&form)?;
     let expr = expression(&api, &form)?;
     let query = RangeQuery { expr, start: start.ms(), end: end.ms(), step, lookback_delta };
@@ -89,7 +89,11 @@ pub(crate) async fn format(State(api): State<Arc<Api>>, form: Form) -> Result<Re
     Ok(success(&Default::default(), |out| json::string(out, &expr.pretty())))
 }
 
-fn context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
+/// Whose question it is and how long it may take, by the parameter `timeout`.
+///
+/// # Errors
+/// If the parameter is no duration, or the time is up before it starts.
+pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
     let timeout = match form.duration("timeout")? {
         None => None,
         Some(nanos @ 1..) => Some(Duration::from_nanos(nanos.unsigned_abs())),
@@ -112,6 +116,15 @@ fn lookback_delta(form: &Form) -> Result<Option<Duration>, ApiError> {
 
 fn expression(api: &Api, form: &Form) -> Result<String, ApiError> {
     let text = form.first("query");
+    check_length(api, text)?;
+    Ok(text.to_owned())
+}
+
+/// Refuses a query text, in whatever language, above the limit.
+///
+/// # Errors
+/// If it is longer than `--query.max-length`.
+pub fn check_length(api: &Api, text: &str) -> Result<(), ApiError> {
     let limit = api.config.query_text_bytes_max;
     if text.len() > limit {
         let why = format!(
@@ -121,7 +134,7 @@ fn expression(api: &Api, form: &Form) -> Result<String, ApiError> {
         );
         return Err(ApiError::parameter("query", why));
     }
-    Ok(text.to_owned())
+    Ok(())
 }
 
 fn step_ms(form: &Form, range_nanos: i64, points_max: u64) -> Result<i64, ApiError> {

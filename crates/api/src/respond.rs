@@ -23,13 +23,20 @@ pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// The kind of an error, as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ErrorType {
+pub enum ErrorType {
+    /// The time is over.
     Timeout,
+    /// The client went away.
     Canceled,
+    /// The request is right and cannot be carried out over this data.
     Execution,
+    /// The request is wrong.
     BadData,
+    /// A bug or damage.
     Internal,
+    /// Come back later.
     Unavailable,
+    /// There is no such thing here.
     NotFound,
 }
 
@@ -61,28 +68,31 @@ impl ErrorType {
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     kind: ErrorType,
     status: StatusCode,
     text: String,
 }
 
 impl ApiError {
-    pub(crate) fn new(kind: ErrorType, text: impl Into<String>) -> Self {
+    /// An error with the status of its kind.
+    pub fn new(kind: ErrorType, text: impl Into<String>) -> Self {
         Self { kind, status: kind.status(), text: text.into() }
     }
 
-    pub(crate) fn bad_data(text: impl Into<String>) -> Self {
+    /// A wrong request.
+    pub fn bad_data(text: impl Into<String>) -> Self {
         Self::new(ErrorType::BadData, text)
     }
 
     /// `invalid parameter "name": why`.
-    pub(crate) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+    pub fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
 
     /// The same error with another status than its kind has.
-    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
@@ -137,7 +147,7 @@ pub(crate) fn success(annotations: &Annotations, data: impl FnOnce(&mut Vec<u8>)
 }
 
 /// A success whose data is `before`, items, `after`.
-pub(crate) fn success_parts(
+pub fn success_parts(
     annotations: &Annotations,
     before: impl FnOnce(&mut Vec<u8>),
     items: Items,

@@ -20,7 +20,7 @@ use crate::respond::{ApiError, ErrorType, plain};
 use crate::{ApiState, metadata, middleware, query, status, write};
 
 /// What every handler sees.
-pub(crate) type Api = ApiState;
+pub type Api = ApiState;
 
 impl Api {
     pub(crate) fn engine(&self) -> Result<&Arc<dyn Engine>, ApiError> {
@@ -29,9 +29,9 @@ impl Api {
     }
 }
 
-/// The faces. The binary merges its own routes (`/metrics`) beside them.
-pub fn router(state: ApiState) -> Router {
-    let api = Arc::new(state);
+/// The faces. `others` are routes below `/api/v1`, under the same counters, compression, CORS and
+/// readiness; the binary merges its own routes (`/metrics`) beside all.
+pub fn router(api: Arc<ApiState>, others: Router) -> Router {
     let v1 = Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
@@ -46,6 +46,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
         .route("/write", post(write::remote_write))
+        .merge(others.with_state(()))
         .route_layer(from_fn_with_state(api.clone(), middleware::ready));
     Router::new()
         .nest("/api/v1", v1)

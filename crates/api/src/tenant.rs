@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -16,12 +16,17 @@ pub(crate) const TENANT_HEADER: &str = "x-scope-orgid";
 
 /// The tenant of a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Tenant(pub(crate) TenantId);
+pub struct Tenant(pub TenantId);
 
-impl FromRequestParts<Arc<Api>> for Tenant {
+impl<S> FromRequestParts<S> for Tenant
+where
+    S: Send + Sync,
+    Arc<Api>: FromRef<S>,
+{
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let api = Arc::<Api>::from_ref(state);
         if !api.config.multitenancy {
             return Ok(Self(api.config.default_tenant.clone()));
         }

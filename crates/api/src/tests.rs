@@ -187,7 +187,7 @@ impl Faces {
             readiness: readiness.clone(),
             clock: Arc::new(FixedClock),
         };
-        Self { engine, append, counters, readiness, router: router(state) }
+        Self { engine, append, counters, readiness, router: router(Arc::new(state), axum::Router::new()) }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {

@@ -176,6 +176,12 @@ fn refusal(pattern: &str, error: &regex::Error) -> String {
     format!("error parsing regexp: {why}: `{pattern}`")
 }
 
+/// A pattern that matches `text` and nothing else.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    regex::escape(text)
+}
+
 /// What two sorted values, and so all between them, begin with.
 fn common_prefix<'a>(first: &'a str, last: &str) -> &'a str {
     let same = first.chars().zip(last.chars()).take_while(|(a, b)| a == b);

@@ -16,6 +16,7 @@ use promontory_ingester::IngesterConfig;
 use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::duration::{format_duration, parse_duration};
 use promontory_query::EngineOptions;
+use promontory_sql::SqlConfig;
 use promontory_store::StoreUrl;
 
 /// A Prometheus-compatible time-series database whose only stateful part is an object store.
@@ -151,6 +152,9 @@ pub struct Flags {
     /// Maximum length of a query text, in bytes.
     #[arg(long = "query.max-length", env = "PROMONTORY_QUERY_MAX_LENGTH", default_value_t = 64 << 10)]
     pub query_length: usize,
+    /// Maximum number of rows of one answer in SQL; one more is an error.
+    #[arg(long = "sql.max-rows", env = "PROMONTORY_SQL_MAX_ROWS", default_value_t = SqlConfig::default().rows_max)]
+    pub sql_rows: usize,
     /// Features that are off by default, as in Prometheus: promql-experimental-functions,
     /// promql-binop-fill-modifiers, promql-delayed-name-removal, promql-extended-range-selectors.
     #[arg(long = "enable-feature", env = "PROMONTORY_ENABLE_FEATURE", value_delimiter = ',')]
@@ -276,6 +280,8 @@ pub struct Config {
     pub default_tenant: TenantId,
     /// For the query engine.
     pub engine: EngineOptions,
+    /// For the SQL face.
+    pub sql: SqlConfig,
     /// Most bytes of a query text.
     pub query_length_max: usize,
     /// For the ingester.
@@ -365,6 +371,7 @@ impl Config {
             multitenancy: flags.multitenancy,
             default_tenant: TenantId::new(&flags.default_tenant).context("--tenant.default")?,
             engine: engine_options(flags)?,
+            sql: SqlConfig { rows_max: at_least_one("sql.max-rows", flags.sql_rows)? },
             query_length_max: at_least_one("query.max-length", flags.query_length)?,
             ingester,
             write_in_flight_max: write_in_flight(flags)?,
@@ -453,6 +460,7 @@ fn shown_flags(flags: &Flags, store: &StoreUrl) -> Vec<(String, String)> {
         ("query.max-samples", flags.query_samples.to_string()),
         ("query.max-memory", flags.query_memory.to_string()),
         ("query.max-length", flags.query_length.to_string()),
+        ("sql.max-rows", flags.sql_rows.to_string()),
         ("enable-feature", flags.enable_feature.join(",")),
         ("ingester.flush-interval", ms(&flags.flush_interval)),
         ("ingester.block-interval", ms(&flags.block_interval)),

@@ -25,6 +25,7 @@ use promontory_ingester::Ingester;
 use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
 use promontory_query::QueryEngine;
+use promontory_sql::{SqlConfig, SqlState};
 use promontory_store::blocks::{BlockReader, BlockReaderConfig};
 use promontory_store::chain::Chain;
 use promontory_store::context::Context;
@@ -178,7 +179,7 @@ pub async fn open_catalog(bucket: Bucket, requests: Arc<RequestCounters>) -> Res
 /// The running roles of this process and their doors.
 struct Roles {
     append: Option<Arc<dyn Append>>,
-    engine: Option<Arc<dyn Engine>>,
+    engine: Option<QueryEngine>,
     exported: Exported,
     stop: watch::Sender<bool>,
     tasks: Vec<(&'static str, JoinHandle<Result<(), StoreError>>)>,
@@ -217,7 +218,7 @@ impl Roles {
             roles.tasks.push(("reader", tokio::spawn(follow(reader.clone(), stop))));
             let source = Arc::new(StoredSource::new(reader, blocks.clone()));
             let engine = QueryEngine::new(source, config.engine.clone(), query_runtime)?;
-            roles.engine = Some(Arc::new(engine));
+            roles.engine = Some(engine);
             roles.exported.blocks = Some(blocks);
         }
         if config.role.compacts() {
@@ -280,6 +281,7 @@ async fn follow(reader: Arc<Reader>, shutdown: impl Future<Output = ()>) -> Resu
 /// What all routers of this process share.
 struct Faces {
     config: ApiConfig,
+    sql: SqlConfig,
     counters: Arc<promontory_api::Counters>,
     readiness: Readiness,
 }
@@ -305,13 +307,13 @@ impl Faces {
             flags: config.shown_flags.iter().cloned().collect(),
             ..ApiConfig::default()
         };
-        Self { config: api, counters: Arc::default(), readiness }
+        Self { config: api, sql: config.sql, counters: Arc::default(), readiness }
     }
 
     fn router(
         &self,
         append: Option<Arc<dyn Append>>,
-        engine: Option<Arc<dyn Engine>>,
+        engine: Option<QueryEngine>,
         mut metrics: Metrics,
     ) -> Router {
         let counters = self.counters.clone();
@@ -319,16 +321,18 @@ impl Faces {
         metrics.add(metrics::process);
         metrics.add(move || exports::http(&counters));
         let metrics = Arc::new(metrics);
-        let state = ApiState {
+        let door = engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>);
+        let state = Arc::new(ApiState {
             append,
-            engine,
+            engine: door,
             config: self.config.clone(),
             counters: self.counters.clone(),
             readiness: self.readiness.clone(),
             clock: Arc::new(SystemClock),
-        };
+        });
+        let sql = promontory_sql::routes(SqlState { api: state.clone(), engine, config: self.sql });
         let page = get(move |headers: HeaderMap| async move { metrics::respond(&metrics, &headers) });
-        promontory_api::router(state).route("/metrics", page)
+        promontory_api::router(state, sql).route("/metrics", page)
     }
 }
 

@@ -63,14 +63,14 @@ pub struct QueryEngine {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     source: Arc<dyn SampleSource>,
-    options: EngineOptions,
+    pub(crate) options: EngineOptions,
     runtime: Handle,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     config: ConfigOptions,
-    environment: RuntimeEnv,
+    pub(crate) environment: RuntimeEnv,
 }
 
 /// A checked query.
@@ -128,6 +128,10 @@ impl QueryEngine {
         Ok(Self { inner: Arc::new(Inner { source, options, runtime, places, waiting, config, environment }) })
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// The settings.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
@@ -147,7 +151,7 @@ impl QueryEngine {
     }
 
     /// Runs `work` on the query runtime; dropping the result stops it.
-    async fn on_runtime<T: Send + 'static>(
+    pub(crate) async fn on_runtime<T: Send + 'static>(
         &self,
         context: Arc<QueryContext>,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -212,7 +216,7 @@ impl<T> Drop for StopOnDrop<T> {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     context: &QueryContext,
     work: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, EngineError> {
@@ -226,7 +230,7 @@ async fn within<T>(
 }
 
 impl Inner {
-    fn context(&self, request: &RequestContext) -> QueryContext {
+    pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
         let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
         QueryContext::new(Instant::now() + timeout, self.options.samples_max)
     }
@@ -289,7 +293,7 @@ impl Inner {
     }
 
     /// A place among the running queries.
-    async fn place(&self, context: &QueryContext) -> Result<OwnedSemaphorePermit, EngineError> {
+    pub(crate) async fn place(&self, context: &QueryContext) -> Result<OwnedSemaphorePermit, EngineError> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(permit);
         }
@@ -302,7 +306,10 @@ impl Inner {
         }
     }
 
-    async fn snapshot(&self, request: &RequestContext) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
+    pub(crate) async fn snapshot(
+        &self,
+        request: &RequestContext,
+    ) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
         let snapshot = self.source.snapshot(&request.tenant, &request.must_contain).await;
         snapshot.map_err(|error| store_error(&error))
     }

@@ -1,4 +1,4 @@
-//! PromQL as DataFusion plans over a snapshot.
+//! PromQL and SQL as DataFusion plans over a snapshot.
 //!
 //! This crate does not know: HTTP, any role, how blocks and segments are laid out, the object store's
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
@@ -6,7 +6,8 @@
 //! In reading order: [`engine`] (the door), [`plan`] (our own plan), [`lower`] (syntax tree to plan),
 //! [`passes`] and [`estimate`] (rewrites and admission), [`physical`] (plan to operators), [`scan`] and
 //! [`vector_match`] (our two operators), [`functions`] and [`aggregates`] (everything that standard
-//! operators call), [`grids`] (the one table shape), [`answer`] and [`metadata`] (results).
+//! operators call), [`grids`] (the one table shape), [`answer`] and [`metadata`] (results), [`sql`] (the same
+//! scan for SQL).
 
 pub mod aggregates;
 pub mod answer;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod projection;
 pub mod scan;
 pub mod sort_key;
+pub mod sql;
 pub mod vector_match;
 
 pub use engine::{QueryEngine, THREAD_STACK_BYTES};

@@ -1,4 +1,5 @@
-//! Prometheus' PromQL scripts in process, at several partitionings and batch sizes, with a ratchet.
+//! Prometheus' PromQL scripts in process, with a ratchet: at several partitionings and batch sizes, and
+//! wherever the samples lie. Nothing of that may change a result.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
@@ -9,24 +10,42 @@ use std::sync::Arc;
 use promontory_model::TenantId;
 use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, RequestContext, Value};
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
+use promontory_store::SampleSource;
 use promontory_testkit::conformance::{
     BLESS_VARIABLE, FloatSeries, Outcome, Ratchet, Route, folder, run_script, scripts,
 };
 use promontory_testkit::memory::MemorySource;
+use promontory_testkit::stored::{Placement, StoredWorld};
 use tokio::runtime::{Builder, Runtime};
 
 /// Straight to the engine over samples in memory.
 struct InProcess {
     source: Arc<MemorySource>,
+    asked: Asked,
+}
+
+impl InProcess {
+    fn new(partitions_max: usize, batch_values: usize) -> Self {
+        let source = Arc::new(MemorySource::new());
+        let asked = Asked::new(Arc::clone(&source) as _, runtime(), partitions_max, batch_values);
+        Self { source, asked }
+    }
+}
+
+/// An engine and whose questions it gets.
+struct Asked {
     engine: QueryEngine,
     runtime: Runtime,
     context: RequestContext,
 }
 
-impl InProcess {
-    fn new(partitions_max: usize, batch_values: usize) -> Self {
-        let runtime = runtime();
-        let source = Arc::new(MemorySource::new());
+impl Asked {
+    fn new(
+        source: Arc<dyn SampleSource>,
+        runtime: Runtime,
+        partitions_max: usize,
+        batch_values: usize,
+    ) -> Self {
         // As upstream's test engine, except that it also has native histograms, start timestamps and
         // extended range selectors.
         let options = EngineOptions {
@@ -40,10 +59,60 @@ impl InProcess {
             delayed_name_removal: true,
             ..EngineOptions::default()
         };
-        let engine = QueryEngine::new(Arc::clone(&source) as _, options, runtime.handle().clone()).unwrap();
+        let engine = QueryEngine::new(source, options, runtime.handle().clone()).unwrap();
         let context =
             RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() };
-        Self { source, engine, runtime, context }
+        Self { engine, runtime, context }
+    }
+
+    fn instant(&self, expr: &str, time: i64) -> Result<(Value, Annotations), String> {
+        let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
+        let answer = self.runtime.block_on(self.engine.instant(&self.context, &query));
+        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+    }
+
+    fn range(&self, expr: &str, start: i64, end: i64, step: i64) -> Result<(Value, Annotations), String> {
+        let query = RangeQuery { expr: expr.into(), start, end, step, lookback_delta: None };
+        let answer = self.runtime.block_on(self.engine.range(&self.context, &query));
+        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+    }
+}
+
+/// Through a store: each block of data is a tenant of its own, so nothing has to be deleted.
+struct Stored {
+    world: StoredWorld,
+    placement: Placement,
+    asked: Asked,
+    tenants: usize,
+}
+
+impl Stored {
+    fn new(placement: Placement, partitions_max: usize, batch_values: usize) -> Self {
+        let runtime = runtime();
+        let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
+        let asked = Asked::new(world.source() as _, runtime, partitions_max, batch_values);
+        Self { world, placement, asked, tenants: 0 }
+    }
+}
+
+impl Route for Stored {
+    fn clear(&mut self) -> Result<(), String> {
+        self.tenants += 1;
+        self.asked.context.tenant = TenantId::new(&format!("block-{}", self.tenants)).unwrap();
+        Ok(())
+    }
+
+    fn load(&mut self, series: &[FloatSeries]) -> Result<(), String> {
+        let loaded = self.world.load(&self.asked.context.tenant, series, self.placement);
+        self.asked.runtime.block_on(loaded).map_err(|error| error.to_string())
+    }
+
+    fn instant(&mut self, expr: &str, time: i64) -> Result<(Value, Annotations), String> {
+        self.asked.instant(expr, time)
+    }
+
+    fn range(&mut self, expr: &str, start: i64, end: i64, step: i64) -> Result<(Value, Annotations), String> {
+        self.asked.range(expr, start, end, step)
     }
 }
 
@@ -70,19 +139,15 @@ impl Route for InProcess {
     }
 
     fn instant(&mut self, expr: &str, time: i64) -> Result<(Value, Annotations), String> {
-        let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
-        let answer = self.runtime.block_on(self.engine.instant(&self.context, &query));
-        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+        self.asked.instant(expr, time)
     }
 
     fn range(&mut self, expr: &str, start: i64, end: i64, step: i64) -> Result<(Value, Annotations), String> {
-        let query = RangeQuery { expr: expr.into(), start, end, step, lookback_delta: None };
-        let answer = self.runtime.block_on(self.engine.range(&self.context, &query));
-        answer.map(|answer| (answer.value, answer.annotations)).map_err(|error| error.to_string())
+        self.asked.range(expr, start, end, step)
     }
 }
 
-fn run_all(route: &mut InProcess, scripts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Outcome>> {
+fn run_all(route: &mut dyn Route, scripts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Outcome>> {
     scripts.iter().map(|(file, text)| (file.clone(), run_script(text, route).unwrap())).collect()
 }
 
@@ -128,10 +193,20 @@ fn what_passes_of_prometheus_scripts_only_grows() {
         assert!(turn.lost.is_empty(), "passed before and do not pass now: {:?}", turn.lost);
     }
 
+    let same = |route: &mut dyn Route, setting: &str| {
+        let turn = now.turn(&ratchet_of(&run_all(route, &scripts)));
+        assert_eq!(turn.lost, [], "lost {setting}");
+        assert_eq!(turn.gained, [], "gained {setting}");
+    };
     for (partitions_max, batch_values) in [(1, 1), (3, 2)] {
-        let other = ratchet_of(&run_all(&mut InProcess::new(partitions_max, batch_values), &scripts));
-        let turn = now.turn(&other);
-        assert_eq!(turn.lost, [], "with {partitions_max} partitions and batches of {batch_values} values");
-        assert_eq!(turn.gained, [], "with {partitions_max} partitions and batches of {batch_values} values");
+        let setting = format!("with {partitions_max} partitions and batches of {batch_values} values");
+        same(&mut InProcess::new(partitions_max, batch_values), &setting);
+    }
+    for placement in Placement::ALL {
+        let (partitions_max, batch_values) = if placement == Placement::Mixed { (3, 2) } else { (2, 4_096) };
+        same(
+            &mut Stored::new(placement, partitions_max, batch_values),
+            &format!("with samples {placement:?}"),
+        );
     }
 }

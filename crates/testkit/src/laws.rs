@@ -91,6 +91,12 @@ pub const ROOMS: &[Room] = &[
         test_guests: &["flate2", "snap", "prost"],
     },
     Room {
+        name: "sql",
+        uses: &["promql", "query", "api"],
+        guests: &["arrow", "axum", "serde", "serde_json"],
+        test_guests: &["tower"],
+    },
+    Room {
         name: "testkit",
         uses: &["model", "promql", "block", "store"],
         guests: &["object_store", "tokio", "futures", "async-trait", "rand", "cargo_metadata"],
@@ -98,7 +104,7 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "promontory",
-        uses: &["model", "wire", "promql", "block", "store", "query", "ingester", "compactor", "api"],
+        uses: &["model", "wire", "promql", "block", "store", "query", "ingester", "compactor", "api", "sql"],
         guests: &[
             "anyhow",
             "clap",

@@ -4,9 +4,10 @@
 //! `promontory_store`, which it drives as the roles do.
 //!
 //! In reading order: [`laws`] (crate edges, headers, licences), [`sim`] (the simulator and its
-//! parts), [`conformance`] and [`memory`] (PromQL scripts against any route to the engine).
+//! parts), [`conformance`], [`memory`] and [`stored`] (PromQL scripts against any route to the engine).
 
 pub mod conformance;
 pub mod laws;
 pub mod memory;
 pub mod sim;
+pub mod stored;

@@ -215,7 +215,7 @@ async fn a_role_without_a_door_says_which_role_has_it() {
         readiness: Readiness::new(ReadyState::Ready),
         clock: Arc::new(FixedClock),
     };
-    let faces = Faces { router: router(state), ..Faces::new() };
+    let faces = Faces { router: router(Arc::new(state), axum::Router::new()), ..Faces::new() };
     let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
     for uri in [
         "query?query=up",

@@ -344,3 +344,14 @@ fn noise_is_compiled_or_refused_but_never_panics() {
         }
     }
 }
+
+#[test]
+fn an_escaped_text_matches_itself_only() {
+    let ascii: String = (' '..='~').collect();
+    for text in [ascii.as_str(), "a.b", "a|b", "\\E", "^$", "é-ü", "[a]{2}(b)", "#&-~", " \t\n"] {
+        let pattern = Re2::new_anchored(&escape(text)).unwrap();
+        assert!(pattern.is_match(text), "{text:?}");
+        assert_eq!(pattern.literal_set(), Some(vec![text.to_owned()]), "{text:?}");
+    }
+    assert!(!Re2::new_anchored(&escape("a.b")).unwrap().is_match("axb"));
+}

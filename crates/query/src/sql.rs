@@ -1,0 +1,298 @@
+//! SQL over the same snapshot, scan and limits as PromQL: one read-only DataFusion session per
+//! statement.
+//!
+//! 1. The gate: one statement, and that a `SELECT` (or `VALUES`, `WITH`) or an `EXPLAIN` of one.
+//! 2. A snapshot is pinned; the session sees two tables over it, [`tables`], and nothing else.
+//! 3. DataFusion plans; [`bounds`] turns what `WHERE` says of name, labels and time into matchers and
+//!    a time range, so that files are pruned before anything is read.
+//! 4. The answer is collected; rows, bytes and time have bounds with names.
+//!
+//! A statement waits for the same places as a PromQL query and ends at the same timeout.
+
+pub mod bounds;
+pub mod rows;
+pub mod tables;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
+use datafusion::execution::config::SessionConfig;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry as _, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::{SQLOptions, SessionContext};
+use datafusion::sql::parser::{DFParserBuilder, ExplainStatement, Statement};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use futures::StreamExt as _;
+use promontory_promql::engine::{EngineError, RequestContext};
+use promontory_store::SampleSnapshot;
+
+use crate::context::{QueryContext, QueryExtension};
+use crate::engine::{Inner, QueryEngine, within};
+use crate::error::to_engine_error;
+use crate::sql::tables::{SamplesTable, SeriesTable, TableScope};
+
+/// The catalog and the schema in which the tables lie.
+const CATALOG: &str = "promontory";
+const SCHEMA: &str = "public";
+
+/// Parentheses and subqueries that one statement may nest.
+const NESTING_MAX: usize = 64;
+
+/// Operators and keywords of one statement. Each may be one more level of the expression, which planning
+/// walks recursively; lists of any length need none.
+const OPERATORS_MAX: usize = 1_000;
+
+/// Functions that make much out of nothing in one piece, which no memory pool sees: `range(1, 1e10)` is
+/// one value of 80 GB. Everything else grows with what was read.
+const UNBOUNDED_FUNCTIONS: [&str; 8] =
+    ["array_repeat", "array_resize", "gen_series", "generate_series", "lpad", "range", "repeat", "rpad"];
+
+/// A statement and what its answer may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlQuery {
+    /// The text.
+    pub text: String,
+    /// Rows of the answer; one more is an error: `--sql.max-rows`.
+    pub rows_max: usize,
+}
+
+/// What a statement answers.
+#[derive(Clone, Debug)]
+pub struct SqlAnswer {
+    /// Names and types of the columns, also where there are no rows.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+    /// What is missing or uncertain in the snapshot.
+    pub warnings: Vec<String>,
+}
+
+impl QueryEngine {
+    /// Answers one SQL statement over the tenant's snapshot.
+    ///
+    /// # Errors
+    /// `BadData` if the statement is not one `SELECT` or `EXPLAIN` or cannot be planned, `Execution`
+    /// if it fails over this data or passes a limit, `Timeout`, `Unavailable`.
+    pub async fn sql(&self, request: &RequestContext, query: &SqlQuery) -> Result<SqlAnswer, EngineError> {
+        let statement = gate(&query.text)?;
+        let context = Arc::new(self.inner().context(request));
+        let (inner, request, rows_max) = (Arc::clone(self.inner()), request.clone(), query.rows_max);
+        let work = {
+            let context = Arc::clone(&context);
+            async move {
+                let _place = inner.place(&context).await?;
+                let answer = async {
+                    let snapshot = inner.snapshot(&request).await?;
+                    answer(&inner, snapshot, statement, rows_max, &context).await
+                };
+                within(&context, answer).await
+            }
+        };
+        self.on_runtime(context, work).await
+    }
+}
+
+/// The statement, if it only reads.
+fn gate(text: &str) -> Result<Statement, EngineError> {
+    let bad = |text: String| Err(EngineError::BadData(text));
+    check_operators(text)?;
+    let parsed = DFParserBuilder::new(text)
+        .with_recursion_limit(NESTING_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements());
+    let mut statements = match parsed {
+        Ok(statements) => statements,
+        Err(error) => return bad(syntax(&error)),
+    };
+    let count = statements.len();
+    match (statements.pop_front(), count) {
+        (Some(statement), 1) if reads_only(&statement) => Ok(statement),
+        (Some(_), 1) => bad("only SELECT and EXPLAIN are accepted: SQL reads here and never writes".into()),
+        (None, _) => bad("there is no statement".into()),
+        _ => bad(format!("one statement at a time, not {count}")),
+    }
+}
+
+/// Refuses what would nest too deeply, before a tree is built of it.
+fn check_operators(text: &str) -> Result<(), EngineError> {
+    // What cannot be tokenized, the parser says better.
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return Ok(()) };
+    let nests = |token: &&Token| match token {
+        Token::Word(word) => word.keyword != Keyword::NoKeyword,
+        Token::Comma | Token::Period | Token::Number(..) | Token::Whitespace(_) => false,
+        Token::LParen | Token::RParen | Token::SemiColon | Token::EOF => false,
+        Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) => false,
+        _ => true,
+    };
+    let operators = tokens.iter().filter(nests).count();
+    if operators > OPERATORS_MAX {
+        return Err(EngineError::BadData(format!(
+            "the statement has {operators} operators and keywords, at most {OPERATORS_MAX}; write long alternatives as IN (...)"
+        )));
+    }
+    Ok(())
+}
+
+fn reads_only(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(statement) => match &**statement {
+            SqlStatement::Query(_) => true,
+            SqlStatement::Explain { statement, .. } => matches!(**statement, SqlStatement::Query(_)),
+            _ => false,
+        },
+        Statement::Explain(ExplainStatement { statement, .. }) => reads_only(statement),
+        _ => false,
+    }
+}
+
+async fn answer(
+    inner: &Inner,
+    snapshot: Arc<dyn SampleSnapshot>,
+    statement: Statement,
+    rows_max: usize,
+    context: &Arc<QueryContext>,
+) -> Result<SqlAnswer, EngineError> {
+    let warnings = snapshot.warnings();
+    let session = SessionContext::new_with_state(state(inner, snapshot, context)?);
+    let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
+    read_only_options().verify_plan(&plan).map_err(planning_error)?;
+    let (schema, batches) = collect(inner, &session, &plan, rows_max, context).await?;
+    Ok(SqlAnswer { schema, batches, warnings })
+}
+
+fn read_only_options() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// A session that holds the two tables over one snapshot.
+fn state(
+    inner: &Inner,
+    snapshot: Arc<dyn SampleSnapshot>,
+    context: &Arc<QueryContext>,
+) -> Result<SessionState, EngineError> {
+    let options = &inner.options;
+    let scope = TableScope {
+        snapshot,
+        context: Arc::clone(context),
+        partitions_max: options.partitions_max,
+        batch_values: options.batch_values,
+        listing_bytes_max: options.memory_bytes_max,
+    };
+    let schema = Arc::new(MemorySchemaProvider::new());
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    let register = || {
+        schema.register_table("samples".into(), Arc::new(SamplesTable::new(scope.clone())))?;
+        schema.register_table("series".into(), Arc::new(SeriesTable::new(scope.clone())))?;
+        catalog.register_schema(SCHEMA, Arc::clone(&schema) as _)
+    };
+    register().map_err(to_engine_error)?;
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(options.partitions_max.max(1));
+    config.options_mut().extensions.insert(QueryExtension(Arc::clone(context)));
+    let pool = Arc::new(GreedyMemoryPool::new(options.memory_bytes_max));
+    let environment = RuntimeEnv { memory_pool: pool, ..inner.environment.clone() };
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(environment))
+        .with_default_features()
+        .build();
+    for name in UNBOUNDED_FUNCTIONS {
+        state.deregister_udf(name).map_err(to_engine_error)?;
+    }
+    state.catalog_list().register_catalog(CATALOG.into(), catalog);
+    Ok(state)
+}
+
+/// Lets the task give way, and so end in time, behind every operator that may make many batches out
+/// of one: DataFusion sees to that only for leaves and exchanges, and a cross join of two small tables
+/// runs for hours without ever coming back to them.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let wrap = |plan: Arc<dyn ExecutionPlan>| {
+        let multiplies =
+            plan.children().len() > 1 || matches!(plan.name(), "UnnestExec" | "RecursiveQueryExec");
+        Ok(if multiplies {
+            Transformed::yes(Arc::new(CooperativeExec::new(plan)) as _)
+        } else {
+            Transformed::no(plan)
+        })
+    };
+    plan.transform_up(wrap).data()
+}
+
+/// Runs the plan; the bounds of the answer are held while it comes.
+async fn collect(
+    inner: &Inner,
+    session: &SessionContext,
+    plan: &LogicalPlan,
+    rows_max: usize,
+    context: &QueryContext,
+) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
+    let physical = session.state().create_physical_plan(plan).await.map_err(planning_error)?;
+    let physical = interruptible(physical).map_err(to_engine_error)?;
+    let schema = physical.schema();
+    let mut stream = execute_stream(physical, session.task_ctx()).map_err(to_engine_error)?;
+    let (mut rows, mut bytes, mut batches) = (0, 0, Vec::new());
+    while let Some(batch) = stream.next().await {
+        context.check().map_err(to_engine_error)?;
+        let batch = batch.map_err(to_engine_error)?;
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        if rows > rows_max {
+            return Err(EngineError::Execution(format!(
+                "the answer has more than {rows_max} rows; add a LIMIT, aggregate, or raise --sql.max-rows"
+            )));
+        }
+        let bytes_max = inner.options.memory_bytes_max;
+        if bytes > bytes_max {
+            return Err(EngineError::Execution(format!(
+                "the answer has more than {bytes_max} bytes; select fewer columns or rows, or raise --query.max-memory"
+            )));
+        }
+        batches.push(batch);
+    }
+    Ok((schema, batches))
+}
+
+/// What goes wrong before anything is read is the statement's fault, unless the store failed.
+fn planning_error(error: DataFusionError) -> EngineError {
+    match error.find_root() {
+        DataFusionError::External(_)
+        | DataFusionError::Internal(_)
+        | DataFusionError::ResourcesExhausted(_) => to_engine_error(error),
+        _ => EngineError::BadData(plain(&error)),
+    }
+}
+
+fn syntax(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::SQL(parser, _) if matches!(**parser, ParserError::RecursionLimitExceeded) => {
+            format!("the statement nests deeper than {NESTING_MAX} levels")
+        }
+        _ => plain(error),
+    }
+}
+
+/// The cause of an error in one line: around it stand names of DataFusion's rules, behind it hints for
+/// people who compiled it.
+fn plain(error: &DataFusionError) -> String {
+    error.find_root().strip_backtrace().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

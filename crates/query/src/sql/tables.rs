@@ -1,0 +1,231 @@
+//! The two tables of SQL over one snapshot.
+//!
+//! ```text
+//! samples: name text, labels map(text, text), ts timestamp(ms, UTC), value double
+//! series:  name text, labels map(text, text)
+//! ```
+//!
+//! - `name` is the metric name, NULL where a series has none; `labels` holds every other label, so
+//!   that two metrics join on `labels`.
+//! - `samples` has one row per sample, deduplicated as everywhere. Stale markers are no rows: they say
+//!   that a series ended and hold no value. Any other NaN is a row.
+//! - Neither table has an order: who wants one says `ORDER BY`.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, MapBuilder, MapFieldNames, RecordBatch, StringBuilder, StringViewBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, resources_err};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use promontory_model::{LabelsRef, METRIC_NAME};
+use promontory_store::{SampleSnapshot, Selection};
+
+use crate::context::QueryContext;
+use crate::error::QueryError;
+use crate::projection::LabelProjection;
+use crate::scan::{ScanShape, SeriesScan};
+use crate::sql::bounds::Bounds;
+use crate::sql::rows::SampleRows;
+
+/// Column of metric names.
+pub const NAME: &str = "name";
+/// Column of the other labels.
+pub const LABELS: &str = "labels";
+/// Column of timestamps.
+pub const TS: &str = "ts";
+/// Column of values.
+pub const VALUE: &str = "value";
+
+/// Rows of one batch of the table `series`.
+const SERIES_PER_BATCH: usize = 8_192;
+
+/// What a listed series takes beside twice its key, in bytes, roughly.
+const SERIES_BYTES: usize = 64;
+
+/// What the tables of one statement stand on.
+#[derive(Clone, Debug)]
+pub struct TableScope {
+    /// The one snapshot of the statement.
+    pub snapshot: Arc<dyn SampleSnapshot>,
+    /// Deadline and counters.
+    pub context: Arc<QueryContext>,
+    /// Most partitions of a scan.
+    pub partitions_max: usize,
+    /// Samples that one batch of a scan should hold.
+    pub batch_values: usize,
+    /// Bytes of the table `series` that may be in memory.
+    pub listing_bytes_max: usize,
+}
+
+impl TableScope {
+    async fn select(&self, filters: &[Expr]) -> Result<(Arc<str>, Arc<dyn Selection>)> {
+        let bounds = Bounds::of(filters);
+        let selection = self.snapshot.select(&bounds.matchers, bounds.range).await;
+        let shown: Vec<String> = bounds.matchers.iter().map(ToString::to_string).collect();
+        Ok((format!("{{{}}}", shown.join(",")).into(), selection.map_err(QueryError::from)?))
+    }
+}
+
+/// The table `samples`.
+#[derive(Debug)]
+pub struct SamplesTable {
+    scope: TableScope,
+    schema: SchemaRef,
+}
+
+impl SamplesTable {
+    /// The samples of a snapshot.
+    #[must_use]
+    pub fn new(scope: TableScope) -> Self {
+        let mut fields = series_fields();
+        fields.push(Field::new(TS, timestamp_type(), false));
+        fields.push(Field::new(VALUE, DataType::Float64, false));
+        Self { scope, schema: Arc::new(Schema::new(fields)) }
+    }
+}
+
+#[async_trait]
+impl TableProvider for SamplesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let scope = &self.scope;
+        let (selector, selection) = scope.select(filters).await?;
+        let shape = ScanShape::new(scope.partitions_max, scope.batch_values, 1);
+        let context = Arc::clone(&scope.context);
+        let scan = SeriesScan::new(selector, selection, LabelProjection::All, shape, context);
+        Ok(Arc::new(SampleRows::try_new(Arc::new(scan), &self.schema, projection)?))
+    }
+}
+
+/// The table `series`.
+#[derive(Debug)]
+pub struct SeriesTable {
+    scope: TableScope,
+    schema: SchemaRef,
+}
+
+impl SeriesTable {
+    /// The series of a snapshot.
+    #[must_use]
+    pub fn new(scope: TableScope) -> Self {
+        Self { scope, schema: Arc::new(Schema::new(series_fields())) }
+    }
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (_, selection) = self.scope.select(filters).await?;
+        let series = selection.series();
+        let bytes: usize = series.iter().map(|labels| 2 * labels.key().len() + SERIES_BYTES).sum();
+        if bytes > self.scope.listing_bytes_max {
+            return resources_err!(
+                "{} series take about {bytes} bytes, at most {}; narrow the statement by name or labels, or raise --query.max-memory",
+                series.len(),
+                self.scope.listing_bytes_max
+            );
+        }
+        let mut batches = Vec::new();
+        for part in series.chunks(SERIES_PER_BATCH) {
+            self.scope.context.check()?;
+            let columns = vec![
+                names(part.iter().map(promontory_model::Labels::as_ref)),
+                label_maps(part.iter().map(promontory_model::Labels::as_ref))?,
+            ];
+            batches.push(RecordBatch::try_new(self.schema(), columns)?);
+        }
+        Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?)
+    }
+}
+
+fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
+    let mut bounds = Bounds::default();
+    if bounds.add(filter) {
+        TableProviderFilterPushDown::Exact
+    } else if bounds == Bounds::default() {
+        TableProviderFilterPushDown::Unsupported
+    } else {
+        TableProviderFilterPushDown::Inexact
+    }
+}
+
+fn series_fields() -> Vec<Field> {
+    vec![Field::new(NAME, DataType::Utf8View, true), Field::new(LABELS, labels_type(), false)]
+}
+
+/// The type of `ts`.
+pub fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+fn labels_type() -> DataType {
+    let entry = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)];
+    let entries = Field::new("entries", DataType::Struct(entry.into()), false);
+    DataType::Map(Arc::new(entries), false)
+}
+
+/// The column `name` of series.
+pub fn names<'a>(series: impl ExactSizeIterator<Item = LabelsRef<'a>>) -> ArrayRef {
+    let mut builder = StringViewBuilder::with_capacity(series.len());
+    for labels in series {
+        let name = labels.metric_name();
+        builder.append_option((!name.is_empty()).then_some(name));
+    }
+    Arc::new(builder.finish())
+}
+
+/// The column `labels` of series.
+///
+/// # Errors
+/// If the columns do not fit Arrow's offsets.
+pub fn label_maps<'a>(series: impl Iterator<Item = LabelsRef<'a>>) -> Result<ArrayRef> {
+    let field_names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut builder = MapBuilder::new(Some(field_names), StringBuilder::new(), StringBuilder::new());
+    for labels in series {
+        for (name, value) in labels.sorted_pairs().iter().filter(|(name, _)| name != METRIC_NAME) {
+            builder.keys().append_value(name);
+            builder.values().append_value(value);
+        }
+        builder.append(true)?;
+    }
+    Ok(Arc::new(builder.finish()))
+}

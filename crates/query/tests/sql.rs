@@ -1,0 +1,330 @@
+//! SQL over stored samples: the tables, the bounds of an answer, and what pruning saves in requests.
+
+#![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use arrow::util::pretty::pretty_format_batches;
+use promontory_model::sample::stale_nan;
+use promontory_model::{Labels, TenantId};
+use promontory_promql::engine::{Engine, EngineError, InstantQuery, RequestContext, Value};
+use promontory_query::sql::{SqlAnswer, SqlQuery};
+use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
+use promontory_testkit::stored::{Placement, Samples, StoredWorld};
+use tokio::runtime::{Builder, Runtime};
+
+const HOUR_MS: i64 = 3_600_000;
+
+struct House {
+    world: StoredWorld,
+    engine: QueryEngine,
+    runtime: Runtime,
+}
+
+impl House {
+    fn new(placement: Placement) -> Self {
+        Self::with(placement, EngineOptions::default())
+    }
+
+    fn with(placement: Placement, options: EngineOptions) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_all()
+            .build()
+            .unwrap();
+        let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
+        let engine = QueryEngine::new(world.source() as _, options, runtime.handle().clone()).unwrap();
+        Self { world, engine, runtime }
+    }
+
+    fn load(&self, tenant: &str, series: &[Samples], placement: Placement) {
+        let tenant = TenantId::new(tenant).unwrap();
+        self.runtime.block_on(self.world.load(&tenant, series, placement)).unwrap();
+    }
+
+    fn sql(&self, text: &str) -> Result<SqlAnswer, EngineError> {
+        self.sql_of("a", text, 1_000)
+    }
+
+    fn sql_of(&self, tenant: &str, text: &str, rows_max: usize) -> Result<SqlAnswer, EngineError> {
+        let query = SqlQuery { text: text.into(), rows_max };
+        self.runtime.block_on(self.engine.sql(&context(tenant), &query))
+    }
+
+    /// The answer as a table without its frame.
+    fn table(&self, text: &str) -> String {
+        let answer = self.sql(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let shown = pretty_format_batches(&answer.batches).unwrap().to_string();
+        let rows = shown.lines().filter(|line| line.starts_with('|')).skip(1);
+        let cells = |line: &str| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            cells.join("|")
+        };
+        rows.map(cells).collect::<Vec<_>>().join("\n")
+    }
+
+    fn number(&self, text: &str) -> i64 {
+        let answer = self.sql(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        answer.batches[0].column(0).as_primitive::<Int64Type>().value(0)
+    }
+
+    fn refused(&self, text: &str) -> String {
+        match self.sql(text) {
+            Err(EngineError::BadData(why)) => why,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    /// Requests and bytes for blocks so far.
+    fn requests(&self) -> (u64, u64) {
+        let counters = self.world.blocks().counters();
+        (counters.requests.load(Ordering::Relaxed), counters.request_bytes.load(Ordering::Relaxed))
+    }
+}
+
+fn context(tenant: &str) -> RequestContext {
+    RequestContext { tenant: TenantId::new(tenant).unwrap(), timeout: None, must_contain: Vec::new() }
+}
+
+fn series(name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Samples {
+    let name = [("__name__", name)];
+    let named = name.iter().filter(|(_, name)| !name.is_empty());
+    (Labels::from_pairs(named.chain(labels).copied()), samples.to_vec())
+}
+
+fn small() -> Vec<Samples> {
+    vec![
+        series("up", &[("job", "api"), ("instance", "1")], &[(0, 1.0), (15_000, 0.0), (30_000, 1.0)]),
+        series(
+            "up",
+            &[("job", "db"), ("instance", "1")],
+            &[(0, 1.0), (15_000, f64::NAN), (30_000, stale_nan())],
+        ),
+        series("load", &[("job", "api")], &[(-1, -0.5)]),
+        series("", &[("job", "nameless")], &[(7, 7.0)]),
+    ]
+}
+
+#[test]
+fn samples_and_series_are_tables_wherever_they_lie() {
+    for placement in Placement::ALL {
+        let house = House::new(placement);
+        house.load("a", &small(), placement);
+        let rows = house.table("SELECT name, labels['job'], ts, value FROM samples ORDER BY 1, 2, 3");
+        let expected = "load|api|1969-12-31T23:59:59.999Z|-0.5\n\
+             up|api|1970-01-01T00:00:00Z|1.0\n\
+             up|api|1970-01-01T00:00:15Z|0.0\n\
+             up|api|1970-01-01T00:00:30Z|1.0\n\
+             up|db|1970-01-01T00:00:00Z|1.0\n\
+             up|db|1970-01-01T00:00:15Z|NaN\n\
+             |nameless|1970-01-01T00:00:00.007Z|7.0";
+        assert_eq!(rows, expected, "{placement:?}");
+        let listed = house.table("SELECT name, labels FROM series ORDER BY name, labels['job']");
+        let expected =
+            "load|{job: api}\nup|{instance: 1, job: api}\nup|{instance: 1, job: db}\n|{job: nameless}";
+        assert_eq!(listed, expected, "{placement:?}");
+        assert_eq!(house.number("SELECT count(*) FROM samples"), 7, "{placement:?}");
+    }
+}
+
+#[test]
+fn filters_select_what_they_say() {
+    let house = House::new(Placement::Mixed);
+    house.load("a", &small(), Placement::Mixed);
+    for (filter, rows) in [
+        ("name = 'up'", 5),
+        ("'up' = name", 5),
+        ("name <> 'up'", 1),
+        ("name IS NULL", 1),
+        ("name IN ('up', 'load')", 6),
+        ("name LIKE 'u%'", 5),
+        ("labels['job'] = 'api'", 4),
+        ("labels['job'] = ''", 0),
+        ("labels['nothing'] IS NULL", 7),
+        ("labels['job'] <> 'api'", 3),
+        ("labels['instance'] <> '2'", 5),
+        ("labels['job'] = 'api' OR labels['job'] = 'db'", 6),
+        ("labels['job'] = 'api' OR name = 'up'", 6),
+        ("NOT labels['job'] IN ('api', 'db')", 1),
+        ("ts >= '1970-01-01T00:00:15Z'", 3),
+        ("ts > '1970-01-01T00:00:15Z'", 1),
+        ("ts < '1970-01-01T00:00:00Z'", 1),
+        ("ts BETWEEN '1970-01-01T00:00:00Z' AND '1970-01-01T00:00:15Z'", 5),
+        ("ts = '1970-01-01T00:00:00.007Z'", 1),
+        ("ts >= to_timestamp_millis(15000)", 3),
+        ("ts < now() - interval '1 hour'", 7),
+        ("ts > now()", 0),
+        ("value > 0.5 AND name = 'up'", 4),
+        ("isnan(value)", 1),
+        ("name = 'up' AND ts >= '1970-01-01T00:00:15Z' AND labels['job'] = 'api'", 2),
+        ("1 = 0", 0),
+    ] {
+        assert_eq!(house.number(&format!("SELECT count(*) FROM samples WHERE {filter}")), rows, "{filter}");
+    }
+}
+
+#[test]
+fn usual_analysis_works() {
+    let house = House::new(Placement::L2);
+    house.load("a", &small(), Placement::L2);
+    let text = "SELECT date_bin(interval '20 seconds', ts) AS t, count(*), avg(value) FROM samples \
+                WHERE name = 'up' AND labels['job'] = 'api' GROUP BY t ORDER BY t";
+    assert_eq!(house.table(text), "1970-01-01T00:00:00Z|2|0.5\n1970-01-01T00:00:20Z|1|1.0");
+    let text = "SELECT a.labels['job'], a.value, b.value FROM samples a JOIN samples b \
+                ON a.labels['job'] = b.labels['job'] AND b.name = 'load' WHERE a.name = 'up' AND a.value = 0";
+    assert_eq!(house.table(text), "api|0.0|-0.5");
+    let text = "SELECT value - lag(value) OVER (PARTITION BY labels ORDER BY ts) AS d FROM samples \
+                WHERE name = 'up' AND labels['job'] = 'api' ORDER BY ts";
+    assert_eq!(house.table(text), "\n-1.0\n1.0");
+    assert!(house.table("EXPLAIN SELECT value FROM samples WHERE name = 'up'").contains("__name__=\"up\""));
+    assert_eq!(
+        house.number("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"),
+        2
+    );
+}
+
+#[test]
+fn a_tenant_sees_its_own_rows_only() {
+    let house = House::new(Placement::L1);
+    house.load("a", &small(), Placement::L1);
+    house.load("b", &[series("secret", &[], &[(1, 1.0)])], Placement::L1);
+    assert_eq!(house.number("SELECT count(*) FROM series WHERE name = 'secret'"), 0);
+    let answer = house.sql_of("b", "SELECT name FROM series", 10).unwrap();
+    assert_eq!(answer.batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 1);
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    let house = House::new(Placement::Fresh);
+    for (text, word) in [
+        ("SELECT nothing FROM samples", "nothing"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT * FROM '/etc/passwd'", "passwd"),
+        ("SELECT no_such_function(1)", "no_such_function"),
+        ("SELECT 1 +", "EOF"),
+        ("SELECT value FROM samples WHERE ts > 'soon'", "soon"),
+        ("SELECT * FROM samples WHERE name = 5 + 'x'", "x"),
+        ("SELECT 1; SELECT 2", "one statement"),
+        ("SELECT * INTO t FROM samples", ""),
+        ("DELETE FROM samples", "only SELECT"),
+        ("SELECT range(1, 10000000000)", "range"),
+        ("SELECT repeat('x', 2000000000)", "repeat"),
+    ] {
+        let why = house.refused(text);
+        assert!(why.contains(word) && !why.contains('\n'), "{text}: {why}");
+    }
+}
+
+#[test]
+fn rows_memory_and_time_are_bounded() {
+    let house = House::new(Placement::Fresh);
+    house.load("a", &small(), Placement::Fresh);
+    let error = house.sql_of("a", "SELECT * FROM samples", 6).unwrap_err();
+    assert!(matches!(&error, EngineError::Execution(why) if why.contains("more than 6 rows")), "{error:?}");
+    assert!(house.sql_of("a", "SELECT * FROM samples", 7).is_ok());
+
+    let tight = House::with(
+        Placement::Fresh,
+        EngineOptions { memory_bytes_max: 64 << 10, ..EngineOptions::default() },
+    );
+    let many = "SELECT count(*) FROM (SELECT DISTINCT value FROM generate_series(1, 1000000))";
+    let error = tight.sql(many).unwrap_err();
+    assert!(matches!(&error, EngineError::Execution(_)), "{error:?}");
+
+    let options = EngineOptions { timeout: Duration::from_millis(300), ..EngineOptions::default() };
+    let hasty = House::with(Placement::Fresh, options);
+    for slow in [
+        "SELECT count(*) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b",
+        "SELECT count(*) FROM generate_series(1, 1000000) a(x) JOIN generate_series(1, 1000000) b(y) ON x < y",
+        "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM generate_series(1, 100000000000)",
+    ] {
+        let begun = std::time::Instant::now();
+        let error = hasty.sql(slow).unwrap_err();
+        assert!(matches!(&error, EngineError::Timeout(_)), "{slow}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{slow}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn long_chains_of_operators_do_not_overflow_the_stack() {
+    let house = House::new(Placement::Fresh);
+    assert!(
+        house
+            .refused(&format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000)))
+            .contains("nests deeper than 64")
+    );
+    let many = vec!["'x'"; 10_000].join(", ");
+    assert_eq!(house.number(&format!("SELECT count(*) FROM samples WHERE name IN ({many})")), 0);
+    let chain = |n: usize| {
+        [
+            format!("SELECT 1{}", "+1".repeat(n)),
+            format!("SELECT count(*) FROM samples WHERE name = 'x'{}", " OR value = 1".repeat(n / 2)),
+            format!("SELECT count(*) FROM samples WHERE name = 'x'{}", " OR name = 'y'".repeat(n / 2)),
+            format!("SELECT {}1 = 1", "NOT ".repeat(n)),
+            format!("SELECT 1 {}", "UNION ALL SELECT 1 ".repeat(n / 3)),
+            format!("SELECT 1{}", "::text::bigint".repeat(n / 4)),
+        ]
+    };
+    for text in chain(20_000) {
+        assert!(house.refused(&text).contains("at most 1000"), "{}", &text[..40]);
+    }
+    for text in chain(980) {
+        // An answer or an error, and the process lives.
+        let begun = std::time::Instant::now();
+        let answer = house.sql(&text).map(|answer| answer.batches.len());
+        println!("{}... {answer:?} in {:?}", &text[..20], begun.elapsed());
+    }
+}
+
+#[test]
+fn count_star_equals_count_over_time() {
+    let house = House::new(Placement::Mixed);
+    house.load("a", &small(), Placement::Mixed);
+    let query = InstantQuery {
+        expr: "sum(count_over_time({job=~\".+\"}[1d]))".into(),
+        time: HOUR_MS,
+        lookback_delta: None,
+    };
+    let answer = house.runtime.block_on(house.engine.instant(&context("a"), &query)).unwrap();
+    let Value::Vector(vector) = answer.value else { panic!("a vector") };
+    assert_eq!(vector[0].point.value, house.number("SELECT count(*) FROM samples") as f64);
+}
+
+#[test]
+fn time_and_name_prune_files_before_anything_is_read() {
+    let house = House::new(Placement::L2);
+    // Eight blocks of two hours, of two metrics each.
+    for window in 0..8 {
+        let from = window * 2 * HOUR_MS;
+        let samples: Vec<(i64, f64)> = (0..400).map(|i| (from + i * 15_000, i as f64)).collect();
+        let metrics: Vec<Samples> = (0..400)
+            .map(|i| series(if i % 2 == 0 { "first" } else { "last" }, &[("i", &i.to_string())], &samples))
+            .collect();
+        house.load("a", &metrics, Placement::L2);
+    }
+    let cost = |text: &str| {
+        let (requests, bytes) = house.requests();
+        let rows = house.number(text);
+        let (after, bytes_after) = house.requests();
+        (rows, after - requests, bytes_after - bytes)
+    };
+    assert_eq!(cost("SELECT count(*) FROM samples WHERE name = 'between'").0, 0);
+    let none = cost("SELECT count(*) FROM samples WHERE name = 'zzz'");
+    assert_eq!((none.0, none.1), (0, 0), "no key of any block is as high");
+    let none = cost("SELECT count(*) FROM samples WHERE ts >= '1980-01-01T00:00:00Z'");
+    assert_eq!((none.0, none.1), (0, 0), "no block is as young");
+
+    let one = cost("SELECT count(*) FROM samples WHERE name = 'first' AND ts < '1970-01-01T02:00:00Z'");
+    assert_eq!(one.0, 200 * 400);
+    assert!(one.1 <= 6, "one of eight blocks took {} requests", one.1);
+    let all = cost("SELECT count(*) FROM samples");
+    assert_eq!(all.0, 8 * 400 * 400);
+    assert!(all.2 > 5 * one.2, "one block of eight and one metric of two: {} of {} bytes", one.2, all.2);
+    let again = cost("SELECT count(*) FROM samples WHERE name = 'first'");
+    assert_eq!((again.0, again.1), (8 * 200 * 400, 0), "everything is in the caches");
+}

@@ -1,0 +1,131 @@
+//! `GET` and `POST /api/v1/sql`.
+//!
+//! The statement is the parameter `query`: of the URL, of a form, of a JSON object
+//! (`{"query": "SELECT ..."}`); a body of any other type, and one that holds no such parameter, is the
+//! statement itself. `timeout` shortens the time as for PromQL.
+//!
+//! ```text
+//! {"status":"success","data":{"columns":[{"name":"n","type":"Int64"}],"rows":[[42]]}}
+//! {"status":"error","errorType":"bad_data","error":"..."}
+//! ```
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRef, FromRequest, Request, State};
+use axum::http::Method;
+use axum::response::Response;
+use axum::routing::get;
+use promontory_api::{
+    ApiError, ApiState, ErrorType, Form, Tenant, check_length, media_type, not_utf8, read_form_body,
+    request_context,
+};
+use promontory_query::QueryEngine;
+use promontory_query::sql::SqlQuery;
+use serde::Deserialize;
+
+use crate::json;
+
+/// Bounds of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlConfig {
+    /// Rows of one answer: `--sql.max-rows`.
+    pub rows_max: usize,
+}
+
+impl Default for SqlConfig {
+    fn default() -> Self {
+        Self { rows_max: 1_000_000 }
+    }
+}
+
+/// What the face stands on.
+#[derive(Clone)]
+pub struct SqlState {
+    /// Tenancy and limits, as everywhere.
+    pub api: Arc<ApiState>,
+    /// Who answers; `None` in a role that answers none.
+    pub engine: Option<QueryEngine>,
+    /// Bounds.
+    pub config: SqlConfig,
+}
+
+impl FromRef<SqlState> for Arc<ApiState> {
+    fn from_ref(state: &SqlState) -> Self {
+        Arc::clone(&state.api)
+    }
+}
+
+/// The routes, to be mounted below `/api/v1`.
+pub fn routes(state: SqlState) -> Router {
+    Router::new().route("/sql", get(answer).post(answer)).with_state(state)
+}
+
+async fn answer(
+    State(state): State<SqlState>,
+    tenant: Tenant,
+    statement: Statement,
+) -> Result<Response, ApiError> {
+    let missing = "this process answers no queries: ask one that runs with --role=all or --role=querier";
+    let engine = state.engine.as_ref().ok_or_else(|| ApiError::new(ErrorType::NotFound, missing))?;
+    check_length(&state.api, &statement.text)?;
+    let context = request_context(tenant, &statement.parameters)?;
+    let query = SqlQuery { text: statement.text, rows_max: state.config.rows_max };
+    json::respond(engine.sql(&context, &query).await?)
+}
+
+/// A statement as it was sent.
+struct Statement {
+    text: String,
+    parameters: Form,
+}
+
+/// The body of a request with JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(alias = "sql")]
+    query: String,
+    #[serde(default)]
+    timeout: Option<String>,
+}
+
+impl FromRequest<SqlState> for Statement {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &SqlState) -> Result<Self, ApiError> {
+        let url_query = request.uri().query().unwrap_or_default().to_owned();
+        let media_type = media_type(&request);
+        let body = match *request.method() {
+            Method::POST => read_form_body(request.into_body(), &state.api).await?,
+            _ => Vec::new(),
+        };
+        let mut parameters = Form::default();
+        let is_json = media_type.ends_with("json") || body.trim_ascii_start().starts_with(b"{");
+        let text = if is_json && !body.is_empty() {
+            let body: Body = serde_json::from_slice(&body)
+                .map_err(|error| ApiError::bad_data(format!("error parsing the JSON body: {error}")))?;
+            body.timeout.into_iter().for_each(|timeout| parameters.set("timeout", &timeout));
+            Some(body.query)
+        } else {
+            of_other_body(&body, &media_type, &mut parameters)?
+        };
+        parameters.add(url_query.as_bytes()).map_err(not_utf8)?;
+        let text = text.unwrap_or_else(|| parameters.first("query").to_owned());
+        Ok(Self { text, parameters })
+    }
+}
+
+/// The statement in a form or in a plain body; `None` if it may still be in the URL.
+fn of_other_body(body: &[u8], media_type: &str, parameters: &mut Form) -> Result<Option<String>, ApiError> {
+    if media_type == "application/x-www-form-urlencoded" {
+        parameters.add(body).map_err(not_utf8)?;
+    }
+    if body.is_empty() || !parameters.first("query").is_empty() {
+        return Ok(None);
+    }
+    // `curl -d 'SELECT 1'` sends a plain statement and calls it a form.
+    let text = std::str::from_utf8(body).map_err(|error| not_utf8(error.to_string()))?;
+    *parameters = Form::default();
+    Ok(Some(text.to_owned()))
+}
