@@ -18,6 +18,9 @@ use promontory_promql::duration::{format_duration, parse_duration};
 use promontory_query::EngineOptions;
 use promontory_sql::SqlConfig;
 use promontory_store::StoreUrl;
+use promontory_store::blocks::BlockReaderConfig;
+
+use crate::environment::memory_bytes;
 
 /// A Prometheus-compatible time-series database whose only stateful part is an object store.
 ///
@@ -70,6 +73,15 @@ pub enum BlocksCommand {
 }
 
 const DEFAULT_STORE: &str = "./data";
+
+/// The size of a cache that is a share of the memory.
+const AUTO: &str = "auto";
+
+/// A cache on a small machine.
+const CACHE_BYTES_MIN: u64 = 16 << 20;
+
+/// What the machine is taken to have where it does not say.
+const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
 
 /// A duty of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,6 +164,19 @@ pub struct Flags {
     /// Maximum length of a query text, in bytes.
     #[arg(long = "query.max-length", env = "PROMONTORY_QUERY_MAX_LENGTH", default_value_t = 64 << 10)]
     pub query_length: usize,
+    /// Memory for footers of block files, such as 512MB; auto is 1/64 of the memory that this process may
+    /// use.
+    #[arg(long = "cache.footers", env = "PROMONTORY_CACHE_FOOTERS", default_value = AUTO, value_name = "SIZE")]
+    pub cache_footers: String,
+    /// Memory for decoded series tables; auto is 1/16.
+    #[arg(long = "cache.series", env = "PROMONTORY_CACHE_SERIES", default_value = AUTO, value_name = "SIZE")]
+    pub cache_series: String,
+    /// Memory for ranges of block files as they are stored; auto is 1/16.
+    #[arg(long = "cache.ranges", env = "PROMONTORY_CACHE_RANGES", default_value = AUTO, value_name = "SIZE")]
+    pub cache_ranges: String,
+    /// Memory for decoded samples; auto is 1/8.
+    #[arg(long = "cache.samples", env = "PROMONTORY_CACHE_SAMPLES", default_value = AUTO, value_name = "SIZE")]
+    pub cache_samples: String,
     /// Maximum number of rows of one answer in SQL; one more is an error.
     #[arg(long = "sql.max-rows", env = "PROMONTORY_SQL_MAX_ROWS", default_value_t = SqlConfig::default().rows_max)]
     pub sql_rows: usize,
@@ -280,6 +305,8 @@ pub struct Config {
     pub default_tenant: TenantId,
     /// For the query engine.
     pub engine: EngineOptions,
+    /// For the reader of blocks.
+    pub blocks: BlockReaderConfig,
     /// For the SQL face.
     pub sql: SqlConfig,
     /// Most bytes of a query text.
@@ -350,6 +377,7 @@ impl Config {
                 duration("limits.future-samples", &flags.future_samples)?.as_millis(),
             )?,
         };
+        let blocks = block_reader(flags, memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN))?;
         let ingester = IngesterConfig {
             flush_interval,
             block_interval: duration("ingester.block-interval", &flags.block_interval)?,
@@ -380,7 +408,8 @@ impl Config {
                 l2_after: duration("compactor.l2-after", &flags.l2_after)?,
                 sweep_interval: duration("compactor.sweep-interval", &flags.sweep_interval)?,
             },
-            shown_flags: shown_flags(flags, &store),
+            shown_flags: shown_flags(flags, &store, &blocks),
+            blocks,
             store,
         })
     }
@@ -409,6 +438,36 @@ fn engine_options(flags: &Flags) -> anyhow::Result<EngineOptions> {
         }
     }
     Ok(options)
+}
+
+/// The caches: as the flags say, or a share of the memory.
+fn block_reader(flags: &Flags, memory: u64) -> anyhow::Result<BlockReaderConfig> {
+    let cache = |flag: &str, text: &str, share: u64| {
+        if text == AUTO { Ok((memory / share).max(CACHE_BYTES_MIN)) } else { bytes(flag, text) }
+    };
+    Ok(BlockReaderConfig {
+        files_bytes_max: cache("cache.footers", &flags.cache_footers, 64)?,
+        series_bytes_max: cache("cache.series", &flags.cache_series, 16)?,
+        ranges_bytes_max: cache("cache.ranges", &flags.cache_ranges, 16)?,
+        samples_bytes_max: cache("cache.samples", &flags.cache_samples, 8)?,
+        ..BlockReaderConfig::default()
+    })
+}
+
+/// A size as Prometheus writes it: a whole number, and a unit of powers of 1,024 or none for bytes.
+fn bytes(flag: &str, text: &str) -> anyhow::Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => bail!("--{flag}: \"{text}\" is no size; an example is 512MB"),
+    };
+    let number: u64 =
+        digits.parse().with_context(|| format!("--{flag}: \"{text}\" is no size; an example is 512MB"))?;
+    number.checked_mul(1 << shift).with_context(|| format!("--{flag}: {text} is too large"))
 }
 
 fn duration(flag: &str, text: &str) -> anyhow::Result<Duration> {
@@ -442,7 +501,7 @@ fn resolve(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(resolved.collect())
 }
 
-fn shown_flags(flags: &Flags, store: &StoreUrl) -> Vec<(String, String)> {
+fn shown_flags(flags: &Flags, store: &StoreUrl, blocks: &BlockReaderConfig) -> Vec<(String, String)> {
     let ms = |text: &str| parse_duration(text).map_or_else(|_| text.to_owned(), format_duration);
     let mut shown = vec![
         ("store", store.to_string()),
@@ -460,6 +519,10 @@ fn shown_flags(flags: &Flags, store: &StoreUrl) -> Vec<(String, String)> {
         ("query.max-samples", flags.query_samples.to_string()),
         ("query.max-memory", flags.query_memory.to_string()),
         ("query.max-length", flags.query_length.to_string()),
+        ("cache.footers", blocks.files_bytes_max.to_string()),
+        ("cache.series", blocks.series_bytes_max.to_string()),
+        ("cache.ranges", blocks.ranges_bytes_max.to_string()),
+        ("cache.samples", blocks.samples_bytes_max.to_string()),
         ("sql.max-rows", flags.sql_rows.to_string()),
         ("enable-feature", flags.enable_feature.join(",")),
         ("ingester.flush-interval", ms(&flags.flush_interval)),
@@ -503,6 +566,24 @@ mod tests {
         assert_eq!(config.ingester, IngesterConfig::default());
         assert_eq!(config.compactor, CompactorConfig::default());
         assert_eq!(config.engine.lookback_delta, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn caches_are_shares_of_the_memory_unless_a_flag_says_otherwise() {
+        let line = ["promontory", "--cache.series=2MB", "--cache.ranges=7"];
+        let flags = CommandLine::try_parse_from(line).unwrap().flags;
+        let config = block_reader(&flags, 16 << 30).unwrap();
+        let sizes = (
+            config.files_bytes_max,
+            config.series_bytes_max,
+            config.ranges_bytes_max,
+            config.samples_bytes_max,
+        );
+        assert_eq!(sizes, (256 << 20, 2 << 20, 7, 2 << 30));
+        assert_eq!(block_reader(&flags, 1).unwrap().samples_bytes_max, CACHE_BYTES_MIN);
+        for (text, expected) in [("3", 3), ("3B", 3), ("3KB", 3 << 10), ("3MiB", 3 << 20), ("1TB", 1 << 40)] {
+            assert_eq!(bytes("x", text).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]
@@ -551,6 +632,9 @@ mod tests {
             (&["--limits.write-body=0"], "limits.write-body"),
             (&["--limits.write-in-flight=1000"], "limits.write-in-flight"),
             (&["--web.cors.origin=("], "web.cors.origin"),
+            (&["--cache.samples=lots"], "cache.samples"),
+            (&["--cache.samples=5XB"], "cache.samples"),
+            (&["--cache.samples=99999999999TB"], "cache.samples"),
             (&["--no-such-flag"], "no-such-flag"),
         ] {
             let error = format!("{:#}", check(args).unwrap_err());

@@ -196,17 +196,23 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
 pub fn blocks(reader: &BlockReader) -> Vec<Family> {
     let mut hits = Family::counter("promontory_cache_hits", "Look-ups answered by a cache.");
     let mut misses = Family::counter("promontory_cache_misses", "Look-ups that had to read the store.");
+    let mut ratio = Family::gauge("promontory_cache_hit_ratio", "Hits of all look-ups since the start.");
     let mut bytes = Family::gauge("promontory_cache_bytes", "Weight of what a cache holds.");
     for (cache, counters, weight) in reader.caches() {
         hits = hits.with(&[("cache", cache)], counters.hits.load(Relaxed) as f64);
         misses = misses.with(&[("cache", cache)], counters.misses.load(Relaxed) as f64);
         bytes = bytes.with(&[("cache", cache)], weight as f64);
+        let (hit, missed) = (counters.hits.load(Relaxed) as f64, counters.misses.load(Relaxed) as f64);
+        if hit + missed > 0.0 {
+            ratio = ratio.with(&[("cache", cache)], hit / (hit + missed));
+        }
     }
     let counters = reader.counters();
     let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
     vec![
         hits,
         misses,
+        ratio,
         bytes,
         counter(
             "promontory_block_requests",

@@ -26,7 +26,7 @@ use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
 use promontory_query::QueryEngine;
 use promontory_sql::{SqlConfig, SqlState};
-use promontory_store::blocks::{BlockReader, BlockReaderConfig};
+use promontory_store::blocks::BlockReader;
 use promontory_store::chain::Chain;
 use promontory_store::context::Context;
 use promontory_store::counted::RequestCounters;
@@ -213,7 +213,7 @@ impl Roles {
         }
         if config.role.queries() {
             let reader = Reader::new(chain.clone(), locals, ReaderSettings::default());
-            let blocks = BlockReader::new(context.bucket.clone(), BlockReaderConfig::default());
+            let blocks = BlockReader::new(context.bucket.clone(), config.blocks);
             let stop = raised(roles.stop.subscribe());
             roles.tasks.push(("reader", tokio::spawn(follow(reader.clone(), stop))));
             let source = Arc::new(StoredSource::new(reader, blocks.clone()));

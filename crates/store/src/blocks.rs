@@ -8,6 +8,8 @@
 //!   random id, not a path.
 //! - Whatever enters a cache was verified against a checksum that comes from the catalog entry or
 //!   from a footer that was.
+//! - Ranges enter their cache only after everything in them was decoded, and are verified again each
+//!   time they are decoded.
 //! - Damaged bytes are fetched again before they are called damaged: the way from the store can flip
 //!   bits too.
 //! - At most [`BlockReaderConfig::requests_max`] requests are under way in a process.
@@ -50,6 +52,9 @@ pub struct BlockReaderConfig {
     pub files_bytes_max: u64,
     /// Bytes of decoded series tables.
     pub series_bytes_max: u64,
+    /// Bytes of ranges as they are stored. Samples take some 0.7 bytes here and 16 decoded, so what no
+    /// longer fits decoded needs no request for a long time.
+    pub ranges_bytes_max: u64,
     /// Bytes of decoded samples.
     pub samples_bytes_max: u64,
     /// Requests under way at once in the process.
@@ -71,6 +76,7 @@ impl Default for BlockReaderConfig {
         Self {
             files_bytes_max: 128 << 20,
             series_bytes_max: 256 << 20,
+            ranges_bytes_max: 256 << 20,
             samples_bytes_max: 512 << 20,
             requests_max: 64,
             requests_per_load_max: 8,
@@ -101,6 +107,7 @@ pub struct BlockReader {
     requests: Semaphore,
     files: Cache<FileKey, File>,
     series: Cache<RowsKey, SeriesTable>,
+    ranges: Cache<RangeKey, Bytes>,
     pages: Cache<RowsKey, SamplePage>,
     counters: BlockCounters,
 }
@@ -126,9 +133,24 @@ struct RowsKey {
     end: u64,
 }
 
+/// Bytes of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct RangeKey {
+    file: FileKey,
+    start: u64,
+    end: u64,
+}
+
+impl RangeKey {
+    fn new(file: FileKey, range: &Range<u64>) -> Self {
+        Self { file, start: range.start, end: range.end }
+    }
+}
+
 /// An open file.
 #[derive(Debug)]
 struct File {
+    id: FileKey,
     key: Path,
     footer: Footer,
     /// All its bytes, if it is small.
@@ -146,6 +168,7 @@ impl BlockReader {
             requests: Semaphore::new(config.requests_max),
             files: Cache::new(config.files_bytes_max, file_bytes),
             series: Cache::new(config.series_bytes_max, SeriesTable::memory_size),
+            ranges: Cache::new(config.ranges_bytes_max, Bytes::len),
             pages: Cache::new(config.samples_bytes_max, SamplePage::memory_size),
             counters: BlockCounters::default(),
         })
@@ -165,10 +188,11 @@ impl BlockReader {
 
     /// Each cache's name, counters and bytes.
     #[must_use]
-    pub fn caches(&self) -> [(&'static str, &CacheCounters, u64); 3] {
+    pub fn caches(&self) -> [(&'static str, &CacheCounters, u64); 4] {
         [
             ("files", self.files.counters(), self.files.bytes()),
             ("series", self.series.counters(), self.series.bytes()),
+            ("ranges", self.ranges.counters(), self.ranges.bytes()),
             ("samples", self.pages.counters(), self.pages.bytes()),
         ]
     }
@@ -255,9 +279,10 @@ impl BlockReader {
             let tail = fetched.get(&tail).ok_or_else(|| promontory_block::Error::Bug("no tail".into()))?;
             let footer = Footer::read(object, tail)?;
             let whole = if small { fetched.get(&(0..object.size)) } else { None };
-            Ok(File { key: key.clone(), footer, whole })
+            let id = FileKey { block: entry.id, kind };
+            Ok(File { id, key: key.clone(), footer, whole })
         };
-        self.read_verified(&key, None, vec![range], read).await
+        self.read_verified(&key, Held::Nothing, vec![range], read).await
     }
 
     async fn load_series(&self, file: &File, keys: &[RowsKey]) -> Result<Vec<SeriesTable>, Error> {
@@ -266,7 +291,7 @@ impl BlockReader {
             let plan = SeriesTable::plan(&file.footer, &(key.start..key.end), self.config.merge_gap_bytes);
             ranges.extend(plan.map_err(|error| decode_error(&file.key, error))?);
         }
-        self.read_verified(&file.key, file.whole.as_ref(), ranges, |fetched| {
+        self.read_verified(&file.key, file.held(), ranges, |fetched| {
             keys.iter().map(|key| SeriesTable::decode(&file.footer, key.start..key.end, fetched)).collect()
         })
         .await
@@ -278,27 +303,30 @@ impl BlockReader {
         let pages = table.pages_of(&rows);
         let ranges = table.page_bytes(&pages);
         let decode = |fetched: &Fetched| table.decode_pages(&pages, fetched);
-        self.read_verified(&file.key, file.whole.as_ref(), ranges, decode).await
+        self.read_verified(&file.key, file.held(), ranges, decode).await
     }
 
     /// Fetches ranges and decodes them; what proves damaged is fetched again.
     async fn read_verified<T>(
         &self,
         key: &Path,
-        whole: Option<&Bytes>,
+        held: Held<'_>,
         ranges: Vec<Range<u64>>,
         decode: impl Fn(&Fetched) -> Result<T, promontory_block::Error>,
     ) -> Result<T, Error> {
-        let ranges = promontory_block::parquet::join_ranges(ranges, self.config.merge_gap_bytes);
         let mut reads = 0;
         loop {
-            let fetched = match whole.filter(|_| reads == 0) {
-                Some(bytes) => Fetched::whole(bytes.clone()),
-                None => self.fetch(key, &ranges).await?,
-            };
+            // What proves damaged is not taken from memory again.
+            let held = if reads == 0 { held } else { Held::Nothing };
+            let (mut fetched, absent) = self.in_memory(held, &ranges).await;
+            let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
+            self.fetch(key, &wanted, &mut fetched).await?;
             reads += 1;
             match decode(&fetched) {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.keep(held, &absent, &fetched).await;
+                    return Ok(value);
+                }
                 Err(promontory_block::Error::Corrupt { .. }) if reads < DAMAGED_READS_MAX => {
                     self.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
                 }
@@ -307,14 +335,41 @@ impl BlockReader {
         }
     }
 
-    async fn fetch(&self, key: &Path, ranges: &[Range<u64>]) -> Result<Fetched, Error> {
+    /// What of `ranges` is in memory, and what is not.
+    async fn in_memory(&self, held: Held<'_>, ranges: &[Range<u64>]) -> (Fetched, Vec<Range<u64>>) {
+        let file = match held {
+            Held::Nothing => return (Fetched::default(), ranges.to_vec()),
+            Held::Whole(bytes) => return (Fetched::whole(bytes.clone()), Vec::new()),
+            Held::Ranges(file) => file,
+        };
+        let (mut fetched, mut absent) = (Fetched::default(), Vec::new());
+        for range in ranges {
+            match self.ranges.look(&RangeKey::new(file, range)).await {
+                Some(bytes) => fetched.insert(range.start, Bytes::clone(&bytes)),
+                None => absent.push(range.clone()),
+            }
+        }
+        (fetched, absent)
+    }
+
+    /// Keeps ranges that were fetched and proved right.
+    async fn keep(&self, held: Held<'_>, ranges: &[Range<u64>], fetched: &Fetched) {
+        let Held::Ranges(file) = held else { return };
+        for range in ranges {
+            if let Some(bytes) = fetched.get(range) {
+                // A slice would hold all that its request brought.
+                self.ranges.put(RangeKey::new(file, range), Bytes::copy_from_slice(&bytes)).await;
+            }
+        }
+    }
+
+    async fn fetch(&self, key: &Path, ranges: &[Range<u64>], fetched: &mut Fetched) -> Result<(), Error> {
         let requests = futures::stream::iter(ranges.iter().cloned().map(|range| self.get(key, range)));
         let mut parts = requests.buffer_unordered(self.config.requests_per_load_max.max(1));
-        let mut fetched = Fetched::default();
         while let Some((start, bytes)) = parts.try_next().await? {
             fetched.insert(start, bytes);
         }
-        Ok(fetched)
+        Ok(())
     }
 
     async fn get(&self, key: &Path, range: Range<u64>) -> Result<(u64, Bytes), Error> {
@@ -335,6 +390,23 @@ impl BlockReader {
                 Err(Error::Corrupt { object: key.to_string(), why: "is missing".into() })
             }
             Err(source) => Err(unavailable("read", key, source)),
+        }
+    }
+}
+
+/// What of a file may be in memory.
+#[derive(Clone, Copy, Debug)]
+enum Held<'a> {
+    Nothing,
+    Whole(&'a Bytes),
+    Ranges(FileKey),
+}
+
+impl File {
+    fn held(&self) -> Held<'_> {
+        match &self.whole {
+            Some(bytes) => Held::Whole(bytes),
+            None => Held::Ranges(self.id),
         }
     }
 }

@@ -68,6 +68,20 @@ where
         Some(found)
     }
 
+    /// An entry, if it is there; counted as a hit or a miss. For those who load and [`Self::put`]
+    /// themselves, because what they load is not yet known to be right.
+    pub(crate) async fn look(&self, key: &K) -> Option<Arc<V>> {
+        let found = self.entries.get(key).await;
+        let counter = if found.is_some() { &self.counters.hits } else { &self.counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Puts an entry in.
+    pub(crate) async fn put(&self, key: K, value: V) {
+        self.entries.insert(key, Arc::new(value)).await;
+    }
+
     /// The entries of `keys`, in their order. `load` is called at most once, with the keys that are
     /// neither there nor being loaded, and answers as many values in the same order.
     ///

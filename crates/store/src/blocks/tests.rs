@@ -167,3 +167,23 @@ async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
     assert!(Arc::ptr_eq(&again[0], &all[0]), "what is there whole serves every metric");
     assert_eq!(cost(&reader), before);
 }
+
+#[tokio::test]
+async fn samples_that_no_longer_fit_decoded_need_no_request() {
+    let store = Arc::new(InMemory::new());
+    let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(20, 200, 500))]).await;
+    let config = BlockReaderConfig { samples_bytes_max: 0, ..BlockReaderConfig::default() };
+    let reader = BlockReader::new(Bucket::single(store.clone()), config);
+    let read = |rows: Range<u64>| {
+        let (reader, entry) = (reader.clone(), entry.clone());
+        async move { reader.pages(&entry, &[rows]).await.unwrap() }
+    };
+    let first = read(0..400_000).await;
+    let (requests, bytes) = cost(&reader);
+    let again = read(100_000..300_000).await;
+    assert_eq!(cost(&reader), (requests, bytes));
+    assert_eq!(again[0].ts, first[5].ts);
+    // What was not read yet still costs a request.
+    read(300_000..500_000).await;
+    assert_eq!(cost(&reader).0, requests + 1);
+}
