@@ -12,6 +12,7 @@
 //! - Missing or uncertain parts are named in the snapshot's warnings.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -122,6 +123,14 @@ pub struct Tail {
     pub after: u64,
     /// The last segment of the snapshot.
     pub last: u64,
+}
+
+impl Tail {
+    /// The sequence numbers of the segments that the snapshot contains and no block of it does.
+    #[must_use]
+    pub fn seqs(&self) -> Range<u64> {
+        self.after + 1..self.last + 1
+    }
 }
 
 /// Where the rows of one tenant lie in a snapshot.

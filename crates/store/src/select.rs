@@ -28,20 +28,11 @@ use crate::blocks::{BlockReader, NameRange, span_of};
 use crate::catalog::Entry;
 use crate::error::Error;
 use crate::head::HeadSelection;
-use crate::life::SharedHead;
+use crate::reader::Tail;
 use crate::source::{SampleSnapshot, Samples, Selection};
 
 /// Blocks that one query works on at once; requests have their own bound.
 const BLOCKS_AT_ONCE: usize = 16;
-
-/// The segments of one writer that a snapshot contains and no block of it does.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    /// The writer's head, which may hold more.
-    pub head: SharedHead,
-    /// The sequence numbers that the snapshot contains.
-    pub seqs: Range<u64>,
-}
 
 /// One tenant's part of one snapshot.
 #[derive(Clone, Debug)]
@@ -102,7 +93,7 @@ impl SampleSnapshot for ViewSnapshot {
         let mut heads = Vec::new();
         for tail in self.view.tails.iter().filter(|_| !range.is_empty()) {
             let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
-            let selected = head.select(&self.view.tenant, matchers, range, tail.seqs.clone());
+            let selected = head.select(&self.view.tenant, matchers, range, tail.seqs());
             search.count(selected.keys().len())?;
             if !selected.is_empty() {
                 heads.push(selected);

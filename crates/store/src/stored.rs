@@ -7,8 +7,8 @@ use promontory_model::{Position, TenantId};
 
 use crate::blocks::BlockReader;
 use crate::error::Error;
-use crate::reader::{self, Reader};
-use crate::select::{Tail, View, ViewSnapshot};
+use crate::reader::Reader;
+use crate::select::{View, ViewSnapshot};
 use crate::source::{SampleSnapshot, SampleSource};
 
 /// Samples as they are stored: blocks of the catalog and tails of live writers.
@@ -38,17 +38,11 @@ impl SampleSource for StoredSource {
         let view = View {
             tenant: tenant.clone(),
             blocks: sources.blocks,
-            tails: sources.tails.into_iter().map(Tail::from).collect(),
+            tails: sources.tails,
             retained_from: sources.retained_from,
             expires: Some(snapshot.expires()),
             warnings: snapshot.warnings.clone(),
         };
         Ok(Arc::new(ViewSnapshot::new(view, self.blocks.clone())))
-    }
-}
-
-impl From<reader::Tail> for Tail {
-    fn from(tail: reader::Tail) -> Self {
-        Self { head: tail.head, seqs: tail.after + 1..tail.last + 1 }
     }
 }

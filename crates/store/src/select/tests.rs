@@ -93,7 +93,7 @@ async fn any_view(random: &mut SmallRng) -> (ViewSnapshot, Model) {
             }
             head.insert(seq, Arc::new(vec![(tenant("me"), run), (tenant("other"), any_run(random))]));
         }
-        tails.push(Tail { head: Arc::new(RwLock::new(head)), seqs });
+        tails.push(Tail { head: Arc::new(RwLock::new(head)), after: seqs.start - 1, last: seqs.end - 1 });
     }
     let retained_from = random.random_bool(0.3).then(|| random.random_range(-3_000..0));
     let view = View {
