@@ -1,31 +1,48 @@
-//! Benchmarks beside the peers, on demand: `cargo run --release -p promontory-benches -- <name>`.
+//! Benchmarks beside the peers, on demand: `cargo run --release --locked -p promontory-benches -- report`.
 //!
-//! Each starts the real programs, gives all of them the same data in the same run, and writes a page
-//! to `benches/results`. The peers come from `scripts/install-tools --benches`; one that cannot be
-//! had is left out by name.
+//! One command starts Promontory, Prometheus and VictoriaMetrics on loopback, gives all of them the
+//! same data in the same run, and writes one page with every floor and goal marked as met or missed.
+//! The peers come from `scripts/install-tools --benches`; without them there is no report.
+//!
+//! In reading order: [`options`] (what the user typed), [`product`] (the binary that is measured),
+//! [`peers`] (the programs), [`shapes`] and [`host_metrics`] (the data), [`delivery`] (how it is
+//! sent), the three parts [`ingest`], [`bytes`] and [`queries`], [`verdicts`] (floors, goals,
+//! comparisons), [`report`] (the page).
+//!
+//! A program is stopped by its process id when its value is dropped, also after an error.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program of the command line.
 
-mod figures;
+mod bytes;
+mod delivery;
+mod host_metrics;
+mod ingest;
+mod options;
 mod peers;
+mod product;
+mod queries;
+mod report;
 mod shapes;
 #[allow(dead_code, clippy::unwrap_used)] // The suites use the rest of it.
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod verdicts;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo run --release -p promontory-benches -- first-figures";
+use anyhow::Result;
+
+use crate::options::{Options, USAGE};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["first-figures"] => figures::first_figures(),
-        _ => {
-            eprintln!("{USAGE}");
+    let options = match Options::parse(&arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error:#}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    match result {
+    match run(&options, &arguments) {
         Ok(page) => {
             println!("{page}");
             ExitCode::SUCCESS
@@ -35,4 +52,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(options: &Options, arguments: &[String]) -> Result<String> {
+    if !product::is_named() {
+        return Err(product::name_and_start_again(arguments));
+    }
+    report::write(options)
 }
