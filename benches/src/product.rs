@@ -6,7 +6,7 @@
 //! process id stays.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Error, Result, ensure};
@@ -63,7 +63,14 @@ pub fn description() -> String {
     let commit = first_line(git.args(["describe", "--always", "--dirty"]).current_dir(repository()));
     match std::env::var(PROFILE) {
         Ok(profile) => format!("{version}, commit {commit}, {profile} profile"),
-        Err(_) => format!("{version}, the binary that {VARIABLE} names"),
+        Err(_) => {
+            // The folder tells the profile; the rest of the path is this machine's affair.
+            let binary = promontory_binary();
+            let folder = binary.parent().and_then(Path::file_name).unwrap_or_default().display();
+            format!(
+                "{version}, the binary that {VARIABLE} names, from a folder `{folder}`; checkout at {commit}"
+            )
+        }
     }
 }
 
