@@ -7,13 +7,14 @@
 //! In reading order: [`run`] (sorted samples of one tenant, the currency of every merge), [`merge`],
 //! [`segment`] (one object of the write-ahead log), [`codec`] (the seam between protocol and bytes of
 //! a block), [`parquet`] (its codec and selective reading), [`plain`] (the simulator's codec),
-//! [`error`].
+//! `hash` (of labels in memory), [`error`].
 
 pub mod codec;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
 mod frame;
+mod hash;
 pub mod merge;
 pub mod parquet;
 pub mod plain;
@@ -26,6 +27,7 @@ pub use codec::{
     TenantSpan, verify_objects,
 };
 pub use error::Error;
+pub use hash::LabelHash;
 pub use merge::{ColumnPair, merge, merge_columns, merge_owned, merge_tenants};
 pub use plain::PlainCodec;
 pub use run::SeriesRun;

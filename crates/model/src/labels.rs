@@ -40,6 +40,13 @@ pub struct LabelsRef<'a> {
 }
 
 impl Labels {
+    /// True if both share the same bytes in memory: a cheap sufficient test of equality, for those who
+    /// meet the same interned label set again and again.
+    #[must_use]
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.key, &other.key)
+    }
+
     /// The empty label set.
     #[must_use]
     pub fn empty() -> Self {

@@ -9,8 +9,6 @@
 //! decoder compares two names only if that pair did not stand at the same place before.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -24,11 +22,11 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use promontory_model::labels::push_field;
 use promontory_model::{Labels, METRIC_NAME};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::corrupt;
 use super::table::Entry;
 use crate::error::Error;
+use crate::hash::LabelHash;
 use crate::run::SeriesRun;
 
 /// The stream of series and their symbols.
@@ -261,13 +259,12 @@ fn find_zero(bytes: &[u8]) -> Option<usize> {
 struct Symbols<'a> {
     /// Fields without their terminators, escapes kept.
     fields: Vec<&'a [u8]>,
-    refs: HashMap<&'a [u8], u32, SymbolHash>,
+    refs: HashMap<&'a [u8], u32, LabelHash>,
 }
 
 impl<'a> Symbols<'a> {
     fn new() -> Self {
-        let seed = RandomState::new().build_hasher().finish();
-        Self { fields: Vec::new(), refs: HashMap::with_hasher(SymbolHash(seed)) }
+        Self { fields: Vec::new(), refs: HashMap::default() }
     }
 
     fn reference(&mut self, field: &'a [u8]) -> u32 {
@@ -299,33 +296,6 @@ impl<'a> Symbols<'a> {
             texts.append_value(text);
         }
         Ok(texts.finish())
-    }
-}
-
-/// xxh3 under a random seed: senders choose labels, so the buckets must not be foreseeable.
-struct SymbolHash(u64);
-
-struct SymbolHasher(u64);
-
-impl BuildHasher for SymbolHash {
-    type Hasher = SymbolHasher;
-
-    fn build_hasher(&self) -> SymbolHasher {
-        SymbolHasher(self.0)
-    }
-}
-
-impl Hasher for SymbolHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_usize(&mut self, length: usize) {
-        self.0 = self.0.wrapping_add(length as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

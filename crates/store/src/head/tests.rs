@@ -73,3 +73,39 @@ fn rebasing_drops_what_a_block_contains_and_leaves_the_old_head_alone() {
     assert_eq!(old.rows(9)[0].1.keys.len(), 4);
     assert!(new.bytes() < old.bytes());
 }
+
+#[test]
+fn series_are_found_whether_or_not_they_come_as_expected() {
+    let key = |name: &str| Labels::from_pairs([("__name__", "m"), ("s", name)]);
+    let interned: Vec<Labels> = ["a", "b", "c", "d", "e"].into_iter().map(key).collect();
+    let contribution = |names: &[usize], fresh: bool, ts: i64| {
+        let mut run = SeriesRun::default();
+        for idx in names {
+            // What was decoded from a segment shares no bytes with what is known.
+            let key =
+                if fresh { Labels::from_key_unchecked(interned[*idx].key()) } else { interned[*idx].clone() };
+            run.push_series(key, [(ts, ts as f64)]);
+        }
+        Arc::new(vec![(tenant("a"), run)])
+    };
+    let mut head = Head::new(WriterId(1));
+    let steps: [(&[usize], bool); 6] = [
+        (&[1, 3], false),
+        (&[0, 1, 2, 3, 4], false),
+        (&[1, 2], true),
+        (&[0, 2, 4], false),
+        (&[0, 2, 4], true),
+        (&[3], false),
+    ];
+    let mut expected = vec![Vec::new(); 5];
+    for (seq, (names, fresh)) in (1..).zip(steps) {
+        head.insert(seq, contribution(names, fresh, seq as i64));
+        names.iter().for_each(|idx| expected[*idx].push(seq as i64));
+    }
+    assert_eq!(head.series(), 5);
+    let rows = head.rows(6);
+    for (idx, ts) in expected.iter().enumerate() {
+        assert_eq!(rows[0].1.keys[idx], interned[idx]);
+        assert_eq!(rows[0].1.series(idx).0, ts);
+    }
+}
