@@ -93,6 +93,8 @@ enum QueryKind {
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     queue: Duration,
+    /// From the expression to operators, without the snapshot and the look-up of series: what Prometheus
+    /// calls preparation does not look series up either.
     preparation: Duration,
     evaluation: Duration,
     sort: Duration,
@@ -145,7 +147,7 @@ impl QueryEngine {
     pub async fn explain(&self, context: &RequestContext, query: &RangeQuery) -> Result<String, EngineError> {
         let query = self.inner.check_range(query)?;
         let shared = Arc::new(self.inner.context(context));
-        let prepared = self.inner.prepare(&query, context, &shared).await?;
+        let prepared = self.inner.prepare(&query, context, &shared, &mut Times::default()).await?;
         let plan = prepared.plan.map(|plan| displayable(plan.as_ref()).indent(false).to_string());
         Ok(plan.unwrap_or_else(|| format!("{:?}\n", prepared.root)))
     }
@@ -324,9 +326,7 @@ impl Inner {
         let _place = self.place(context).await?;
         let mut times = Times { queue: entered.elapsed(), ..Times::default() };
         let answer = async {
-            let preparing = Instant::now();
-            let prepared = self.prepare(query, request, context).await?;
-            times.preparation = preparing.elapsed();
+            let prepared = self.prepare(query, request, context, &mut times).await?;
             let value = run(query, &prepared, context, &mut times).await?;
             let mut annotations = context.annotations().render(&query.text);
             annotations.warnings.extend(prepared.snapshot.warnings());
@@ -343,11 +343,16 @@ impl Inner {
         query: &Query,
         request: &RequestContext,
         context: &Arc<QueryContext>,
+        times: &mut Times,
     ) -> Result<Prepared, EngineError> {
+        let entered = Instant::now();
         let snapshot = self.snapshot(request).await?;
+        let pinned = entered.elapsed();
         let Plan { mut root, scans } = lower(&query.expr, query.grid, query.settings, context.annotations())?;
+        let selecting = Instant::now();
         let selects = scans.iter().map(|scan| snapshot.select(&scan.matchers, scan.range));
         let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
+        let looked_up = pinned + selecting.elapsed();
 
         let facts: Vec<ScanFacts> = selections
             .iter()
@@ -390,6 +395,8 @@ impl Inner {
             Root::Scalar(_) | Root::String(_) => None,
         };
         let plan = plan.transpose().map_err(to_engine_error)?.map(coalesce);
+        times.evaluation += looked_up;
+        times.preparation = entered.elapsed().saturating_sub(looked_up);
         Ok(Prepared { plan, root, task, snapshot })
     }
 
@@ -444,7 +451,7 @@ async fn run(
         Some(plan) => collect(plan, &prepared.task, context).await.map_err(to_engine_error)?,
         None => Vec::new(),
     };
-    times.evaluation = started.elapsed();
+    times.evaluation += started.elapsed();
     let started = Instant::now();
     let value = value_of(query, &prepared.root, &batches, context).map_err(to_engine_error)?;
     times.sort = started.elapsed();

@@ -7,8 +7,8 @@
 //!
 //! (Constants and `@` are folded while lowering.)
 
+use promontory_model::Labels;
 use promontory_model::labels::metric_key_range;
-use promontory_model::{Labels, LabelsRef};
 use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::kernels::RangeFunction;
 
@@ -41,38 +41,38 @@ pub enum NameFact {
 
 /// What a selection says of the names of its series.
 ///
-/// Series ascend by key, so that series of one name follow each other.
+/// Series ascend by key, so that series of one name follow each other, and of those the ones whose
+/// first label sorts low come first: few series need to be looked at.
 pub fn name_fact(series: &[Labels]) -> NameFact {
-    let Some(first) = series.first() else { return NameFact::Absent };
+    let (Some(first), Some(last)) = (series.first(), series.last()) else { return NameFact::Absent };
     let name = first.as_ref().metric_name();
     // A key starts with the name and its terminator: equal names are equal prefixes.
     let (prefix, _) = metric_key_range(&name);
-    for labels in series {
-        match labels.key().strip_prefix(prefix.as_slice()) {
-            Some(rest) if !has_type_or_unit(rest, labels.as_ref()) => {}
-            _ => return NameFact::Mixed,
-        }
+    if !last.key().starts_with(&prefix) {
+        return NameFact::Mixed;
+    }
+    // Labels are sorted by name too, and nearly all names are above `_`.
+    let may_have_type = |labels: &Labels| labels.key().get(prefix.len()).is_some_and(|byte| *byte <= b'_');
+    let low = &series[..series.partition_point(may_have_type)];
+    let has_type_or_unit =
+        |labels: &Labels| labels.get("__type__").is_some() || labels.get("__unit__").is_some();
+    if low.iter().any(has_type_or_unit) {
+        return NameFact::Mixed;
     }
     if name.is_empty() { NameFact::Absent } else { NameFact::Same }
 }
 
-fn has_type_or_unit(after_name: &[u8], labels: LabelsRef<'_>) -> bool {
-    // Labels are sorted by name, and nearly all names are above `_`.
-    after_name.first().is_some_and(|byte| *byte <= b'_')
-        && (labels.get("__type__").is_some() || labels.get("__unit__").is_some())
-}
-
 /// True if all names look like counters' names, or are absent.
-pub fn all_counters(series: &[Labels]) -> bool {
-    let mut known: Vec<u8> = Vec::new();
-    series.iter().all(|labels| {
-        if !known.is_empty() && labels.key().starts_with(&known) {
-            return true;
+pub fn all_counters(mut series: &[Labels]) -> bool {
+    while let Some(first) = series.first() {
+        let name = first.as_ref().metric_name();
+        if !name.is_empty() && !looks_like_counter(&name) {
+            return false;
         }
-        let name = labels.as_ref().metric_name();
-        (known, _) = metric_key_range(&name);
-        name.is_empty() || looks_like_counter(&name)
-    })
+        let (_, after) = metric_key_range(&name);
+        series = &series[series.partition_point(|labels| labels.key() < after.as_slice())..];
+    }
+    true
 }
 
 /// What the passes need to know of a scan.
