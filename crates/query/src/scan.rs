@@ -6,7 +6,9 @@
 //! 1. The series are cut into partitions of consecutive series with about equal work; little work is
 //!    one partition.
 //! 2. Each partition is cut into batches so that rows x max(samples, steps) is near the wish.
-//! 3. Each batch is one [`Selection::read`], whose buffers become list columns without a copy.
+//! 3. Before the first of about [`PREFETCH_SAMPLES`] samples is read, what they need is brought near in
+//!    few requests.
+//! 4. Each batch is one [`Selection::read`], whose buffers become list columns without a copy.
 //!
 //! Between two batches the query's end is checked and the thread is given up once, so that a
 //! cancellation takes effect within one batch.
@@ -36,6 +38,10 @@ use crate::projection::LabelProjection;
 
 /// Work that is worth another partition, in values.
 const VALUES_PER_PARTITION_MIN: u64 = 512 << 10;
+
+/// Samples whose stored bytes are fetched together: one to ten megabytes, which is what an object store
+/// is good at.
+const PREFETCH_SAMPLES: u64 = 2 << 20;
 
 /// How a scan is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +135,8 @@ struct Reader {
     selection: Arc<dyn Selection>,
     labels: LabelProjection,
     rows: Range<usize>,
+    /// Series below this have been prefetched.
+    near: usize,
     rows_per_batch: usize,
     context: Arc<QueryContext>,
     baseline: BaselineMetrics,
@@ -143,6 +151,9 @@ impl Reader {
         tokio::task::yield_now().await;
         let to = self.rows.end.min(self.rows.start + self.rows_per_batch);
         let of = std::mem::replace(&mut self.rows.start, to)..to;
+        if of.end > self.near {
+            self.prefetch(of.clone()).await?;
+        }
         let samples = self.selection.read(of.clone()).await.map_err(QueryError::from)?;
         let timer = self.baseline.elapsed_compute().timer();
         if samples.offsets.len() != of.len() + 1 {
@@ -157,6 +168,20 @@ impl Reader {
         self.baseline.record_output(batch.num_rows());
         drop(timer);
         Ok(Some((batch, self)))
+    }
+
+    /// Brings the samples of `of`, and of as many series after it as the wish allows, near.
+    async fn prefetch(&mut self, of: Range<usize>) -> Result<()> {
+        let end = self.rows.end;
+        let mut to = of.end;
+        while to < end && self.selection.samples_max(of.start..to) < PREFETCH_SAMPLES {
+            to = end.min(to + self.rows_per_batch);
+        }
+        self.near = to;
+        if to > of.end {
+            self.selection.prefetch(of.start..to).await.map_err(QueryError::from)?;
+        }
+        Ok(())
     }
 
     fn labels_of(&self, of: Range<usize>) -> arrow::array::ArrayRef {
@@ -239,6 +264,7 @@ impl ExecutionPlan for SeriesScan {
         let reader = Reader {
             selection: Arc::clone(&self.selection),
             labels: self.labels.clone(),
+            near: rows.start,
             rows,
             rows_per_batch: self.rows_per_batch,
             context: Arc::clone(&self.context),

@@ -8,8 +8,7 @@
 //!   random id, not a path.
 //! - Whatever enters a cache was verified against a checksum that comes from the catalog entry or
 //!   from a footer that was.
-//! - Ranges enter their cache only after everything in them was decoded, and are verified again each
-//!   time they are decoded.
+//! - Ranges are verified each time they are decoded; what proves damaged is fetched and kept anew.
 //! - Damaged bytes are fetched again before they are called damaged: the way from the store can flip
 //!   bits too.
 //! - At most [`BlockReaderConfig::requests_max`] requests are under way in a process.
@@ -44,6 +43,9 @@ use crate::whole_blocks::decode_error;
 /// Above, a selection by metric reads only the pages of its metrics; one without a metric reads all,
 /// in one piece, because each piece decodes the dictionary of label values anew.
 const WHOLE_TABLE_ROWS: u64 = 2 * SERIES_PAGE_ROWS as u64;
+
+/// A cache of ranges below this is too small to hold what is fetched ahead.
+const PREFETCH_CACHE_BYTES_MIN: u64 = 64 << 20;
 
 /// Bounds of reading blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +254,36 @@ impl BlockReader {
         self.pages.get_many(&keys, load).await
     }
 
+    /// Fetches the pages that hold `rows` and are neither decoded nor near, in as few requests as the
+    /// gaps between them allow.
+    pub(crate) async fn prefetch_pages(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        rows: &[Range<u64>],
+    ) -> Result<(), Error> {
+        // What would not stay until it is decoded would be fetched twice.
+        if self.config.ranges_bytes_max < PREFETCH_CACHE_BYTES_MIN || rows.iter().all(Range::is_empty) {
+            return Ok(());
+        }
+        let file = self.open(entry, ObjectKind::Samples).await?;
+        let Held::Ranges(id) = file.held() else { return Ok(()) };
+        let table = SamplesTable::new(&file.footer).map_err(|error| decode_error(&file.key, error))?;
+        let mut pages = table.pages_of(rows);
+        let page_rows: Vec<Range<u64>> = table.pages().collect();
+        pages.retain(|page| {
+            let Range { start, end } = page_rows[*page].clone();
+            !self.pages.contains(&RowsKey { block: entry.id, start, end })
+        });
+        let ranges = table.page_bytes(&pages);
+        let absent: Vec<Range<u64>> =
+            ranges.into_iter().filter(|range| !self.ranges.contains(&RangeKey::new(id, range))).collect();
+        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
+        let mut fetched = Fetched::default();
+        self.fetch(&file.key, &wanted, &mut fetched).await?;
+        self.keep(Held::Ranges(id), &absent, &fetched).await;
+        Ok(())
+    }
+
     /// Opens the samples of a block, so that a later read need not wait for the footer.
     pub(crate) async fn prepare_samples(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), Error> {
         self.open(entry, ObjectKind::Samples).await.map(drop)
@@ -317,8 +349,8 @@ impl BlockReader {
         let mut reads = 0;
         loop {
             // What proves damaged is not taken from memory again.
-            let held = if reads == 0 { held } else { Held::Nothing };
-            let (mut fetched, absent) = self.in_memory(held, &ranges).await;
+            let near = if reads == 0 { held } else { Held::Nothing };
+            let (mut fetched, absent) = self.in_memory(near, &ranges).await;
             let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
             self.fetch(key, &wanted, &mut fetched).await?;
             reads += 1;
@@ -352,7 +384,7 @@ impl BlockReader {
         (fetched, absent)
     }
 
-    /// Keeps ranges that were fetched and proved right.
+    /// Keeps ranges that were fetched.
     async fn keep(&self, held: Held<'_>, ranges: &[Range<u64>], fetched: &Fetched) {
         let Held::Ranges(file) = held else { return };
         for range in ranges {

@@ -77,6 +77,11 @@ where
         found
     }
 
+    /// True if an entry is there; not counted.
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Puts an entry in.
     pub(crate) async fn put(&self, key: K, value: V) {
         self.entries.insert(key, Arc::new(value)).await;

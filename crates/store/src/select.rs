@@ -250,8 +250,8 @@ impl ViewSelection {
         &self.places[self.place_ends[series.start]..self.place_ends[series.end]]
     }
 
-    /// The pages that `series` need, by block.
-    async fn pages(&self, series: Range<usize>) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
+    /// The rows of `series`, by block.
+    fn block_rows(&self, series: Range<usize>) -> BTreeMap<usize, Vec<Range<u64>>> {
         let mut rows: BTreeMap<usize, Vec<Range<u64>>> = BTreeMap::new();
         for place in self.places_of(series) {
             if let Place::Block { block, rows: wanted, .. } = place {
@@ -262,6 +262,12 @@ impl ViewSelection {
                 }
             }
         }
+        rows
+    }
+
+    /// The pages that `series` need, by block.
+    async fn pages(&self, series: Range<usize>) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
+        let rows = self.block_rows(series);
         let mut reads = Vec::with_capacity(rows.len());
         for (block, rows) in rows {
             let read = async move { Ok((block, self.reader.pages(&self.blocks[block], &rows).await?)) };
@@ -280,6 +286,17 @@ impl Selection for ViewSelection {
     fn samples_max(&self, of: Range<usize>) -> u64 {
         let last = self.rows_before.len() - 1;
         self.rows_before[of.end.min(last)] - self.rows_before[of.start.min(of.end).min(last)]
+    }
+
+    async fn prefetch(&self, of: Range<usize>) -> Result<(), Error> {
+        check_fresh(self.expires)?;
+        let rows = self.block_rows(of.start.min(self.series.len())..of.end.min(self.series.len()));
+        let reads = rows.into_iter().map(|(block, rows)| {
+            let entry = &self.blocks[block];
+            async move { self.reader.prefetch_pages(entry, &rows).await }.boxed()
+        });
+        let reads: Vec<_> = reads.collect();
+        futures::stream::iter(reads).buffer_unordered(BLOCKS_AT_ONCE).try_collect().await
     }
 
     async fn read(&self, of: Range<usize>) -> Result<Samples, Error> {

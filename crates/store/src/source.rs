@@ -49,6 +49,16 @@ pub trait Selection: Send + Sync + fmt::Debug {
     /// included; known without reading samples.
     fn samples_max(&self, of: Range<usize>) -> u64;
 
+    /// Brings what [`Self::read`] of parts of `series()[of]` needs near, in few requests: a scan that reads
+    /// a few hundred series at a time would ask the store for each few pages. Nothing is decoded.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn prefetch(&self, of: Range<usize>) -> Result<(), Error> {
+        let _ = of;
+        Ok(())
+    }
+
     /// Reads the samples of `series()[of]` in the selected range, merged and deduplicated.
     ///
     /// # Errors

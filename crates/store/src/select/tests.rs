@@ -232,3 +232,37 @@ async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
     let one = [Matcher::equal("__name__", "metric_0002_seconds_total")];
     assert_eq!(snapshot.select(&one, TimeRange::ALL).await.unwrap().series().len(), 5);
 }
+
+#[tokio::test]
+async fn a_scan_in_small_parts_asks_for_what_it_prefetched_no_more() {
+    let store = Arc::new(InMemory::new());
+    let run = crate::blocks::tests::fleet(20, 200, 500);
+    let (series, rows) = (run.keys.len(), run.rows() as u64);
+    let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("me"), run)]).await];
+    let scan = |prefetched: usize| {
+        let (store, blocks) = (store.clone(), blocks.clone());
+        async move {
+            let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+            let view = View {
+                tenant: tenant("me"),
+                blocks,
+                tails: Vec::new(),
+                retained_from: None,
+                expires: None,
+                warnings: Vec::new(),
+            };
+            let snapshot = ViewSnapshot::new(view, reader.clone());
+            let selection = snapshot.select(&[], TimeRange::ALL).await.unwrap();
+            assert_eq!(selection.series().len(), series);
+            selection.prefetch(0..prefetched).await.unwrap();
+            let mut samples = 0;
+            for from in (0..series).step_by(100) {
+                samples += selection.read(from..from + 100).await.unwrap().ts.len() as u64;
+            }
+            assert_eq!(samples, rows);
+            reader.counters().requests.load(Ordering::Relaxed)
+        }
+    };
+    let (without, with) = (scan(0).await, scan(series).await);
+    assert!(with <= 6 && without > 5 * with, "{without} requests, {with} with prefetching");
+}
