@@ -127,7 +127,7 @@ pub trait BlockCodec: Send + Sync + fmt::Debug {
     /// checksums are verified first.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] names the object's kind and offset.
+    /// [`Error::Corrupt`] names the object's kind and the bytes that do not fit.
     fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error>;
 }
 
@@ -181,10 +181,10 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
 pub fn verify_objects(meta: &BlockMeta, objects: &[Bytes]) -> Result<(), Error> {
     if meta.objects.len() != objects.len() {
         let why = format!("{} objects, the entry names {}", objects.len(), meta.objects.len());
-        return Err(Error::Corrupt { what: "block", offset: 0, why });
+        return Err(Error::Corrupt { what: "block", at: whole_block(meta), why });
     }
     for (object, bytes) in meta.objects.iter().zip(objects) {
-        let corrupt = |why| Error::Corrupt { what: object.kind.file_name(), offset: 0, why };
+        let corrupt = |why| Error::Corrupt { what: object.kind.file_name(), at: 0..object.size, why };
         if bytes.len() as u64 != object.size {
             return Err(corrupt(format!("{} bytes, the entry says {}", bytes.len(), object.size)));
         }
@@ -195,9 +195,14 @@ pub fn verify_objects(meta: &BlockMeta, objects: &[Bytes]) -> Result<(), Error> 
     Ok(())
 }
 
+/// The bytes of all objects, as if they lay back to back.
+fn whole_block(meta: &BlockMeta) -> Range<u64> {
+    0..meta.objects.iter().map(|object| object.size).sum()
+}
+
 /// Checks that decoded rows are the ones that the entry describes.
 pub(crate) fn verify_rows(meta: &BlockMeta, tenants: &[TenantRows]) -> Result<(), Error> {
-    let corrupt = |why: String| Error::Corrupt { what: "block", offset: 0, why };
+    let corrupt = |why: String| Error::Corrupt { what: "block", at: whole_block(meta), why };
     let mut found = describe(meta.level, tenants).map_err(|error| corrupt(error.to_string()))?;
     found.objects.clone_from(&meta.objects);
     if found == *meta { Ok(()) } else { Err(corrupt("its rows are not those of the entry".into())) }

@@ -1,15 +1,18 @@
 //! What can go wrong with bytes.
 
+use std::ops::Range;
+
 /// An error of encoding or decoding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes are damaged or not ours: call a human.
-    #[error("corrupt {what} at byte {offset}: {why}")]
+    #[error("corrupt {what} at bytes {}..{}: {why}", at.start, at.end)]
     Corrupt {
-        /// Kind of object, for example `segment` or `samples`.
+        /// Kind of object, for example `segment` or `samples.parquet`.
         what: &'static str,
-        /// Where in the object, in bytes.
-        offset: u64,
+        /// The bytes of the object that do not fit: the smallest part that has a checksum of its own,
+        /// or the field or section that makes no sense.
+        at: Range<u64>,
         /// What was expected and what is there.
         why: String,
     },

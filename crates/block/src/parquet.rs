@@ -29,6 +29,8 @@ pub use footer::Footer;
 pub use samples::{SamplePage, SamplesTable};
 pub use series_table::{SeriesRow, SeriesTable};
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -98,7 +100,7 @@ impl BlockCodec for ParquetCodec {
     }
 
     fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error> {
-        verify_objects(meta, objects)?;
+        verify_objects(meta, objects).map_err(|error| damage(meta, objects).unwrap_or(error))?;
         let series = open(meta, objects, ObjectKind::Series)?;
         let samples = open(meta, objects, ObjectKind::Samples)?;
         let table = SeriesTable::decode(&series.0, 0..series.0.rows(), &series.1)?;
@@ -112,10 +114,29 @@ impl BlockCodec for ParquetCodec {
 /// Footer and bytes of one whole object.
 fn open(meta: &BlockMeta, objects: &[Bytes], kind: ObjectKind) -> Result<(Footer, Fetched), Error> {
     let found = meta.objects.iter().zip(objects).find(|(object, _)| object.kind == kind);
-    let (object, bytes) = found.ok_or_else(|| corrupt(kind, 0, "the block lacks the object"))?;
+    let (object, bytes) = found.ok_or_else(|| corrupt(kind, 0..0, "the block lacks the object"))?;
+    Ok((read_footer(object, bytes)?, Fetched::whole(bytes.clone())))
+}
+
+/// The footer of a whole object.
+fn read_footer(object: &ObjectMeta, bytes: &Bytes) -> Result<Footer, Error> {
     let tail = bytes.len().checked_sub(object.footer_size as usize);
-    let tail = tail.ok_or_else(|| corrupt(kind, 0, "a footer larger than the object"))?;
-    Ok((Footer::read(object, bytes.slice(tail..))?, Fetched::whole(bytes.clone())))
+    let fail = || corrupt(object.kind, 0..bytes.len() as u64, "a footer larger than the object");
+    Footer::read(object, bytes.slice(tail.ok_or_else(fail)?..))
+}
+
+/// Which part of the first whole object that differs from the entry is the damaged one; `None` if
+/// that does not show.
+fn damage(meta: &BlockMeta, objects: &[Bytes]) -> Option<Error> {
+    let differs = |(object, bytes): &(&ObjectMeta, &Bytes)| xxh3_128(bytes) != object.checksum;
+    let (object, bytes) = meta.objects.iter().zip(objects).find(differs)?;
+    if bytes.len() as u64 != object.size {
+        return None;
+    }
+    match read_footer(object, bytes) {
+        Ok(footer) => Some(footer.damage(&Fetched::whole(bytes.clone()))),
+        Err(error) => Some(error),
+    }
 }
 
 /// Cuts the rows of a block into its tenants.
@@ -127,10 +148,15 @@ fn split(
 ) -> Result<Vec<TenantRows>, Error> {
     let mut tenants = Vec::with_capacity(meta.tenants.len());
     let (mut next, mut scratch) = (0, Vec::new());
+    let table_bytes = meta.objects.iter().find(|object| object.kind == ObjectKind::Series);
+    let table_bytes = table_bytes.map_or(0, |object| object.size);
     for span in &meta.tenants {
         let mut run = SeriesRun::default();
         for row in span.series.clone() {
-            let fail = || corrupt(ObjectKind::Series, 0, format!("row {row} does not follow the one before"));
+            let fail = || {
+                let why = format!("row {row} does not follow the one before");
+                corrupt(ObjectKind::Series, 0..table_bytes, why)
+            };
             let series = usize::try_from(row).ok().filter(|row| *row < table.len()).ok_or_else(fail)?;
             let rows = table.row(series).rows;
             if rows.start != next || rows.end > ts.len() as u64 {
@@ -148,8 +174,8 @@ fn split(
     Ok(tenants)
 }
 
-fn corrupt(kind: ObjectKind, offset: u64, why: impl Into<String>) -> Error {
-    Error::Corrupt { what: kind.file_name(), offset, why: why.into() }
+fn corrupt(kind: ObjectKind, at: Range<u64>, why: impl Into<String>) -> Error {
+    Error::Corrupt { what: kind.file_name(), at, why: why.into() }
 }
 
 #[cfg(test)]

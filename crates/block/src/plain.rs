@@ -7,6 +7,8 @@
 //!
 //! Numbers are little-endian. Damage is found by the checksums in the block's meta data.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use promontory_model::{Labels, TenantId};
 use xxhash_rust::xxh3::xxh3_128;
@@ -56,7 +58,11 @@ impl BlockCodec for PlainCodec {
     fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error> {
         verify_objects(meta, objects)?;
         let [series, samples] = objects else {
-            return Err(corrupt("series", 0, format!("{} objects in a block of two", objects.len())));
+            return Err(corrupt(
+                ObjectKind::Series,
+                0..0,
+                format!("{} objects in a block of two", objects.len()),
+            ));
         };
         let (ts, values) = read_samples(samples)?;
         let tenants = read_tenants(series, &ts, &values)?;
@@ -77,7 +83,8 @@ fn object_meta(object: &EncodedObject) -> ObjectMeta {
 
 fn read_samples(object: &[u8]) -> Result<(Vec<i64>, Vec<f64>), Error> {
     let rows = object.strip_prefix(MAGIC_SAMPLES).filter(|rows| rows.len() % 16 == 0);
-    let rows = rows.ok_or_else(|| corrupt("samples", 0, "not plain samples".into()))?;
+    let rows =
+        rows.ok_or_else(|| corrupt(ObjectKind::Samples, 0..object.len() as u64, "not plain samples".into()))?;
     let (ts, values) = rows.split_at(rows.len() / 2);
     let ts = ts.chunks_exact(8).map(|bytes| u64_le(bytes) as i64).collect();
     Ok((ts, values.chunks_exact(8).map(|bytes| f64::from_bits(u64_le(bytes))).collect()))
@@ -86,7 +93,7 @@ fn read_samples(object: &[u8]) -> Result<(Vec<i64>, Vec<f64>), Error> {
 fn read_tenants(object: &[u8], ts: &[i64], values: &[f64]) -> Result<Vec<TenantRows>, Error> {
     let mut reader = Reader { object, at: 0 };
     if reader.take(8)? != MAGIC_SERIES {
-        return Err(corrupt("series", 0, "not plain series".into()));
+        return Err(corrupt(ObjectKind::Series, 0..8, "not plain series".into()));
     }
     let mut tenants = Vec::new();
     let mut row = 0usize;
@@ -94,16 +101,22 @@ fn read_tenants(object: &[u8], ts: &[i64], values: &[f64]) -> Result<Vec<TenantR
         let at = reader.at as u64;
         let length = usize::from(reader.take(1)?[0]);
         let tenant = std::str::from_utf8(reader.take(length)?).ok().and_then(|name| TenantId::new(name).ok());
-        let tenant = tenant.ok_or_else(|| corrupt("series", at, "an illegal tenant".into()))?;
+        let tenant = tenant.ok_or_else(|| {
+            corrupt(ObjectKind::Series, at..object.len() as u64, "an illegal tenant".into())
+        })?;
         let mut run = SeriesRun::default();
         for _ in 0..reader.u32()? {
             let at = reader.at as u64;
             let length = reader.u32()? as usize;
             let key = Labels::from_key(reader.take(length)?);
-            let key = key.ok_or_else(|| corrupt("series", at, "an illegal key".into()))?;
+            let key = key.ok_or_else(|| {
+                corrupt(ObjectKind::Series, at..object.len() as u64, "an illegal key".into())
+            })?;
             let end = row.saturating_add(reader.u32()? as usize);
             let ts = ts.get(row..end).filter(|ts| !ts.is_empty());
-            let ts = ts.ok_or_else(|| corrupt("series", at, "rows outside the samples".into()))?;
+            let ts = ts.ok_or_else(|| {
+                corrupt(ObjectKind::Series, at..object.len() as u64, "rows outside the samples".into())
+            })?;
             run.keys.push(key);
             run.ts.extend_from_slice(ts);
             run.values.extend_from_slice(&values[row..end]);
@@ -124,7 +137,9 @@ impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let end = self.at.saturating_add(length);
         let bytes = self.object.get(self.at..end);
-        let bytes = bytes.ok_or_else(|| corrupt("series", self.at as u64, "ends early".into()))?;
+        let bytes = bytes.ok_or_else(|| {
+            corrupt(ObjectKind::Series, self.at as u64..self.object.len() as u64, "ends early".into())
+        })?;
         self.at = end;
         Ok(bytes)
     }
@@ -139,8 +154,8 @@ fn u64_le(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"))
 }
 
-fn corrupt(what: &'static str, offset: u64, why: String) -> Error {
-    Error::Corrupt { what, offset, why }
+fn corrupt(kind: ObjectKind, at: Range<u64>, why: String) -> Error {
+    Error::Corrupt { what: kind.file_name(), at, why }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod series;
 mod table;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use promontory_model::{TenantId, WriterId};
@@ -143,7 +144,7 @@ impl Slot {
         let entries = header.entries(bytes)?;
         if header.flags & FLAG_CLOSED != 0 {
             if !entries.is_empty() {
-                return Err(corrupt(12, "a closed mark has sections"));
+                return Err(corrupt(12..16, "a closed mark has sections"));
             }
             return Ok(Self::Closed(Closed { writer, seq, applied }));
         }
@@ -228,20 +229,27 @@ impl Header {
     /// Verifies magic, size and checksum, which every version has at the same place.
     fn read_any_version(bytes: &[u8]) -> Result<(u16, u128), Error> {
         if bytes.len() < HEADER_BYTES {
-            return Err(corrupt(0, format!("{} bytes, a header has {HEADER_BYTES}", bytes.len())));
+            let why = format!("{} bytes, a header has {HEADER_BYTES}", bytes.len());
+            return Err(corrupt(0..bytes.len() as u64, why));
         }
         if &bytes[..8] != MAGIC {
-            return Err(corrupt(0, "the magic is missing"));
+            return Err(corrupt(0..8, "the magic is missing"));
         }
         let size = u64::from_le_bytes(array(bytes, 48));
         if size != bytes.len() as u64 {
-            return Err(corrupt(48, format!("the header says {size} bytes, there are {}", bytes.len())));
+            let why = format!("the header says {size} bytes, there are {}", bytes.len());
+            return Err(corrupt(48..56, why));
         }
         let stored = u128::from_le_bytes(array(bytes, CHECKSUM_AT));
-        if stored != checksum(bytes) {
-            return Err(corrupt(CHECKSUM_AT as u64, "the checksum differs"));
+        let version = u16::from_le_bytes(array(bytes, 8));
+        if stored == checksum(bytes) {
+            return Ok((version, stored));
         }
-        Ok((u16::from_le_bytes(array(bytes, 8)), stored))
+        match version {
+            VERSION => Err(Self::parse(bytes).damage(bytes)),
+            // Where the parts of another version lie is not known.
+            _ => Err(corrupt(0..size, "the checksum of the object differs")),
+        }
     }
 
     fn read(bytes: &[u8]) -> Result<Self, Error> {
@@ -249,7 +257,12 @@ impl Header {
         if version != VERSION {
             return Err(unsupported(format!("version {version}, this program knows {VERSION}")));
         }
-        Ok(Self {
+        Ok(Self::parse(bytes))
+    }
+
+    /// Takes the fields of this version apart; `bytes` holds at least a header.
+    fn parse(bytes: &[u8]) -> Self {
+        Self {
             flags: u16::from_le_bytes(array(bytes, 10)),
             sections: u32::from_le_bytes(array(bytes, 12)),
             writer: WriterId(u128::from_le_bytes(array(bytes, 16))),
@@ -257,26 +270,48 @@ impl Header {
             applied: u64::from_le_bytes(array(bytes, 40)),
             table_length: u32::from_le_bytes(array(bytes, 56)),
             table_crc: u32::from_le_bytes(array(bytes, 60)),
-        })
+        }
+    }
+
+    /// Which part of a slot whose checksum differs is the damaged one: the table with what the header
+    /// says of it, a section, or else the header.
+    fn damage(&self, bytes: &[u8]) -> Error {
+        if let Err(error) = self.table(bytes) {
+            return error;
+        }
+        let entries = self.entries(bytes).unwrap_or_default();
+        let sections = entries.iter().map(|entry| section(bytes, entry));
+        let damaged = sections.filter_map(Result::err).next();
+        damaged.unwrap_or_else(|| corrupt(0..HEADER_BYTES as u64, "the checksum of the object differs"))
+    }
+
+    /// The bytes of the section table, verified.
+    fn table<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
+        let end = HEADER_BYTES + self.table_length as usize;
+        let table = bytes.get(HEADER_BYTES..end).ok_or_else(|| corrupt(56..60, "the table ends outside"))?;
+        if crc32c::crc32c(table) != self.table_crc {
+            return Err(corrupt(56..end as u64, "the checksum of the table differs"));
+        }
+        Ok(table)
     }
 
     /// The section table, with every entry inside the object.
     fn entries(&self, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
-        let end = HEADER_BYTES + self.table_length as usize;
-        let table = bytes.get(HEADER_BYTES..end).ok_or_else(|| corrupt(56, "the table ends outside"))?;
-        if crc32c::crc32c(table) != self.table_crc {
-            return Err(corrupt(60, "the checksum of the table differs"));
-        }
+        let table = self.table(bytes)?;
         let entries = table::read(table, self.sections, HEADER_BYTES as u64)?;
-        let mut next = end as u64;
+        let mut next = (HEADER_BYTES + table.len()) as u64;
+        let size = bytes.len() as u64;
         for entry in &entries {
-            if entry.offset != next || entry.length > bytes.len() as u64 - next {
-                return Err(corrupt(next, format!("section of tenant {} lies elsewhere", entry.tenant)));
+            if entry.offset != next || entry.length > size - next {
+                return Err(corrupt(
+                    next..size,
+                    format!("section of tenant {} lies elsewhere", entry.tenant),
+                ));
             }
             next += entry.length;
         }
-        if next != bytes.len() as u64 {
-            return Err(corrupt(next, "bytes after the last section"));
+        if next != size {
+            return Err(corrupt(next..size, "bytes after the last section"));
         }
         Ok(entries)
     }
@@ -343,10 +378,10 @@ fn read_sections(bytes: &[u8], entries: &[Entry]) -> Result<Vec<TenantRows>, Err
     let mut sections: Vec<(TenantId, Vec<SeriesRun>)> = Vec::new();
     for pair in known.chunks(2) {
         let [(Kind::Series, series), (Kind::Samples, samples)] = pair else {
-            return Err(corrupt(pair[0].1.offset, "a section of series without one of samples"));
+            return Err(corrupt(pair[0].1.bytes(), "a section of series without one of samples"));
         };
         if !series.same_share(samples) {
-            return Err(corrupt(series.offset, "series and samples of different shares"));
+            return Err(corrupt(series.bytes(), "series and samples of different shares"));
         }
         let run = read_share(bytes, series, samples)?;
         match sections.last_mut().filter(|(tenant, _)| *tenant == series.tenant) {
@@ -361,12 +396,12 @@ fn read_share(bytes: &[u8], series: &Entry, samples: &Entry) -> Result<SeriesRun
     let (keys, offsets) = series::decode_series(&decompress(bytes, series)?, series)?;
     let (ts, values) = series::decode_samples(&decompress(bytes, samples)?, samples)?;
     let run = SeriesRun { keys, offsets, ts, values };
-    run.check().map_err(|why| corrupt(series.offset, why))?;
+    run.check().map_err(|why| corrupt(series.bytes(), why))?;
     if run.keys.len() as u64 != series.series
         || run.rows() as u64 != series.rows
         || run.time_range() != series.time_range
     {
-        return Err(corrupt(series.offset, "counts or time range differ from the table"));
+        return Err(corrupt(series.bytes(), "counts or time range differ from the table"));
     }
     Ok(run)
 }
@@ -400,22 +435,29 @@ fn compress(raw: &[u8]) -> Result<Vec<u8>, Error> {
     crate::frame::compress(raw).map_err(|error| Error::Bug(format!("zstd: {error}")))
 }
 
+/// The bytes of one section, verified.
+fn section<'a>(bytes: &'a [u8], entry: &Entry) -> Result<&'a [u8], Error> {
+    let body = &bytes[entry.offset as usize..(entry.offset + entry.length) as usize];
+    if crc32c::crc32c(body) == entry.crc { Ok(body) } else { Err(bad_section(entry, "the checksum differs")) }
+}
+
 /// Verifies and decompresses one section: exactly one frame that says its content's size.
 fn decompress(bytes: &[u8], entry: &Entry) -> Result<Vec<u8>, Error> {
-    let fail = |why: &str| corrupt(entry.offset, format!("section of tenant {}: {why}", entry.tenant));
-    let body = &bytes[entry.offset as usize..(entry.offset + entry.length) as usize];
-    if crc32c::crc32c(body) != entry.crc {
-        return Err(fail("the checksum differs"));
-    }
-    crate::frame::decompress(body, entry.raw_length, SECTION_BYTES_MAX).map_err(|why| fail(&why))
+    let body = section(bytes, entry)?;
+    let raw = crate::frame::decompress(body, entry.raw_length, SECTION_BYTES_MAX);
+    raw.map_err(|why| bad_section(entry, &why))
+}
+
+fn bad_section(entry: &Entry, why: &str) -> Error {
+    corrupt(entry.bytes(), format!("section of tenant {}: {why}", entry.tenant))
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("the range has N bytes")
 }
 
-fn corrupt(offset: u64, why: impl Into<String>) -> Error {
-    Error::Corrupt { what: WHAT, offset, why: why.into() }
+fn corrupt(at: Range<u64>, why: impl Into<String>) -> Error {
+    Error::Corrupt { what: WHAT, at, why: why.into() }
 }
 
 fn unsupported(why: String) -> Error {

@@ -67,12 +67,17 @@ impl Footer {
         let kind = object.kind;
         let start =
             object.size.checked_sub(tail.len() as u64).filter(|_| tail.len() == object.footer_size as usize);
-        let start =
-            start.ok_or_else(|| corrupt(kind, 0, "a footer of another length than the entry says"))?;
+        let start = start
+            .ok_or_else(|| corrupt(kind, 0..object.size, "a footer of another length than the entry says"))?;
         if crc32c::crc32c(&tail) != object.footer_crc {
-            return Err(corrupt(kind, start, "the checksum of the footer differs from the entry"));
+            return Err(corrupt(
+                kind,
+                start..object.size,
+                "the checksum of the footer differs from the entry",
+            ));
         }
-        let metadata = read_metadata(kind, object.size, start, tail)?;
+        let place = start..object.size;
+        let metadata = read_metadata(kind, &place, tail)?;
         let table = if kind == ObjectKind::Series { "series" } else { "samples" };
         if text(&metadata, KEY_FORMAT) != Some(FORMAT_VERSION) || text(&metadata, KEY_TABLE) != Some(table) {
             let found = text(&metadata, KEY_FORMAT).unwrap_or("none");
@@ -80,8 +85,8 @@ impl Footer {
             return Err(Error::Unsupported { what: kind.file_name(), why });
         }
         let crcs = parse_crcs(text(&metadata, KEY_PAGES).unwrap_or_default());
-        let crcs = crcs.ok_or_else(|| corrupt(kind, start, "page checksums that are no numbers"))?;
-        let groups = read_groups(kind, &metadata, &crcs, start)?;
+        let crcs = crcs.ok_or_else(|| corrupt(kind, place.clone(), "page checksums that are no numbers"))?;
+        let groups = read_groups(kind, &metadata, &crcs, &place)?;
         let rows = groups.last().map_or(0, |group| group.rows.end);
         let bucket_start = text(&metadata, KEY_BUCKET_START).and_then(|start| start.parse().ok());
         Ok(Self { kind, metadata: Arc::new(metadata), groups, bucket_start, rows, size: object.size })
@@ -97,6 +102,31 @@ impl Footer {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// All bytes of the object.
+    pub(super) fn whole(&self) -> Range<u64> {
+        0..self.size
+    }
+
+    /// The pages of the file, by row group, then leaf column, dictionaries first: the column's path
+    /// and the bytes, header included.
+    pub fn pages(&self) -> impl Iterator<Item = (String, Range<u64>)> {
+        let columns = self.metadata.file_metadata().schema_descr();
+        let chunks = self.groups.iter().flat_map(|group| group.chunks.iter().enumerate());
+        chunks.flat_map(|(column, chunk)| {
+            let path = columns.column(column).path().string();
+            chunk.all_pages().map(move |page| (path.clone(), page.bytes.clone()))
+        })
+    }
+
+    /// What is damaged in a file that is all in memory and whose tail is whole: the first page that
+    /// differs from its checksum, or what lies before all pages.
+    pub(super) fn damage(&self, whole: &Fetched) -> Error {
+        let pages = || self.groups.iter().flat_map(|group| &group.chunks).flat_map(Chunk::all_pages);
+        let damaged = pages().find_map(|page| self.page(page, whole).err());
+        let data_start = pages().map(|page| page.bytes.start).min().unwrap_or(self.size);
+        damaged.unwrap_or_else(|| corrupt(self.kind, 0..data_start, "no page and not the footer is damaged"))
     }
 
     /// Approximate bytes that this value takes in memory.
@@ -122,13 +152,18 @@ impl Footer {
         let bytes = fetched.get(&page.bytes);
         let bytes = bytes.ok_or_else(|| Error::Bug(format!("bytes {:?} were not fetched", page.bytes)))?;
         if crc32c::crc32c(&bytes) != page.crc {
-            return Err(corrupt(self.kind, page.bytes.start, "the checksum of a page differs"));
+            return Err(corrupt(self.kind, page.bytes.clone(), "the checksum of a page differs"));
         }
         Ok(bytes)
     }
 }
 
 impl Chunk {
+    /// The dictionary, if there is one, and the data pages.
+    fn all_pages(&self) -> impl Iterator<Item = &Page> {
+        self.dictionary.iter().chain(&self.pages)
+    }
+
     /// The pages that hold rows of `rows`.
     pub(super) fn covering(&self, rows: &Range<u64>) -> Range<usize> {
         let first = self.pages.partition_point(|page| page.rows.end <= rows.start);
@@ -137,12 +172,13 @@ impl Chunk {
     }
 }
 
-fn read_metadata(kind: ObjectKind, size: u64, start: u64, tail: Bytes) -> Result<ParquetMetaData, Error> {
-    let fail = |why: String| corrupt(kind, start, why);
-    let mut decoder = ParquetMetaDataPushDecoder::try_new(size)
+/// Reads the metadata out of the tail, which lies at `place`.
+fn read_metadata(kind: ObjectKind, place: &Range<u64>, tail: Bytes) -> Result<ParquetMetaData, Error> {
+    let fail = |why: String| corrupt(kind, place.clone(), why);
+    let mut decoder = ParquetMetaDataPushDecoder::try_new(place.end)
         .map_err(|error| fail(error.to_string()))?
         .with_page_index_policy(PageIndexPolicy::Required);
-    decoder.push_range(start..size, tail).map_err(|error| fail(error.to_string()))?;
+    decoder.push_range(place.clone(), tail).map_err(|error| fail(error.to_string()))?;
     match decoder.try_decode().map_err(|error| fail(error.to_string()))? {
         DecodeResult::Data(metadata) => Ok(metadata),
         DecodeResult::NeedsData(_) | DecodeResult::Finished => Err(fail("a footer that is not whole".into())),
@@ -159,14 +195,14 @@ fn parse_crcs(text: &str) -> Option<Vec<u32>> {
     digits.map(|digits| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()).collect()
 }
 
-/// Pages of all chunks with their checksums; `data_end` is where the tail begins.
+/// Pages of all chunks with their checksums; they lie before `tail`.
 fn read_groups(
     kind: ObjectKind,
     metadata: &ParquetMetaData,
     crcs: &[u32],
-    data_end: u64,
+    tail: &Range<u64>,
 ) -> Result<Vec<Group>, Error> {
-    let fail = |why: &str| corrupt(kind, data_end, why);
+    let fail = |why: &str| corrupt(kind, tail.clone(), why);
     let offsets = metadata.offset_index().map_or(&[][..], |index| index);
     if offsets.len() != metadata.num_row_groups() {
         return Err(fail("row groups without an offset index"));
@@ -193,7 +229,7 @@ fn read_groups(
                 };
                 locations.push((offset, length, row));
             }
-            let chunk = read_chunk(start, &locations, &rows, &mut crcs, data_end);
+            let chunk = read_chunk(start, &locations, &rows, &mut crcs, tail.start);
             chunks.push(chunk.ok_or_else(|| fail("pages that do not follow one another"))?);
         }
         if chunks.len() != group.num_columns() {

@@ -76,7 +76,8 @@ impl<'a> SamplesTable<'a> {
     /// [`Error::Corrupt`] if a column is missing or of another type, or pages are not aligned.
     pub fn new(footer: &'a Footer) -> Result<Self, Error> {
         use parquet::basic::Type;
-        let missing = |name: &str| corrupt(footer.kind, 0, format!("no column {name} of the right type"));
+        let missing =
+            |name: &str| corrupt(footer.kind, footer.whole(), format!("no column {name} of the right type"));
         if footer.kind != ObjectKind::Samples {
             return Err(Error::Bug("not the footer of a samples table".into()));
         }
@@ -199,7 +200,11 @@ impl<'a> SamplesTable<'a> {
             }
         }
         if ts.len() != n_rows || values.len() != n_rows {
-            return Err(corrupt(self.footer.kind, 0, format!("{} rows, expected {n_rows}", ts.len())));
+            return Err(corrupt(
+                self.footer.kind,
+                self.footer.whole(),
+                format!("{} rows, expected {n_rows}", ts.len()),
+            ));
         }
         Ok((ts, values))
     }
@@ -216,7 +221,7 @@ impl<'a> SamplesTable<'a> {
                 let same =
                     chunk.pages.iter().map(|page| &page.rows).eq(ts.pages.iter().map(|page| &page.rows));
                 if !same || chunk.dictionary.is_some() {
-                    let at = chunk.pages.first().map_or(0, |page| page.bytes.start);
+                    let at = chunk.pages.first().map_or(self.footer.whole(), |page| page.bytes.clone());
                     return Err(corrupt(self.footer.kind, at, "pages of samples that are not aligned"));
                 }
             }
@@ -272,7 +277,7 @@ impl<'a> SamplesTable<'a> {
                 (Some(lane), Some(present)) => lane.iter().zip(present).any(|(vi, set)| vi.is_none() && !set),
             };
             if without {
-                return Err(corrupt(self.footer.kind, page.bytes.start, "a row without a value"));
+                return Err(corrupt(self.footer.kind, page.bytes.clone(), "a row without a value"));
             }
             out.push(SamplePage { rows: page.rows.clone(), ts: ts.values, values: values.into_rows(), lane });
         }
@@ -290,7 +295,7 @@ impl<'a> SamplesTable<'a> {
         let pages = &self.footer.groups[group].chunks[column].pages[run];
         let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(Vec::new()) };
         let at = first.bytes.start;
-        let fail = |error: ParquetError| corrupt(self.footer.kind, at, error.to_string());
+        let fail = |error: ParquetError| corrupt(self.footer.kind, at..last.bytes.end, error.to_string());
         let chunk = self.footer.metadata.row_group(group).column(column).clone();
         // To the page reader the run is the whole chunk.
         let chunk = chunk
@@ -319,7 +324,7 @@ impl<'a> SamplesTable<'a> {
                     .map_err(fail)?;
                 if records == 0 {
                     let why = format!("{n_read} rows in a page of {n_rows}");
-                    return Err(corrupt(self.footer.kind, page.bytes.start, why));
+                    return Err(corrupt(self.footer.kind, page.bytes.clone(), why));
                 }
                 n_read += records;
             }
@@ -327,7 +332,11 @@ impl<'a> SamplesTable<'a> {
             let present = (!complete).then(|| levels.iter().map(|level| *level > 0).collect::<Vec<bool>>());
             let n_present = present.as_ref().map_or(n_rows, |rows| rows.iter().filter(|row| **row).count());
             if values.len() != n_present || present.as_ref().is_some_and(|rows| rows.len() != n_rows) {
-                return Err(corrupt(self.footer.kind, page.bytes.start, "levels and values that do not fit"));
+                return Err(corrupt(
+                    self.footer.kind,
+                    page.bytes.clone(),
+                    "levels and values that do not fit",
+                ));
             }
             decoded.push(ColumnPage { values, present });
         }

@@ -155,7 +155,7 @@ impl SeriesTable {
         }
         if table.len() as u64 != rows.end - rows.start {
             let why = format!("{} series in rows {rows:?}", table.len());
-            return Err(corrupt(footer.kind, 0, why));
+            return Err(corrupt(footer.kind, footer.whole(), why));
         }
         table.symbols.shrink();
         Ok(table)
@@ -271,7 +271,7 @@ impl SeriesTable {
     }
 
     fn append(&mut self, footer: &Footer, batch: &RecordBatch, interner: &mut Interner) -> Result<(), Error> {
-        let fail = |why: &str| corrupt(footer.kind, 0, why.to_owned());
+        let fail = |why: &str| corrupt(footer.kind, footer.whole(), why.to_owned());
         let column = |name: &str| batch.column_by_name(name);
         let required = |name: &str| {
             column(name).filter(|array| array.null_count() == 0).ok_or_else(|| fail("a column with nulls"))
@@ -483,7 +483,7 @@ fn columns(footer: &Footer) -> Result<Vec<usize>, Error> {
         match footer.column(path) {
             Some(column) => columns.push(column),
             None if number < LEAVES_REQUIRED => {
-                return Err(corrupt(footer.kind, 0, format!("no column {path}")));
+                return Err(corrupt(footer.kind, footer.whole(), format!("no column {path}")));
             }
             None => {}
         }
@@ -512,7 +512,7 @@ fn read_batches(
     rows: &Range<u64>,
     fetched: &Fetched,
 ) -> Result<Vec<RecordBatch>, Error> {
-    let fail = |error: parquet::errors::ParquetError| corrupt(footer.kind, 0, error.to_string());
+    let fail = |error: parquet::errors::ParquetError| corrupt(footer.kind, footer.whole(), error.to_string());
     let inside = |group: &&(usize, Range<u64>)| group.1.start < rows.end && rows.start < group.1.end;
     let groups: Vec<(usize, Range<u64>)> =
         footer.groups.iter().enumerate().map(|(idx, group)| (idx, group.rows.clone())).collect();
@@ -549,7 +549,7 @@ fn read_batches(
 
 /// Asks for label names and values as the dictionaries that the file holds.
 fn reader_metadata(footer: &Footer) -> Result<ArrowReaderMetadata, Error> {
-    let fail = |error: parquet::errors::ParquetError| corrupt(footer.kind, 0, error.to_string());
+    let fail = |error: parquet::errors::ParquetError| corrupt(footer.kind, footer.whole(), error.to_string());
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let plain = ArrowReaderMetadata::try_new(footer.metadata.clone(), options()).map_err(fail)?;
     let fields: Fields = plain.schema().fields().iter().map(with_dictionaries).collect();

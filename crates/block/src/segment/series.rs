@@ -68,7 +68,7 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
     let refs = lists.values().as_dictionary::<UInt32Type>();
     let symbols = refs.values().as_string::<i32>();
     if refs.null_count() != 0 || symbols.null_count() != 0 {
-        return Err(corrupt(entry.offset, "a null label"));
+        return Err(corrupt(entry.bytes(), "a null label"));
     }
     let decoder = KeyDecoder::new(symbols);
     let mut previous: &[u32] = &[];
@@ -77,7 +77,7 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
     let refs = refs.keys().values();
     for ends in lists.offsets().windows(2) {
         let refs = &refs[ends[0] as usize..ends[1] as usize];
-        let key = decoder.key(refs, previous, &mut scratch).map_err(|why| corrupt(entry.offset, why))?;
+        let key = decoder.key(refs, previous, &mut scratch).map_err(|why| corrupt(entry.bytes(), why))?;
         keys.push(key);
         previous = refs;
     }
@@ -130,7 +130,7 @@ fn write_stream(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<Vec<u8>, Er
 
 /// Reads the one batch of a stream, which must have exactly the columns of `schema` and no nulls.
 fn read_stream(raw: &[u8], schema: &SchemaRef, entry: &Entry) -> Result<RecordBatch, Error> {
-    let fail = |why: String| corrupt(entry.offset, why);
+    let fail = |why: String| corrupt(entry.bytes(), why);
     let mut reader =
         StreamReader::try_new(Cursor::new(raw), None).map_err(|error| fail(error.to_string()))?;
     let found = reader.schema();

@@ -1,5 +1,7 @@
 //! The section table of a segment: which rows lie where, enough to fetch one share alone.
 
+use std::ops::Range;
+
 use promontory_model::{TenantId, TimeRange};
 
 use super::{array, corrupt};
@@ -53,6 +55,11 @@ impl Entry {
         ENTRY_BYTES + self.tenant.as_str().len()
     }
 
+    /// Where the section lies.
+    pub(super) fn bytes(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.length)
+    }
+
     /// True if both describe the same tenant's same shard.
     pub(super) fn same_share(&self, other: &Self) -> bool {
         let share = |entry: &Self| (entry.shard, entry.shard_bits, entry.series, entry.rows);
@@ -80,16 +87,18 @@ impl Entry {
 
     /// Reads one entry and returns what follows it; `at` is its place in the object.
     fn read(bytes: &[u8], at: u64) -> Result<(Self, &[u8]), Error> {
-        let short = || corrupt(at, "the table ends inside an entry");
+        let rest = at..at + bytes.len() as u64;
+        let short = || corrupt(rest.clone(), "the table ends inside an entry");
         if bytes.len() < ENTRY_BYTES {
             return Err(short());
         }
-        let (fixed, rest) = bytes.split_at(ENTRY_BYTES);
+        let (fixed, after) = bytes.split_at(ENTRY_BYTES);
         let tenant_length = usize::from(fixed[9]);
-        if rest.len() < tenant_length {
+        if after.len() < tenant_length {
             return Err(short());
         }
-        let (tenant, rest) = rest.split_at(tenant_length);
+        let (tenant, after) = after.split_at(tenant_length);
+        let illegal = || corrupt(at..at + (ENTRY_BYTES + tenant_length) as u64, "an illegal tenant");
         let tenant = std::str::from_utf8(tenant).ok().and_then(|name| TenantId::new(name).ok());
         let flags = u16::from_le_bytes(array(fixed, 2));
         let entry = Self {
@@ -107,9 +116,9 @@ impl Entry {
             ),
             series: u64::from_le_bytes(array(fixed, 56)),
             rows: u64::from_le_bytes(array(fixed, 64)),
-            tenant: tenant.ok_or_else(|| corrupt(at, "an entry without a legal tenant"))?,
+            tenant: tenant.ok_or_else(illegal)?,
         };
-        Ok((entry, rest))
+        Ok((entry, after))
     }
 }
 
@@ -122,10 +131,17 @@ pub(super) fn read(table: &[u8], count: u32, at: u64) -> Result<Vec<Entry>, Erro
         let (entry, after) = Entry::read(rest, place)?;
         let order = |entry: &Entry| (entry.tenant.clone(), entry.shard, entry.kind);
         if entries.last().is_some_and(|last| order(last) >= order(&entry)) {
-            return Err(corrupt(place, "entries of the table do not ascend"));
+            return Err(corrupt(
+                place..place + entry.encoded_length() as u64,
+                "entries of the table do not ascend",
+            ));
         }
         entries.push(entry);
         rest = after;
     }
-    if rest.is_empty() { Ok(entries) } else { Err(corrupt(at, "bytes after the last entry of the table")) }
+    if rest.is_empty() {
+        return Ok(entries);
+    }
+    let end = at + table.len() as u64;
+    Err(corrupt(end - rest.len() as u64..end, "bytes after the last entry of the table"))
 }
