@@ -244,20 +244,22 @@ impl Chain {
     async fn load_from(&self, first: u64, up_to: u64) -> Result<Catalog, Error> {
         let spacing = self.context.format.checkpoint_spacing;
         let mut candidate = up_to - up_to % spacing;
+        let mut damage = None;
         let mut state = loop {
             if candidate == 0 {
                 break Catalog::default();
             }
             if candidate < first {
                 let why = format!("no complete checkpoint from version {first} to {up_to}");
-                return Err(Error::Corrupt { object: keys::CHECKPOINT.into(), why });
+                return Err(damage.unwrap_or(Error::Corrupt { object: keys::CHECKPOINT.into(), why }));
             }
             match self.read_checkpoint(candidate).await {
                 Ok(Some(state)) => break state,
                 Ok(None) => {}
-                Err(Error::Corrupt { object, why }) => {
+                Err(error @ Error::Corrupt { .. }) => {
                     add(&self.context.counters.checkpoints_failed, 1);
-                    tracing::error!(object, why, "checkpoint is damaged; an older one is tried");
+                    tracing::error!(%error, "checkpoint is damaged; an older one is tried");
+                    damage.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -121,10 +121,10 @@ impl Context {
                 Err(DecodeError::Unsupported(why)) => {
                     return Err(Error::Unsupported(format!("cannot read {key}: {why}")));
                 }
-                Err(DecodeError::Corrupt(why)) if reads >= DAMAGED_READS_MAX => {
-                    return Err(Error::Corrupt { object: key.to_string(), why });
+                Err(corrupt) if reads >= DAMAGED_READS_MAX => {
+                    return Err(Error::Corrupt { object: key.to_string(), why: corrupt.to_string() });
                 }
-                Err(DecodeError::Corrupt(_)) => {
+                Err(DecodeError::Corrupt { .. }) => {
                     add(&self.counters.damaged_reads, 1);
                     self.back_off(reads).await;
                 }

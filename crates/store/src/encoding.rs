@@ -9,6 +9,8 @@
 //! front of it. A decoder takes no more memory than its input has bytes, times a constant, and never
 //! panics.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// Builds one object.
@@ -65,16 +67,23 @@ impl Encoder {
 }
 
 /// Why an object cannot be decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
     /// Damaged, or not ours.
-    Corrupt(String),
+    #[error("corrupt at bytes {}..{}: {why}", at.start, at.end)]
+    Corrupt {
+        /// The bytes of the object that do not fit.
+        at: Range<usize>,
+        /// What was expected and what is there.
+        why: String,
+    },
     /// Whole, but of a newer program.
+    #[error("{0}")]
     Unsupported(String),
 }
 
-pub(crate) fn corrupt<T>(why: impl Into<String>) -> Result<T, DecodeError> {
-    Err(DecodeError::Corrupt(why.into()))
+pub(crate) fn corrupt<T>(at: Range<usize>, why: impl Into<String>) -> Result<T, DecodeError> {
+    Err(DecodeError::Corrupt { at, why: why.into() })
 }
 
 /// Reads one object whose checksum was verified.
@@ -88,13 +97,13 @@ impl<'a> Decoder<'a> {
     /// Verifies checksum, magic and version.
     pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], version: u16) -> Result<Self, DecodeError> {
         let Some((body, crc)) = bytes.split_last_chunk::<4>().filter(|(body, _)| body.len() >= 6) else {
-            return corrupt(format!("{} bytes, at least 10 are needed", bytes.len()));
+            return corrupt(0..bytes.len(), format!("{} bytes, at least 10 are needed", bytes.len()));
         };
         if body[..4] != magic {
-            return corrupt("the magic at byte 0 is missing");
+            return corrupt(0..4, "the magic is missing");
         }
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
-            return corrupt(format!("the checksum at byte {} differs", body.len()));
+            return corrupt(0..bytes.len(), "the checksum in the last four bytes differs");
         }
         let found = u16::from_le_bytes([body[4], body[5]]);
         if found != version {
@@ -105,7 +114,18 @@ impl<'a> Decoder<'a> {
 
     /// Nothing may be left.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.at == self.body.len() { Ok(()) } else { corrupt(format!("bytes left at {}", self.at)) }
+        let end = self.body.len();
+        if self.at == end { Ok(()) } else { corrupt(self.at..end, "bytes are left over") }
+    }
+
+    /// Where the next item begins.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The item that began at `from` and was just read makes no sense.
+    pub(crate) fn corrupt<T>(&self, from: usize, why: impl Into<String>) -> Result<T, DecodeError> {
+        corrupt(from..self.at, why)
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
@@ -114,7 +134,7 @@ impl<'a> Decoder<'a> {
                 self.at += n;
                 Ok(taken)
             }
-            None => corrupt(format!("{n} bytes wanted at {}, the body ends at {}", self.at, self.body.len())),
+            None => corrupt(self.at..self.body.len(), format!("the body ends here, {n} bytes are wanted")),
         }
     }
 
@@ -135,14 +155,14 @@ impl<'a> Decoder<'a> {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
             if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
-                return corrupt(format!("not a canonical number at {at}"));
+                return self.corrupt(at, "not a canonical number");
             }
             number |= bits << shift;
             if byte < 0x80 {
                 return Ok(number);
             }
         }
-        corrupt(format!("not a canonical number at {at}"))
+        self.corrupt(at, "not a canonical number")
     }
 
     pub(crate) fn signed(&mut self) -> Result<i64, DecodeError> {
@@ -167,7 +187,7 @@ impl<'a> Decoder<'a> {
         let at = self.at;
         match std::str::from_utf8(self.bytes()?) {
             Ok(text) => Ok(text),
-            Err(_) => corrupt(format!("not UTF-8 at {at}")),
+            Err(_) => self.corrupt(at, "not UTF-8"),
         }
     }
 
@@ -176,9 +196,10 @@ impl<'a> Decoder<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
+        let from = self.at;
         let n = self.number()?;
         if n > (self.body.len() - self.at) as u64 {
-            return corrupt(format!("a list of {n} items at {}", self.at));
+            return self.corrupt(from, format!("a list of {n} items"));
         }
         // Not with_capacity(n): an item may be larger in memory than its smallest encoding.
         let mut items = Vec::new();
@@ -227,7 +248,10 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(Decoder::new(&flipped, MAGIC, 1), Err(DecodeError::Corrupt(_))), "bit {bit}");
+            assert!(
+                matches!(Decoder::new(&flipped, MAGIC, 1), Err(DecodeError::Corrupt { .. })),
+                "bit {bit}"
+            );
         }
     }
 

@@ -16,7 +16,8 @@ pub enum Error {
     Corrupt {
         /// The object's key.
         object: String,
-        /// What was expected and what is there, with the offset.
+        /// What was expected and what is there. Where bytes do not fit it says `corrupt ... at bytes
+        /// from..to`: the smallest part of the object that has a checksum of its own.
         why: String,
     },
     /// The store lacks a property that the protocol needs, or was written by a newer program.

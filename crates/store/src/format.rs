@@ -6,7 +6,7 @@ use bytes::Bytes;
 use object_store::{PutMode, PutOptions};
 
 use crate::bucket::Bucket;
-use crate::encoding::{DecodeError, Decoder, Encoder, corrupt};
+use crate::encoding::{DecodeError, Decoder, Encoder};
 use crate::error::Error;
 use crate::keys;
 
@@ -74,23 +74,24 @@ impl Format {
     /// [`Error::Corrupt`] or [`Error::Unsupported`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         Self::decode_inner(bytes).map_err(|error| match error {
-            DecodeError::Corrupt(why) => Error::Corrupt { object: keys::format().to_string(), why },
             DecodeError::Unsupported(why) => Error::Unsupported(format!("cannot read format: {why}")),
+            corrupt => Error::Corrupt { object: keys::format().to_string(), why: corrupt.to_string() },
         })
     }
 
-    fn decode_inner(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode_inner(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes, MAGIC, VERSION)?;
         let format = Self {
             epoch_length: decoder.number()?,
             checkpoint_spacing: decoder.number()?,
             grace_ms: decoder.number()?,
         };
-        decoder.finish()?;
         let spacing = format.checkpoint_spacing;
         if spacing == 0 || format.epoch_length == 0 || !format.epoch_length.is_multiple_of(spacing) {
-            return corrupt(format!("epochs of {} with checkpoints each {spacing}", format.epoch_length));
+            let why = format!("epochs of {} with checkpoints each {spacing}", format.epoch_length);
+            return decoder.corrupt(0, why);
         }
+        decoder.finish()?;
         Ok(format)
     }
 
@@ -100,11 +101,13 @@ impl Format {
     /// [`Error::Unavailable`], [`Error::Corrupt`] or [`Error::Unsupported`].
     pub async fn load_or_create(bucket: &Bucket, wanted: Self) -> Result<Self, Error> {
         let key = keys::format();
-        let mut last = None;
+        let (mut last, mut damage) = (None, None);
         for _ in 0..TRIES_MAX {
             match bucket.metadata.get_opts(&key, Default::default()).await {
-                Ok(found) => match found.bytes().await {
-                    Ok(bytes) => return Self::decode(&bytes),
+                Ok(found) => match found.bytes().await.map(|bytes| Self::decode(&bytes)) {
+                    // The way from the store can flip bits too.
+                    Ok(Err(corrupt @ Error::Corrupt { .. })) => damage = Some(corrupt),
+                    Ok(decoded) => return decoded,
                     Err(source) => last = Some(source),
                 },
                 Err(object_store::Error::NotFound { .. }) => {
@@ -117,6 +120,9 @@ impl Format {
                 }
                 Err(source) => last = Some(source),
             }
+        }
+        if let Some(corrupt) = damage {
+            return Err(corrupt);
         }
         match last {
             Some(source) => Err(Error::Unavailable { action: format!("read {key}"), source }),

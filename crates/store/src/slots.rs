@@ -101,9 +101,7 @@ impl<'a> Slots<'a> {
                 }
                 Ok(Slot::Segment(segment)) => return Ok(Found::Segment(segment, size)),
                 Ok(Slot::Closed(_)) => return Ok(Found::ClosedMark),
-                Err(BlockError::Corrupt { what, offset, why }) => {
-                    format!("corrupt {what} at byte {offset}: {why}")
-                }
+                Err(corrupt @ BlockError::Corrupt { .. }) => corrupt.to_string(),
                 Err(error) => return Ok(Found::Foreign(error.to_string())),
             };
             if reads >= DAMAGED_READS_MAX {

@@ -35,7 +35,7 @@ use crate::catalog::{Catalog, Change};
 use crate::chain::{Chain, Next, Outcome};
 use crate::context::Context;
 use crate::counters::add;
-use crate::encoding::Encoder;
+use crate::encoding::{DecodeError, Decoder, Encoder};
 use crate::error::Error;
 use crate::keys::{self, BlockId};
 use crate::planted::Bug;
@@ -62,6 +62,21 @@ impl Default for SweeperSettings {
     fn default() -> Self {
         Self { skew_max: Duration::from_secs(60), objects_max: 100_000 }
     }
+}
+
+/// The object `swept/<epoch>`.
+fn encode_mark(epoch: u64) -> Bytes {
+    let mut mark = Encoder::new(MAGIC_SWEPT, VERSION);
+    mark.number(epoch);
+    mark.finish()
+}
+
+/// The epoch of the object `swept/<epoch>`. Only checks ask: to everybody else it is there or not.
+pub(crate) fn decode_mark(bytes: &[u8]) -> Result<u64, DecodeError> {
+    let mut mark = Decoder::new(bytes, MAGIC_SWEPT, VERSION)?;
+    let epoch = mark.number()?;
+    mark.finish()?;
+    Ok(epoch)
 }
 
 /// What a sweep did.
@@ -323,9 +338,7 @@ impl Sweeper {
         let mut epoch = self.chain.first_unswept_epoch().await?;
         while floor >= format.first_version(epoch + 1) {
             self.ensure_checkpoint(format.first_version(epoch + 1)).await?;
-            let mut mark = Encoder::new(MAGIC_SWEPT, VERSION);
-            mark.number(epoch);
-            self.context().create_equal(&keys::swept(epoch), &mark.finish()).await?;
+            self.context().create_equal(&keys::swept(epoch), &encode_mark(epoch)).await?;
             sweep.epochs += 1;
             epoch += 1;
         }

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use object_store::path::Path;
-use promontory_block::{BlockMeta, Level, TenantRows};
+use promontory_block::{BlockMeta, Level, ObjectMeta, TenantRows};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -49,7 +49,7 @@ pub(crate) async fn read(context: &Context, entry: &Entry) -> Result<Vec<TenantR
                 add(&context.counters.damaged_reads, 1);
                 context.back_off(reads).await;
             }
-            Err(error) => return Err(decode_error(&entry.path, error)),
+            Err(error) => return Err(decode_error(&damaged_object(entry, &error), error)),
         }
     }
 }
@@ -76,6 +76,18 @@ fn trusted_meta(context: &Context, meta: &BlockMeta, objects: &[Bytes]) -> Block
         }
     }
     meta
+}
+
+/// The object that an error of the codec is about, or the folder if it is about more than one.
+fn damaged_object(entry: &Entry, error: &promontory_block::Error) -> Path {
+    let named = |object: &&ObjectMeta| match error {
+        promontory_block::Error::Corrupt { what, .. } => *what == object.kind.file_name(),
+        _ => false,
+    };
+    match entry.meta.objects.iter().find(named) {
+        Some(object) => keys::block_object(&entry.path, object.kind),
+        None => entry.path.clone(),
+    }
 }
 
 /// An error of `block` about the object at `key`.

@@ -12,7 +12,7 @@ use promontory_block::{BlockMeta, Level, ObjectKind, ObjectMeta, TenantSpan};
 use promontory_model::{TenantId, TimeRange, WriterId};
 
 use super::{Catalog, Change, Delta, Entry, Tenant, WriterState};
-use crate::encoding::{DecodeError, Decoder, Encoder, corrupt};
+use crate::encoding::{DecodeError, Decoder, Encoder};
 use crate::keys::BlockId;
 
 const VERSION: u16 = 1;
@@ -151,15 +151,12 @@ impl Root {
         })?;
         let l1 = d.list(|d| Ok((d.number()?, Arc::new(get_entry(d)?))))?;
         let pages = d.list(|d| Ok((get_tenant(d)?, d.number()?)))?;
+        let writers = ascending(d, writers, "writers")?;
+        let l1 = ascending(d, l1, "L1 blocks")?;
+        let pages = ascending(d, pages, "tenants")?;
         decoder.finish()?;
-        let catalog = Catalog {
-            version,
-            floor,
-            writers: ascending(writers, "writers")?,
-            l1: ascending(l1, "L1 blocks")?,
-            tenants: BTreeMap::new(),
-        };
-        Ok(Self { catalog, pages: ascending(pages, "tenants")? })
+        let catalog = Catalog { version, floor, writers, l1, tenants: BTreeMap::new() };
+        Ok(Self { catalog, pages })
     }
 }
 
@@ -185,27 +182,33 @@ impl Tenant {
         let d = &mut decoder;
         let id = get_tenant(d)?;
         let (changed, l1_watermark) = (d.number()?, d.number()?);
+        let at = d.at();
         let retained_from = match d.byte()? {
             0 => None,
             1 => Some(d.signed()?),
-            flag => return corrupt(format!("retention flag {flag}")),
+            flag => return d.corrupt(at, format!("retention flag {flag}")),
         };
         let blocks = d.list(get_entry)?;
         if d.number()? != 0 || d.number()? != 0 {
             return Err(DecodeError::Unsupported("it holds tombstones or data epochs".into()));
         }
-        decoder.finish()?;
         let blocks = blocks.into_iter().map(|entry| (entry.id, Arc::new(entry))).collect();
-        Ok((id, Self { changed, l1_watermark, retained_from, blocks: ascending(blocks, "blocks")? }))
+        let blocks = ascending(d, blocks, "blocks")?;
+        decoder.finish()?;
+        Ok((id, Self { changed, l1_watermark, retained_from, blocks }))
     }
 }
 
-/// A map out of pairs whose keys strictly ascend.
-fn ascending<K: Ord, V>(pairs: Vec<(K, V)>, what: &str) -> Result<BTreeMap<K, V>, DecodeError> {
+/// A map out of pairs, read before here, whose keys strictly ascend.
+fn ascending<K: Ord, V>(
+    d: &Decoder<'_>,
+    pairs: Vec<(K, V)>,
+    what: &str,
+) -> Result<BTreeMap<K, V>, DecodeError> {
     if pairs.windows(2).all(|pair| pair[0].0 < pair[1].0) {
         Ok(pairs.into_iter().collect())
     } else {
-        corrupt(format!("{what} do not ascend"))
+        d.corrupt(0, format!("{what} do not ascend"))
     }
 }
 
@@ -229,9 +232,10 @@ fn put_watermark(out: &mut Encoder, writer: WriterId, from: u64, to: u64, entry:
 
 fn get_watermark(d: &mut Decoder<'_>) -> Result<(WriterId, u64, u64, Option<Entry>), DecodeError> {
     let (writer, from, to) = (WriterId(d.u128()?), d.number()?, d.number()?);
+    let at = d.at();
     let mut entries = d.list(get_entry)?;
     if entries.len() > 1 {
-        return corrupt(format!("{} L1 blocks in one commit", entries.len()));
+        return d.corrupt(at, format!("{} L1 blocks in one commit", entries.len()));
     }
     Ok((writer, from, to, entries.pop()))
 }
@@ -246,7 +250,9 @@ fn get_id(d: &mut Decoder<'_>) -> Result<BlockId, DecodeError> {
 }
 
 fn get_tenant(d: &mut Decoder<'_>) -> Result<TenantId, DecodeError> {
-    TenantId::new(d.text()?).map_err(|error| DecodeError::Corrupt(error.to_string()))
+    let at = d.at();
+    let name = d.text()?;
+    TenantId::new(name).or_else(|error| d.corrupt(at, error.to_string()))
 }
 
 fn put_range(out: &mut Encoder, range: TimeRange) {
@@ -294,11 +300,13 @@ fn put_entry(out: &mut Encoder, entry: &Entry) {
 }
 
 fn get_entry(d: &mut Decoder<'_>) -> Result<Entry, DecodeError> {
+    let entry_at = d.at();
     let id = get_id(d)?;
+    let at = d.at();
     let path = d.text()?;
     let path = match Path::parse(path) {
         Ok(parsed) if parsed.as_ref() == path => parsed,
-        _ => return corrupt(format!("illegal path {path:?}")),
+        _ => return d.corrupt(at, format!("illegal path {path:?}")),
     };
     let applied = d.number()?;
     let level = match d.byte()? {
@@ -328,7 +336,7 @@ fn get_entry(d: &mut Decoder<'_>) -> Result<Entry, DecodeError> {
         Ok(ObjectMeta { kind, size, checksum, footer_size: d.u32()?, footer_crc: d.u32()? })
     })?;
     if !tenants.windows(2).all(|pair| pair[0].tenant < pair[1].tenant) {
-        return corrupt(format!("tenants of block {id} do not ascend"));
+        return d.corrupt(entry_at, format!("tenants of block {id} do not ascend"));
     }
     let meta = BlockMeta { level, rows, series, time_range, first_key, last_key, tenants, objects };
     Ok(Entry { id, path, applied, meta })
