@@ -17,6 +17,8 @@ pub mod counters;
 pub mod durable;
 mod encoding;
 pub mod error;
+#[cfg(test)]
+mod flips;
 pub mod format;
 pub mod fsck;
 pub mod head;

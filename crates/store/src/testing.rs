@@ -244,6 +244,15 @@ impl Process {
     }
 }
 
+/// Lets the store's own clock move on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the memory store stamps the machine's time, which no runtime moves"
+)]
+pub(crate) fn wait() {
+    std::thread::sleep(Duration::from_millis(3));
+}
+
 pub(crate) fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
 }

@@ -10,7 +10,7 @@ use crate::adopter::{Adopter, AdopterSettings};
 use crate::fsck::fsck;
 use crate::merger::{Merger, MergerSettings};
 use crate::reader::{Reader, ReaderSettings};
-use crate::testing::{Process, World, sample, tenant};
+use crate::testing::{Process, World, sample, tenant, wait};
 
 /// A grace that has passed as soon as the store's clock moves by a millisecond.
 const GRACE_OVER: u64 = 0;
@@ -28,15 +28,6 @@ fn sweeper(process: &Process) -> Sweeper {
 
 async fn count(world: &World, folder: &str) -> usize {
     world.store.list(Some(&Path::from(folder))).try_collect::<Vec<_>>().await.unwrap().len()
-}
-
-/// Lets the store's own clock move on.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the memory store stamps the machine's time, which no runtime moves"
-)]
-fn wait() {
-    std::thread::sleep(Duration::from_millis(3));
 }
 
 /// Forty versions of one tenant: written, flushed, merged.
