@@ -7,5 +7,6 @@
 mod bad_input;
 mod conformance_http;
 mod end_to_end;
+mod flips;
 mod kill;
 mod support;

@@ -54,7 +54,15 @@ impl Program {
     /// If the process is still there after `deadline`.
     pub fn terminate(&mut self, deadline: Duration) -> ExitStatus {
         self.signal("TERM");
-        wait_for(&format!("{} to end after SIGTERM", self.name), deadline, || {
+        self.wait(deadline)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// If the process is still there after `deadline`.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait_for(&format!("{} to end", self.name), deadline, || {
             self.child.try_wait().map_err(|error| error.to_string())?.ok_or_else(|| "still runs".to_owned())
         })
     }

@@ -146,6 +146,25 @@ impl Promontory {
         self.wait_until_ready(started);
     }
 
+    /// Starts it again over a store that it cannot use: its exit status and what it logged.
+    pub fn restart_in_vain(&mut self, deadline: Duration) -> (ExitStatus, String) {
+        let log = self.folder.join(format!("{}.log", self.name));
+        let before = std::fs::read(&log).map_or(0, |text| text.len());
+        self.program = Program::start(&self.name, command(&self.store, self.port, &self.flags), &self.folder);
+        let status = self.program.wait(deadline);
+        let text = std::fs::read(&log).expect("a log");
+        (status, String::from_utf8_lossy(&text[before..]).into_owned())
+    }
+
+    /// `promontory fsck` over its store: whether it found nothing, and what it printed.
+    pub fn fsck(&self) -> (bool, String) {
+        let mut command = promontory(&self.store);
+        command.args(["fsck", "--store", &self.store.url]);
+        let output = command.output().expect("promontory fsck starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.program.kill();
