@@ -10,3 +10,4 @@ mod end_to_end;
 mod flips;
 mod kill;
 mod support;
+mod tutorial;
