@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use promontory_block::TenantRows;
 use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
     Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
@@ -23,10 +24,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::intake::{Cut, Intake};
 
 /// Cuts that may be between the intake and the store at a time; the writer's slots have the same
-/// number, so a slow store makes the intake fill up and then refuse.
+/// number and the writer gives up on none of them, so a slow store makes the intake fill up and then
+/// refuse.
 pub const CUTS_IN_FLIGHT_MAX: usize = 4;
 /// Pending bytes that make a cut early.
 const CUT_BYTES: usize = 32 << 20;
+/// A larger cut is sorted outside the IO runtime: after an outage it may hold all that the intake
+/// takes, and sorting that on a runtime thread kept every request waiting for seconds.
+const SORT_INLINE_BYTES_MAX: usize = 1 << 20;
 /// Head bytes that make a block early: about 64 MiB encoded.
 const BLOCK_HEAD_BYTES: usize = 512 << 20;
 /// Segments above the watermark that make a block early, well below the number at which the writer
@@ -253,7 +258,8 @@ impl Ingester {
         }
         let begun = Instant::now();
         let samples = cut.samples as u64;
-        let outcome = match self.writer.append_segment(cut.into_rows()).await {
+        let appended = async { self.writer.append_segment(sorted(cut).await?).await };
+        let outcome = match appended.await {
             Ok(position) => {
                 self.counters.cuts.fetch_add(1, Relaxed);
                 self.counters.samples.fetch_add(samples, Relaxed);
@@ -354,6 +360,14 @@ impl Ingester {
             None => Err(unavailable("the outcome is unknown")),
         }
     }
+}
+
+async fn sorted(cut: Cut) -> Result<Vec<TenantRows>, promontory_store::Error> {
+    if cut.bytes <= SORT_INLINE_BYTES_MAX {
+        return Ok(cut.into_rows());
+    }
+    let rows = tokio::task::spawn_blocking(|| cut.into_rows()).await;
+    rows.map_err(|error| promontory_store::Error::Bug(format!("cannot sort a cut: {error}")))
 }
 
 impl Append for Ingester {

@@ -202,7 +202,9 @@ impl Roles {
         let (stop, _) = watch::channel(false);
         let mut roles = Self { append: None, engine: None, exported, stop, tasks: Vec::new() };
         if config.role.ingests() {
-            let settings = WriterSettings::default();
+            // A cut that is given up on still lies in the writer, and the next one would join it: senders
+            // give up after the ingester's append timeout, cuts only hold their places.
+            let settings = WriterSettings { acknowledge_timeout: Duration::MAX, ..WriterSettings::default() };
             let writer = Writer::open(chain.clone(), locals.clone(), settings).await?;
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let ingester = Ingester::new(config.ingester.clone(), clock, &OsRandom, writer.clone());
