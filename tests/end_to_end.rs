@@ -352,7 +352,7 @@ fn sorted(answer: &Answer) -> Answer {
     if let Some(entries) = json["data"].as_array_mut() {
         entries.sort_by_cached_key(ToString::to_string);
     }
-    Answer { status: answer.status, body: json.to_string().into_bytes() }
+    Answer { body: json.to_string().into_bytes(), ..answer.clone() }
 }
 
 fn ask_all(client: &Client, questions: &[Question]) -> Vec<Answer> {

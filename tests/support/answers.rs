@@ -208,7 +208,7 @@ mod tests {
             .collect();
         let data = serde_json::json!({"resultType": "vector", "result": result});
         let body = serde_json::json!({"status": "success", "data": data});
-        Answer { status: 200, body: body.to_string().into_bytes() }
+        Answer { status: 200, retry_after: None, body: body.to_string().into_bytes() }
     }
 
     fn check(left: &[(&str, &str)], right: &[(&str, &str)], order: Order, expected: Option<&str>) {

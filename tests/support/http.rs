@@ -20,6 +20,8 @@ pub struct Client {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// When the server asks to come back, as it says it.
+    pub retry_after: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -42,6 +44,12 @@ impl Client {
         let client = reqwest::blocking::Client::builder().no_proxy().timeout(TIMEOUT).build();
         let client = client.expect("a client without TLS cannot fail to build");
         Self { base: format!("http://127.0.0.1:{port}"), tenant: None, client }
+    }
+
+    /// The same server, given up on after another time than the default.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let client = reqwest::blocking::Client::builder().no_proxy().timeout(timeout).build();
+        Self { client: client.expect("a client without TLS cannot fail to build"), ..self.clone() }
     }
 
     /// The same server, as one tenant.
@@ -95,8 +103,10 @@ impl Client {
         }
         let answer = request.send().map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
+        let retry_after = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.map(str::to_owned);
         let body = answer.bytes().map_err(|error| error.to_string())?.to_vec();
-        Ok(Answer { status, body })
+        Ok(Answer { status, retry_after, body })
     }
 }
 

@@ -9,13 +9,15 @@
 //!   the suite prints `skipped: <suite>: <reason>` and ends green.
 //!
 //! In reading order: [`tools`], [`workdir`], [`program`], [`servers`], [`http`], [`write`],
-//! [`answers`], [`clock`].
+//! [`answers`], [`load`], [`site`], [`clock`].
 
 pub mod answers;
 pub mod clock;
 pub mod http;
+pub mod load;
 pub mod program;
 pub mod servers;
+pub mod site;
 pub mod tools;
 pub mod workdir;
 pub mod write;

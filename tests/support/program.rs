@@ -67,6 +67,16 @@ impl Program {
         })
     }
 
+    /// SIGSTOP: the process stands still in the middle of whatever it does.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     /// Sends a signal by name. The shell's own `kill` does it: calling it directly needs `unsafe`.
     pub fn signal(&self, signal: &str) {
         let script = format!("kill -{signal} {}", self.id());

@@ -1,6 +1,7 @@
 //! The programs of the suites, each started until it is ready: Promontory itself, MinIO, Prometheus,
 //! node-exporter, and a small exporter of our own for shapes that the others do not show.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -54,6 +55,30 @@ impl Store {
             environment: vec![("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)],
             reach: Reach::Bucket { endpoint, prefix: prefix.to_owned() },
         }
+    }
+
+    /// What one of the product's commands prints about this store.
+    ///
+    /// # Panics
+    /// If the command fails.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = promontory(self);
+        command.args(arguments).args(["--store", &self.url]);
+        let name = format!("promontory {}", arguments.join(" "));
+        let output = command.output().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {}: {errors}", output.status);
+        String::from_utf8(output.stdout).expect("the product prints text")
+    }
+
+    /// How many live blocks there are of each level, as `promontory blocks ls` names it.
+    pub fn blocks_by_level(&self) -> BTreeMap<String, usize> {
+        let text = self.command(&["blocks", "ls"]);
+        let levels = text.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+        levels.fold(BTreeMap::new(), |mut counts, level| {
+            *counts.entry(level.to_owned()).or_default() += 1;
+            counts
+        })
     }
 
     /// The files of the live set as `blocks ls --files` names them, brought to local paths under
@@ -138,11 +163,10 @@ impl Promontory {
         this
     }
 
-    /// Starts it again after its end, on the same port and store.
+    /// Starts it again after its end, on the same port and store, and waits until it is ready.
     pub fn restart(&mut self) {
-        let command = command(&self.store, self.port, &self.flags);
         let started = Instant::now();
-        self.program = Program::start(&self.name, command, &self.folder);
+        self.launch();
         self.wait_until_ready(started);
     }
 
@@ -163,6 +187,12 @@ impl Promontory {
         let output = command.output().expect("promontory fsck starts");
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Starts it again after its end, while its store may be away.
+    pub fn launch(&mut self) {
+        let command = command(&self.store, self.port, &self.flags);
+        self.program = Program::start(&self.name, command, &self.folder);
     }
 
     /// `kill -9`.
@@ -192,12 +222,7 @@ impl Promontory {
 
     /// The files of the live set, as `promontory blocks ls --files` prints them.
     pub fn block_files(&self) -> Vec<String> {
-        let mut command = promontory(&self.store);
-        command.args(["blocks", "ls", "--files", "--store", &self.store.url]);
-        let output = command.output().expect("promontory blocks ls starts");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "promontory blocks ls: {}: {errors}", output.status);
-        let text = String::from_utf8(output.stdout).expect("file names are text");
+        let text = self.store.command(&["blocks", "ls", "--files"]);
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
@@ -210,7 +235,8 @@ impl Promontory {
         value as u64
     }
 
-    fn wait_until_ready(&mut self, started: Instant) {
+    /// Waits until it is ready; [`Self::ready_after`] counts from `started`.
+    pub fn wait_until_ready(&mut self, started: Instant) {
         let client = self.client.clone();
         let (name, program) = (&self.name, &mut self.program);
         wait_for(&format!("{name} to be ready"), START_DEADLINE, || {
@@ -249,30 +275,63 @@ fn ready(client: &Client, path: &str) -> Result<(), String> {
 
 /// A real MinIO with one bucket.
 pub struct Minio {
-    _program: Program,
+    program: Program,
+    binary: PathBuf,
+    folder: PathBuf,
     port: u16,
+    console: u16,
 }
 
 impl Minio {
-    /// Starts the server over a fresh folder.
+    /// Starts the server over a fresh folder and waits until it is ready.
     pub fn start(binary: &Path, folder: &Path) -> Self {
         let (port, console) = (free_port(), free_port());
-        let drive = folder.join("minio");
         // On a single drive a bucket is a folder at its top.
-        std::fs::create_dir_all(drive.join(BUCKET)).expect("a folder for MinIO");
-        let mut command = Command::new(binary);
-        command.arg("server").arg(&drive);
-        command.arg("--address").arg(format!("127.0.0.1:{port}"));
-        command.arg("--console-address").arg(format!("127.0.0.1:{console}"));
-        command.env("MINIO_ROOT_USER", ACCESS_KEY).env("MINIO_ROOT_PASSWORD", SECRET_KEY);
-        command.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");
-        // It keeps certificates and settings there.
-        command.env("HOME", folder);
-        let program = Program::start("minio", command, folder);
-        let client = Client::new(port);
-        wait_for("MinIO to be ready", START_DEADLINE, || ready(&client, "/minio/health/ready"));
-        Self { _program: program, port }
+        std::fs::create_dir_all(folder.join("minio").join(BUCKET)).expect("a folder for MinIO");
+        let program = Program::start("minio", minio_command(binary, folder, port, console), folder);
+        let this = Self { program, binary: binary.to_owned(), folder: folder.to_owned(), port, console };
+        this.wait_until_ready();
+        this
     }
+
+    /// Starts it again after its end, on the same ports and folder; answers once it is ready.
+    pub fn restart(&mut self) {
+        let command = minio_command(&self.binary, &self.folder, self.port, self.console);
+        self.program = Program::start("minio", command, &self.folder);
+        self.wait_until_ready();
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// SIGTERM; it answers nobody any more afterwards.
+    pub fn terminate(&mut self) {
+        self.program.terminate(STOP_DEADLINE);
+    }
+
+    /// The process.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn wait_until_ready(&self) {
+        let client = Client::new(self.port);
+        wait_for("MinIO to be ready", START_DEADLINE, || ready(&client, "/minio/health/ready"));
+    }
+}
+
+fn minio_command(binary: &Path, folder: &Path, port: u16, console: u16) -> Command {
+    let mut command = Command::new(binary);
+    command.arg("server").arg(folder.join("minio"));
+    command.arg("--address").arg(format!("127.0.0.1:{port}"));
+    command.arg("--console-address").arg(format!("127.0.0.1:{console}"));
+    command.env("MINIO_ROOT_USER", ACCESS_KEY).env("MINIO_ROOT_PASSWORD", SECRET_KEY);
+    command.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off");
+    // It keeps certificates and settings there.
+    command.env("HOME", folder);
+    command
 }
 
 /// A real Prometheus that scrapes each second and remote-writes to others.
