@@ -9,5 +9,6 @@ mod conformance_http;
 mod end_to_end;
 mod flips;
 mod kill;
+mod outage;
 mod support;
 mod tutorial;
