@@ -174,7 +174,7 @@ impl Promontory {
     pub fn restart_in_vain(&mut self, deadline: Duration) -> (ExitStatus, String) {
         let log = self.folder.join(format!("{}.log", self.name));
         let before = std::fs::read(&log).map_or(0, |text| text.len());
-        self.program = Program::start(&self.name, command(&self.store, self.port, &self.flags), &self.folder);
+        self.launch();
         let status = self.program.wait(deadline);
         let text = std::fs::read(&log).expect("a log");
         (status, String::from_utf8_lossy(&text[before..]).into_owned())
