@@ -41,6 +41,8 @@ const BLOCK_SEGMENTS: u64 = 150;
 const EARLY_BLOCK_INTERVAL_MIN: Duration = Duration::from_secs(30);
 /// How often the block loop looks.
 const BLOCK_TICK: Duration = Duration::from_millis(500);
+/// How long the last cut, block and closed mark may take together, where the store does not answer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Series without a sample for this long leave the index.
 const IDLE_SERIES_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -198,7 +200,13 @@ impl Ingester {
             () = shutdown => {}
             () = async { tokio::join!(flushes, blocks); } => {}
         }
-        let stopped = self.stop().await;
+        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.stop()).await.unwrap_or_else(|_| {
+            Err(promontory_store::Error::Busy(format!(
+                "the object store did not take the last samples within {} s; what was acknowledged is in it, and an \
+                 adopter will close this writer",
+                STOP_TIMEOUT.as_secs()
+            )))
+        });
         slots.abort();
         stopped
     }

@@ -5,7 +5,8 @@
 //! cut and only adds an index from series to places in them.
 //!
 //! Words: a *contribution* is what one segment brought; a *place* is a run of rows of one series in
-//! one contribution.
+//! one contribution; a *label index* lists, for each value of one label, the series that have it. One is
+//! made when a query first asks for a label among many series, and grows with the head.
 //!
 //! Invariants:
 //! - A head belongs to one writer id; contributions are inserted with ascending sequence numbers.
@@ -15,7 +16,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use promontory_block::{LabelHash, SeriesRun, TenantRows, merge};
 use promontory_model::labels::metric_key_range;
@@ -45,7 +46,26 @@ struct TenantHead {
     /// Series ids in order of their keys.
     order: Vec<u32>,
     places: Vec<Vec<Place>>,
+    /// By label; made and brought up to date by those who read.
+    indexes: Mutex<BTreeMap<String, LabelIndex>>,
 }
+
+/// The series of a head by the values of one label.
+#[derive(Debug, Default)]
+struct LabelIndex {
+    /// Series below this id are in it.
+    covered: usize,
+    ids: HashMap<Box<str>, Vec<u32>, LabelHash>,
+}
+
+/// Among fewer series than this every label set is looked at.
+const INDEXED_SERIES_MIN: usize = 512;
+
+/// What an index leaves over has to be sorted by key again, which pays below this share of the series.
+const INDEXED_SHARE: usize = 8;
+
+/// Labels of one tenant that are indexed at once; 4 bytes per series and label.
+const INDEXES_MAX: usize = 32;
 
 /// One tenant's run inside a contribution.
 #[derive(Clone, Debug)]
@@ -254,7 +274,9 @@ impl TenantHead {
             return HeadSelection::default();
         }
         let mut series = Vec::new();
-        for id in self.candidates(matchers) {
+        let by_name = self.candidates(matchers);
+        let by_label = self.candidates_by_label(matchers, by_name);
+        for id in by_label.as_deref().unwrap_or(by_name) {
             let key = &self.keys[*id as usize];
             let places = self.places[*id as usize].iter().copied();
             let places: Vec<Place> = places.filter(|place| visible[place.run as usize]).collect();
@@ -275,6 +297,58 @@ impl TenantHead {
         let from = self.order.partition_point(|id| self.keys[*id as usize].key() < first.as_slice());
         let to = self.order.partition_point(|id| self.keys[*id as usize].key() < after.as_slice());
         &self.order[from..to]
+    }
+}
+
+impl TenantHead {
+    /// The ids, in order of their keys, that one of the matchers leaves over, as far as an index is worth
+    /// it; each still has to pass all matchers.
+    fn candidates_by_label(&self, matchers: &[Matcher], by_name: &[u32]) -> Option<Vec<u32>> {
+        if by_name.len() < INDEXED_SERIES_MIN {
+            return None;
+        }
+        // What also lets series without the label through is no way to find them.
+        let finds = |m: &&Matcher| m.name() != METRIC_NAME && !m.matches_empty();
+        let rank = |m: &&Matcher| u8::from(m.op() != MatchOp::Equal);
+        let matcher = matchers.iter().filter(finds).min_by_key(rank)?;
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !indexes.contains_key(matcher.name()) && indexes.len() >= INDEXES_MAX {
+            indexes.pop_first();
+        }
+        let index = indexes.entry(matcher.name().to_owned()).or_default();
+        index.cover(matcher.name(), &self.keys);
+        let mut ids = index.ids_of(matcher, by_name.len() / INDEXED_SHARE)?;
+        drop(indexes);
+        ids.sort_unstable_by(|a, b| self.keys[*a as usize].cmp(&self.keys[*b as usize]));
+        Some(ids)
+    }
+}
+
+impl LabelIndex {
+    /// Adds the series that came since.
+    fn cover(&mut self, label: &str, keys: &[Labels]) {
+        for (id, key) in keys.iter().enumerate().skip(self.covered) {
+            let Some(value) = key.get(label) else { continue };
+            match self.ids.get_mut(&*value) {
+                Some(ids) => ids.push(id as u32),
+                None => drop(self.ids.insert(value.into(), vec![id as u32])),
+            }
+        }
+        self.covered = keys.len();
+    }
+
+    /// The series whose value passes, in any order; `None` if they are more than `ids_max`.
+    fn ids_of(&self, matcher: &Matcher, ids_max: usize) -> Option<Vec<u32>> {
+        let mut found = Vec::new();
+        let mut add = |ids: &Vec<u32>| {
+            found.extend_from_slice(ids);
+            found.len() <= ids_max
+        };
+        let few = match matcher.op() {
+            MatchOp::Equal => self.ids.get(matcher.value()).is_none_or(&mut add),
+            _ => self.ids.iter().filter(|(value, _)| matcher.matches(value)).all(|(_, ids)| add(ids)),
+        };
+        few.then_some(found)
     }
 }
 

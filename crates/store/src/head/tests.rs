@@ -109,3 +109,45 @@ fn series_are_found_whether_or_not_they_come_as_expected() {
         assert_eq!(rows[0].1.series(idx).0, ts);
     }
 }
+
+#[test]
+fn a_label_index_finds_what_looking_at_every_series_finds() {
+    let labels = |i: usize| {
+        let (host, job) = (format!("h{i}"), ["api", "db", "web"][i % 3]);
+        let zone = if i.is_multiple_of(4) { "" } else { "eu" };
+        Labels::from_pairs([("__name__", "m"), ("host", &host), ("job", job), ("zone", zone)])
+    };
+    let contribution = |series: Range<usize>, ts: i64| {
+        let mut keys: Vec<Labels> = series.map(labels).collect();
+        keys.sort();
+        let mut run = SeriesRun::default();
+        keys.into_iter().for_each(|key| run.push_series(key, [(ts, 1.0)]));
+        Arc::new(vec![(tenant("a"), run)])
+    };
+    let mut head = Head::new(WriterId(1));
+    let matcher = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap();
+    let cases = [
+        vec![matcher("host", MatchOp::Equal, "h77")],
+        vec![matcher("host", MatchOp::Equal, "nobody")],
+        vec![matcher("host", MatchOp::Regex, "h1[0-9]?5|h9")],
+        vec![matcher("host", MatchOp::Regex, "h.*")],
+        vec![matcher("host", MatchOp::NotEqual, "h3")],
+        vec![matcher("job", MatchOp::Equal, "db"), matcher("host", MatchOp::Regex, "h[12]")],
+        vec![matcher("zone", MatchOp::Equal, "")],
+        vec![matcher("zone", MatchOp::NotEqual, "")],
+        vec![matcher("zone", MatchOp::Regex, "|eu")],
+        vec![matcher(METRIC_NAME, MatchOp::Equal, "m"), matcher("host", MatchOp::Equal, "h1400")],
+        vec![matcher(METRIC_NAME, MatchOp::Equal, "other"), matcher("host", MatchOp::Equal, "h1")],
+    ];
+    // The second contribution comes after the indexes were made.
+    for (seq, series) in [(1, 0..1_000), (2, 500..1_500)] {
+        head.insert(seq, contribution(series.clone(), seq as i64));
+        for matchers in &cases {
+            let mut expected: Vec<Labels> = (0..series.end).map(labels).collect();
+            expected.retain(|key| matchers.iter().all(|m| m.matches_labels(key.as_ref())));
+            expected.sort();
+            let found = head.select(&tenant("a"), matchers, TimeRange::ALL, 0..9);
+            assert!(found.keys().eq(expected.iter()), "{matchers:?}");
+        }
+    }
+}
