@@ -58,6 +58,9 @@ struct Encoding {
     hash: u64,
     raw: Box<[u8]>,
     id: u32,
+    /// The encoding that followed this one in the last batch that had it. Senders repeat themselves, so
+    /// most look-ups are one comparison, without hash and table.
+    next: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,13 +146,12 @@ impl Intake {
         let mut refused = Refusals::default();
         let newest = now_ms.saturating_add(self.limits.future_ms_max);
         let mut scratch = LabelsBuilder::default();
+        let mut previous = None;
         for series in &batch.series {
             let raw = &batch.body[series.labels.clone()];
-            let hash = xxh3_64_with_seed(raw, self.hash_seed);
-            let known = head.by_raw.find(hash, |e| *head.encodings[*e as usize].raw == *raw);
-            let id = match known {
-                Some(encoding) => head.encodings[*encoding as usize].id,
-                None => match checked_labels(batch.codec, raw, &self.limits, &mut scratch) {
+            let encoding = match head.find(previous, raw, self.hash_seed) {
+                Ok(encoding) => encoding,
+                Err(hash) => match checked_labels(batch.codec, raw, &self.limits, &mut scratch) {
                     Ok(labels) => head.intern(hash, raw, labels),
                     Err((reason, text)) => {
                         refused.add(1, series.samples.len() as u64, reason, || text);
@@ -157,6 +159,9 @@ impl Intake {
                     }
                 },
             };
+            head.expect(previous, encoding);
+            previous = Some(encoding);
+            let id = head.encodings[encoding as usize].id;
             head.last_cut[id as usize] = self.cut;
             for sample in series.samples.clone() {
                 let (ts, value) = (batch.timestamps[sample], batch.values[sample]);
@@ -256,6 +261,26 @@ fn sort_samples(series: &mut Vec<Pending>) {
 }
 
 impl TenantIntake {
+    /// The encoding with these bytes, which follow `previous` in their batch; the hash of the bytes if
+    /// there is none yet.
+    fn find(&self, previous: Option<u32>, raw: &[u8], hash_seed: u64) -> Result<u32, u64> {
+        let expected = previous.map_or(0, |previous| self.encodings[previous as usize].next);
+        if self.encodings.get(expected as usize).is_some_and(|encoding| *encoding.raw == *raw) {
+            return Ok(expected);
+        }
+        let hash = xxh3_64_with_seed(raw, hash_seed);
+        let known = self.by_raw.find(hash, |e| *self.encodings[*e as usize].raw == *raw);
+        known.copied().ok_or(hash)
+    }
+
+    /// Notes which encoding came after `previous`.
+    fn expect(&mut self, previous: Option<u32>, encoding: u32) {
+        if let Some(previous) = previous {
+            self.encodings[previous as usize].next = encoding;
+        }
+    }
+
+    /// Adds an encoding and, if it is new, its series; answers the encoding.
     fn intern(&mut self, hash: u64, raw: &[u8], labels: Labels) -> u32 {
         let id = match self.ids.get(&labels) {
             Some(id) => *id,
@@ -268,10 +293,10 @@ impl TenantIntake {
             }
         };
         let encoding = self.encodings.len() as u32;
-        self.encodings.push(Encoding { hash, raw: raw.into(), id });
+        self.encodings.push(Encoding { hash, raw: raw.into(), id, next: encoding + 1 });
         let encodings = &self.encodings;
         self.by_raw.insert_unique(hash, encoding, |e| encodings[*e as usize].hash);
-        id
+        encoding
     }
 
     /// Brings `ranks` up to date.

@@ -147,3 +147,26 @@ fn a_full_intake_takes_nothing() {
     assert!(matches!(answer, Err(AppendError::Unavailable(_))));
     assert_eq!(intake.series(), 0);
 }
+
+#[test]
+fn series_are_known_in_whatever_order_they_come() {
+    let mut intake = intake();
+    let orders: [&[&str]; 6] = [
+        &["__name__=a", "__name__=b", "__name__=c"],
+        &["__name__=c", "__name__=a"],
+        &["__name__=c", "__name__=a"],
+        &["__name__=d", "__name__=b", "__name__=a", "__name__=a"],
+        &["__name__=a", "__name__=b", "__name__=c", "__name__=d"],
+        &["__name__=d"],
+    ];
+    for (ts, order) in (1..).zip(orders) {
+        let samples = [(ts, ts as f64)];
+        let series: Vec<(&str, &[(i64, f64)])> = order.iter().map(|labels| (*labels, &samples[..])).collect();
+        let (taken, refused) = intake.add(&tenant(), &batch(&series), 0).unwrap();
+        assert_eq!((taken as usize, refused.series), (order.len(), 0));
+    }
+    assert_eq!(intake.series(), 4);
+    let rows = intake.cut().into_rows();
+    let ts: Vec<&[i64]> = (0..4).map(|series| rows[0].1.series(series).0).collect();
+    assert_eq!(ts, [&[1, 2, 3, 4, 5][..], &[1, 4, 5], &[1, 2, 3, 5], &[4, 5, 6]]);
+}
