@@ -39,9 +39,11 @@ pub fn name_and_start_again(arguments: &[String]) -> Error {
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // The default members and not the one package: the features, and so the dependencies, are then those
-    // of the build that the README names, and nothing is compiled twice.
-    command.args(["build", "--locked", "--quiet", "--bin", "promontory"]).current_dir(repository());
+    // Together with this program: cargo unites the features of what it builds, and with others than those
+    // that this program was built with every dependency would be compiled again.
+    let packages = ["-p", "promontory", "-p", "promontory-benches"];
+    command.args(["build", "--locked", "--quiet", "--bin", "promontory"]).args(packages);
+    command.current_dir(repository());
     if profile() == "release" {
         command.arg("--release");
     }

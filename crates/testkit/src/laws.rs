@@ -230,6 +230,8 @@ pub struct Member {
     pub edges: Vec<Edge>,
     /// The features that are on by default.
     pub default_features: Vec<String>,
+    /// Is it built by a plain `cargo build`, which is how users build what they run?
+    pub built_by_default: bool,
     /// The text of its manifest.
     pub manifest: String,
 }
@@ -294,12 +296,15 @@ impl Workspace {
     pub fn load(root: &Path) -> Result<Self, LoadError> {
         let metadata = metadata(root, &["--locked"])
             .or_else(|_| metadata(root, &["--locked", "--offline", "--filter-platform", HOST]))?;
+        let defaults: Vec<_> = metadata.workspace_default_packages().iter().map(|p| p.id.clone()).collect();
         let mut members = Vec::new();
         for package in metadata.workspace_packages() {
             let manifest = read(package.manifest_path.as_std_path())?;
             let edges = package.dependencies.iter().map(edge).collect();
             let default_features = package.features.get("default").cloned().unwrap_or_default();
-            members.push(Member { name: package.name.to_string(), edges, default_features, manifest });
+            let built_by_default = defaults.contains(&package.id);
+            let name = package.name.to_string();
+            members.push(Member { name, edges, default_features, built_by_default, manifest });
         }
         let licensed =
             |p: &cargo_metadata::Package| Licensed { name: p.name.to_string(), licence: p.license.clone() };
@@ -355,8 +360,9 @@ pub fn crate_edges(members: &[Member]) -> Vec<String> {
     found
 }
 
-/// Law 2: no default feature and no shipped edge switches planted bugs on, and nothing but tests
-/// depends on this crate.
+/// Law 2: no default feature and no shipped edge switches planted bugs on, nothing but tests depends on
+/// this crate, and a plain `cargo build` does not build it: cargo unites the features of all that it
+/// builds, so the binary would have the bugs too.
 #[must_use]
 pub fn release_builds(members: &[Member]) -> Vec<String> {
     let mut found = Vec::new();
@@ -364,6 +370,11 @@ pub fn release_builds(members: &[Member]) -> Vec<String> {
         let name = room_name(&member.name);
         if member.default_features.iter().any(|feature| feature.contains(PLANTED_BUGS)) {
             found.push(format!("{name}: planted bugs are on by default"));
+        }
+        if name == "testkit" && member.built_by_default {
+            found.push(format!(
+                "{name}: is among the default members, which switches planted bugs on in the binary"
+            ));
         }
         for edge in member.edges.iter().filter(|edge| edge.kind != Kind::Development) {
             if name != "testkit" && edge.features.iter().any(|feature| feature.contains(PLANTED_BUGS)) {

@@ -8,6 +8,7 @@ fn member(name: &str, edges: &[(&str, Kind)]) -> Member {
         name: name.into(),
         edges: edges.collect(),
         default_features: Vec::new(),
+        built_by_default: false,
         manifest: GOOD_MANIFEST.into(),
     }
 }
@@ -83,6 +84,10 @@ fn rows_use_only_rows_above_them() {
 fn planted_bugs_may_not_reach_a_shipped_build() {
     let mut by_default = member("promontory-store", &[]);
     by_default.default_features.push("planted-bugs".into());
+    let mut testkit = member("promontory-testkit", &[]);
+    assert!(release_builds(std::slice::from_ref(&testkit)).is_empty());
+    testkit.built_by_default = true;
+    assert_eq!(release_builds(&[testkit]).len(), 1);
     assert_eq!(release_builds(&[by_default]).len(), 1);
 
     let mut by_edge = member("promontory", &[("promontory-store", Kind::Normal)]);
