@@ -1,7 +1,4 @@
-"""Counts samples in Promontory's Parquet files as an outside reader would: joined on (folder, sid).
-
-Not by hive partitions: DuckDB refuses files whose folders name different ones, and only those above
-level 1 name a tenant.
+"""Counts samples in Promontory's Parquet files as an outside reader would: joined on (block, sid).
 
 Standard input: the paths of the live set, one per line. Arguments: first and last timestamp in
 milliseconds, both inside. Prints the number of distinct (labels, timestamp) pairs, stale markers left
@@ -17,12 +14,12 @@ STALE_MARKER = "0" + "1" * 11 + "0" * 50 + "10"
 QUERY = f"""
 WITH
   series AS (
-    SELECT parse_dirpath(filename) AS block, sid, labels
-    FROM read_parquet($series, filename = true, hive_partitioning = false, union_by_name = true)
+    SELECT block, sid, labels
+    FROM read_parquet($series, hive_partitioning = true, hive_types_autocast = false, union_by_name = true)
   ),
   samples AS (
-    SELECT parse_dirpath(filename) AS block, sid, ts
-    FROM read_parquet($samples, filename = true, hive_partitioning = false)
+    SELECT block, sid, ts
+    FROM read_parquet($samples, hive_partitioning = true, hive_types_autocast = false)
     WHERE ts BETWEEN $first AND $last AND CAST(value AS BIT) <> CAST('{STALE_MARKER}' AS BIT)
   ),
   rows AS (SELECT labels, ts FROM samples JOIN series USING (block, sid))

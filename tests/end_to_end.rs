@@ -31,8 +31,9 @@ use crate::support::{say, setting, skipped};
 
 const SUITE: &str = "end_to_end";
 const EXPRESSIONS: &str = include_str!("end_to_end.promql");
-/// Short, so that blocks and fresh samples both exist within the suite's time.
-const FLAGS: [&str; 2] = ["--ingester.block-interval=30s", "--ingester.flush-interval=1s"];
+/// Short, so that blocks of both levels and fresh samples exist within the suite's time.
+const FLAGS: [&str; 3] =
+    ["--ingester.block-interval=30s", "--ingester.flush-interval=1s", "--compactor.l2-after=60s"];
 /// Longer than a block interval with its spread.
 const BLOCK_DEADLINE: Duration = Duration::from_secs(120);
 /// How many differences are printed of one comparison.
@@ -224,7 +225,9 @@ impl Trip {
         };
         for ((server, store), counted) in self.servers.iter().zip(&self.stores).zip(counted) {
             let copies = workdir.folder(&format!("copies-of-{}", server.name()));
-            let files = store.local_copies(&server.block_files(), &copies);
+            let names = server.block_files();
+            assert!(names.iter().any(|name| name.contains("/level=2/")), "no L2 block: {names:?}");
+            let files = store.local_copies(&names, &copies);
             let (distinct, rows) = count_with_duckdb(&python, &files, self.end);
             say(&format!("{SUITE}: {}: DuckDB finds {distinct} samples in {rows} rows", server.name()));
             assert_eq!(distinct, counted, "distinct (series, ts) in the files of {}", server.name());

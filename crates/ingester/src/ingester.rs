@@ -319,7 +319,7 @@ impl Ingester {
     async fn append_batch(
         &self,
         tenant: &TenantId,
-        batch: &Batch,
+        batch: Batch,
         urgency: Urgency,
     ) -> Result<Appended, AppendError> {
         if self.stopping.load(Relaxed) {
@@ -330,10 +330,12 @@ impl Ingester {
         self.writer.check_backlog().map_err(|error| AppendError::Unavailable(error.to_string()))?;
         let (taken, refused, outcome, pending) = {
             let mut collecting = self.lock();
-            let (taken, refused) = collecting.intake.add(tenant, batch, self.clock.now_ms())?;
+            let (taken, refused) = collecting.intake.add(tenant, &batch, self.clock.now_ms())?;
             let pending = collecting.intake.pending_bytes();
             (taken, refused, collecting.waiters.subscribe(), pending)
         };
+        // A decoded request is half a megabyte; hundreds of them wait for one flush.
+        drop(batch);
         for (counter, samples) in self.counters.refused.iter().zip(refused.by_reason) {
             counter.fetch_add(samples, Relaxed);
         }
@@ -388,7 +390,7 @@ impl Append for Ingester {
         Box::pin(async move {
             let begun = Instant::now();
             self.counters.appends.fetch_add(1, Relaxed);
-            let answer = self.append_batch(tenant, &batch, urgency).await;
+            let answer = self.append_batch(tenant, batch, urgency).await;
             match &answer {
                 Ok(_) => self.counters.append_latency.observe(begun.elapsed()),
                 Err(_) => {

@@ -6,6 +6,11 @@ use clap::Parser;
 use promontory::config::{BlocksCommand, Command, CommandLine, Config, Flags};
 use promontory::{commands, serve, telemetry};
 
+/// Blocks are made of large buffers on many threads, which the system's allocator keeps when they are
+/// freed: 11 KiB per active series instead of 2.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let done = match line.command {

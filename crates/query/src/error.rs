@@ -70,8 +70,13 @@ pub fn store_error(error: &StoreError) -> EngineError {
     let text = format!("expanding series: {error}");
     match error {
         StoreError::Limited(_) => EngineError::Execution(text),
-        StoreError::Stale(_) => EngineError::Unavailable(text),
-        _ => EngineError::Internal(text),
+        // Asking again later may help; for what remains a human is needed.
+        StoreError::Unavailable { .. } | StoreError::Busy(_) | StoreError::Stale(_) => {
+            EngineError::Unavailable(text)
+        }
+        StoreError::Corrupt { .. } | StoreError::Unsupported(_) | StoreError::Bug(_) => {
+            EngineError::Internal(text)
+        }
     }
 }
 

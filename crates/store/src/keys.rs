@@ -130,6 +130,9 @@ pub fn clock(who: u128) -> Path {
 }
 
 /// The folder of one block. `tenant` is `None` for L1, whose objects hold many.
+///
+/// Every level has the same hive partition keys (level, day, block), so the tenant is a plain folder: with
+/// `tenant=` above L1 only, DuckDB and Spark refuse to read files of several levels together.
 #[must_use]
 pub fn block(level: Level, tenant: Option<&TenantId>, first_ts: i64, id: BlockId) -> Path {
     let level = match level {
@@ -140,7 +143,7 @@ pub fn block(level: Level, tenant: Option<&TenantId>, first_ts: i64, id: BlockId
     let day = Day(first_ts.div_euclid(DAY_MS));
     Path::from(match tenant {
         None => format!("{BLOCKS}/level={level}/day={day}/block={id}"),
-        Some(tenant) => format!("{BLOCKS}/level={level}/tenant={tenant}/day={day}/block={id}"),
+        Some(tenant) => format!("{BLOCKS}/level={level}/{tenant}/day={day}/block={id}"),
     })
 }
 

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promontory_block::{Level, SeriesRun, TenantRows, merge};
-use promontory_model::{Labels, TenantId};
+use promontory_model::{Labels, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::{Catalog, Change, Entry};
@@ -31,6 +31,9 @@ use crate::reader::clipped;
 use crate::whole_blocks::{self, heavy};
 
 const HOUR_MS: i64 = 3_600_000;
+
+/// Inputs that are decoded at once.
+const INPUTS_AT_ONCE: usize = 4;
 
 /// Bounds of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,7 @@ impl Merger {
             return Ok(Merged::Nothing);
         }
         let rows = self.read(&catalog, as_of, tenant, &inputs).await?;
-        let outputs = self.upload(&catalog, tenant, Level::L2, &rows).await?;
+        let outputs = self.upload(&catalog, tenant, Level::L2, rows).await?;
         let change = Change::MergeL1 { tenant: tenant.clone(), from, to, outputs: outputs.clone() };
         let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
         self.commit(&outputs, change, |catalog| unchecked || catalog.l1_watermark(tenant) == from).await
@@ -170,7 +173,7 @@ impl Merger {
             return Ok(Merged::Nothing);
         }
         let rows = self.read(&catalog, as_of, tenant, &entries).await?;
-        let outputs = self.upload(&catalog, tenant, level, &rows).await?;
+        let outputs = self.upload(&catalog, tenant, level, rows).await?;
         let change =
             Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
         let there = |catalog: &Catalog| {
@@ -188,20 +191,27 @@ impl Merger {
         inputs: &[Arc<Entry>],
     ) -> Result<SeriesRun, Error> {
         let planted = self.context().planted;
-        let mut blocks = Vec::with_capacity(inputs.len());
-        for entry in inputs {
-            let read = self.read_input(entry).await;
-            // A merge that stood still longer than the grace may find its inputs swept.
-            let too_late = as_of.elapsed() > self.context().format.snapshot_age_max();
-            blocks.push(read.map_err(|error| if too_late { overtaken(&error) } else { error })?);
-        }
         let run_of = |rows: &'_ Vec<TenantRows>| {
             rows.iter().position(|(id, _)| id == tenant || planted.is(Bug::WrongTenantPrefix))
         };
-        let runs: Vec<&SeriesRun> =
-            blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
-        let merged =
-            if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge(&runs)) };
+        // Merging in steps equals merging at once, and only the inputs of one step are in memory.
+        let mut merged = SeriesRun::default();
+        for step in inputs.chunks(INPUTS_AT_ONCE) {
+            let mut blocks = Vec::with_capacity(step.len());
+            for entry in step {
+                let read = self.read_input(entry).await;
+                // A merge that stood still longer than the grace may find its inputs swept.
+                let too_late = as_of.elapsed() > self.context().format.snapshot_age_max();
+                blocks.push(read.map_err(|error| if too_late { overtaken(&error) } else { error })?);
+            }
+            let mut runs: Vec<&SeriesRun> =
+                blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
+            if !merged.is_empty() {
+                runs.push(&merged);
+            }
+            merged =
+                if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge(&runs)) };
+        }
         let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
         Ok(match retained_from {
             Some(from_ts) => clipped(&merged, from_ts),
@@ -230,7 +240,7 @@ impl Merger {
         catalog: &Catalog,
         tenant: &TenantId,
         level: Level,
-        rows: &SeriesRun,
+        rows: SeriesRun,
     ) -> Result<Vec<Entry>, Error> {
         let mut outputs = Vec::new();
         for part in self.parts(level, rows) {
@@ -241,8 +251,14 @@ impl Merger {
     }
 
     /// Cuts rows by window, then by number of series.
-    fn parts(&self, level: Level, rows: &SeriesRun) -> Vec<SeriesRun> {
+    fn parts(&self, level: Level, rows: SeriesRun) -> Vec<SeriesRun> {
         let window = if level == Level::L3 { self.settings.l3_window_ms } else { self.settings.l2_window_ms };
+        // Nearly always there is nothing to cut, and nothing to copy.
+        let TimeRange { start, end } = rows.time_range();
+        let one_window = rows.is_empty() || start.div_euclid(window) == end.div_euclid(window);
+        if one_window && rows.keys.len() <= self.settings.series_max {
+            return if rows.is_empty() { Vec::new() } else { vec![rows] };
+        }
         let windows: BTreeSet<i64> = rows.ts.iter().map(|ts| ts.div_euclid(window)).collect();
         let late = windows.iter().rev().nth(self.settings.windows_max).copied();
         // All late windows fall into the newest of them.

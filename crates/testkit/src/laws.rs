@@ -116,6 +116,7 @@ pub const ROOMS: &[Room] = &[
             "hyper",
             "hyper-util",
             "prometheus-client",
+            "tikv-jemallocator",
             "tracing-subscriber",
             "object_store",
             "async-trait",

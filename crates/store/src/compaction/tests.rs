@@ -114,7 +114,7 @@ async fn one_tenants_error_does_not_keep_the_others_waiting() {
     l1(&process, vec![vec![sample("a", 1)], vec![sample("b", 2)], vec![sample("c", 3)]]).await;
     let compaction = compaction(&process, Duration::ZERO);
     for _ in 0..20 {
-        world.store.next_put("blocks/level=2/tenant=b/", Fault::Fails);
+        world.store.next_put("blocks/level=2/b/", Fault::Fails);
     }
     let round = compaction.round().await.unwrap();
     assert_eq!(round.merges, 2);

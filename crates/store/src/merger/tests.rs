@@ -106,9 +106,9 @@ async fn windows_get_blocks_of_their_own_until_there_are_too_many() {
     let merger = Merger::new(process.chain.clone(), settings);
     let starts = |parts: Vec<SeriesRun>| parts.iter().map(|part| part.ts.clone()).collect::<Vec<_>>();
     let three = run(&[-1, 0, WINDOW - 1, WINDOW]);
-    assert_eq!(starts(merger.parts(Level::L2, &three)), [vec![-1], vec![0, WINDOW - 1], vec![WINDOW]]);
+    assert_eq!(starts(merger.parts(Level::L2, three)), [vec![-1], vec![0, WINDOW - 1], vec![WINDOW]]);
     let five = run(&[0, WINDOW, 2 * WINDOW, 3 * WINDOW, 4 * WINDOW]);
     let expected = [vec![0, WINDOW], vec![2 * WINDOW], vec![3 * WINDOW], vec![4 * WINDOW]];
-    assert_eq!(starts(merger.parts(Level::L2, &five)), expected);
-    assert_eq!(merger.parts(Level::L3, &five).len(), 1);
+    assert_eq!(starts(merger.parts(Level::L2, five.clone())), expected);
+    assert_eq!(merger.parts(Level::L3, five).len(), 1);
 }
