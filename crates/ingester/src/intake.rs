@@ -14,7 +14,7 @@
 //!   [`Intake::SERIES_MAX`] and [`Intake::forget_idle`].
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -44,7 +44,8 @@ struct TenantIntake {
     by_raw: HashTable<u32>,
     /// The raw bytes and their hash, one entry per encoding; [`Encoding::id`] says whose.
     encodings: Vec<Encoding>,
-    ids: HashMap<Labels, u32>,
+    /// Ids by key; the keys themselves are in `keys`.
+    by_key: HashTable<u32>,
     /// Shared with a cut that is being sorted outside the lock.
     keys: Arc<Vec<Labels>>,
     /// Position of each id in the order of keys; stale while shorter than `keys`.
@@ -152,7 +153,7 @@ impl Intake {
             let encoding = match head.find(previous, raw, self.hash_seed) {
                 Ok(encoding) => encoding,
                 Err(hash) => match checked_labels(batch.codec, raw, &self.limits, &mut scratch) {
-                    Ok(labels) => head.intern(hash, raw, labels),
+                    Ok(labels) => head.intern(hash, raw, labels, self.hash_seed),
                     Err((reason, text)) => {
                         refused.add(1, series.samples.len() as u64, reason, || text);
                         continue;
@@ -210,7 +211,7 @@ impl Intake {
             let idle = head.last_cut.iter().filter(|cut| **cut < oldest).count();
             if idle * 4 > head.keys.len() {
                 self.series -= idle;
-                head.forget(oldest);
+                head.forget(oldest, self.hash_seed);
             }
         }
         self.tenants.retain(|_, head| !head.keys.is_empty());
@@ -281,13 +282,17 @@ impl TenantIntake {
     }
 
     /// Adds an encoding and, if it is new, its series; answers the encoding.
-    fn intern(&mut self, hash: u64, raw: &[u8], labels: Labels) -> u32 {
-        let id = match self.ids.get(&labels) {
+    fn intern(&mut self, hash: u64, raw: &[u8], labels: Labels, hash_seed: u64) -> u32 {
+        let key_hash = xxh3_64_with_seed(labels.key(), hash_seed);
+        let known = self.by_key.find(key_hash, |id| self.keys[*id as usize] == labels);
+        let id = match known {
             Some(id) => *id,
             None => {
                 let id = self.keys.len() as u32;
-                self.ids.insert(labels.clone(), id);
                 Arc::make_mut(&mut self.keys).push(labels);
+                let keys = &self.keys;
+                let hash_of = |id: &u32| xxh3_64_with_seed(keys[*id as usize].key(), hash_seed);
+                self.by_key.insert_unique(key_hash, id, hash_of);
                 self.last_cut.push(0);
                 id
             }
@@ -320,15 +325,18 @@ impl TenantIntake {
         self.ranks = Arc::new(ranks);
     }
 
-    fn forget(&mut self, oldest: u32) {
+    fn forget(&mut self, oldest: u32, hash_seed: u64) {
         let old = std::mem::take(self);
         let mut new_ids = vec![u32::MAX; old.keys.len()];
         let keys = Arc::make_mut(&mut self.keys);
         for (id, key) in old.keys.iter().enumerate().filter(|(id, _)| old.last_cut[*id] >= oldest) {
             new_ids[id] = keys.len() as u32;
-            self.ids.insert(key.clone(), keys.len() as u32);
             self.last_cut.push(old.last_cut[id]);
             keys.push(key.clone());
+        }
+        let hash_of = |id: &u32| xxh3_64_with_seed(keys[*id as usize].key(), hash_seed);
+        for id in 0..keys.len() as u32 {
+            self.by_key.insert_unique(hash_of(&id), id, hash_of);
         }
         self.encodings = old.encodings;
         self.encodings.retain_mut(|encoding| {
