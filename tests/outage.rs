@@ -13,6 +13,7 @@
 //! `PROMONTORY_OUTAGE_STOP_SECONDS` (30) and `PROMONTORY_OUTAGE_FREEZE_SECONDS` (60) are how long the
 //! store is away.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -264,7 +265,7 @@ fn catch_up(suite: &str, minio: &Path, prometheus: &Path) {
     let phases = [i64::MIN..began, began..ended, ended..i64::MAX];
     let counts = phases.map(|phase| count(&expected, |ts| phase.contains(&ts)));
     say(&format!("{suite}: samples of before, during and after the outage: {counts:?}"));
-    assert!(counts.iter().all(|n| *n > 5_000), "{suite}: too little was scraped: {counts:?}");
+    assert!(counts.iter().all(|n| *n > 1_000), "{suite}: too little was scraped: {counts:?}");
     assert_same(suite, &expected, &actual);
     site.terminate();
 }
@@ -286,9 +287,26 @@ fn assert_same(suite: &str, expected: &Matrix, actual: &Matrix) {
         let value = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
         samples.iter().map(|(ts, v)| (*ts, value(*v).to_bits())).collect()
     };
-    let odd = expected.keys().chain(actual.keys());
-    let odd: Vec<&String> =
-        odd.filter(|name| expected.get(*name).map(bits) != actual.get(*name).map(bits)).collect();
+    let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
+    let bits_of = |matrix: &Matrix, name: &String| matrix.get(name).map(bits).unwrap_or_default();
+    let odd: Vec<String> = names
+        .into_iter()
+        .filter(|name| bits_of(expected, name) != bits_of(actual, name))
+        .map(|name| {
+            let (expected, actual) = (bits_of(expected, name), bits_of(actual, name));
+            let first = |these: &[(i64, u64)], those: &[(i64, u64)]| {
+                these.iter().find(|sample| !those.contains(sample)).map(|(ts, _)| *ts)
+            };
+            format!(
+                "{name}: {} samples expected and {} found; first missing or altered at {:?} ms, first unexpected \
+                 at {:?} ms",
+                expected.len(),
+                actual.len(),
+                first(&expected, &actual),
+                first(&actual, &expected)
+            )
+        })
+        .collect();
     assert!(odd.is_empty(), "{suite}: {} series differ, first {}", odd.len(), odd[0]);
 }
 
