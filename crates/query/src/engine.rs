@@ -130,10 +130,6 @@ impl QueryEngine {
         Ok(Self { inner: Arc::new(Inner { source, options, runtime, places, waiting, config, environment }) })
     }
 
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
     /// The settings.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
@@ -152,14 +148,23 @@ impl QueryEngine {
         Ok(plan.unwrap_or_else(|| format!("{:?}\n", prepared.root)))
     }
 
-    /// Runs `work` on the query runtime; dropping the result stops it.
-    pub(crate) async fn on_runtime<T: Send + 'static>(
-        &self,
-        context: Arc<QueryContext>,
-        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let task = self.inner.runtime.spawn(work);
-        let mut task = StopOnDrop { task, context };
+    /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
+    /// dropping the result stops it.
+    pub(crate) async fn run<T, W, F>(&self, request: &RequestContext, work: W) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Running) -> F + Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let context = Arc::new(self.inner.context(request));
+        let run = {
+            let (inner, request, context) = (Arc::clone(&self.inner), request.clone(), Arc::clone(&context));
+            async move {
+                let running = Running::enter(inner, request, Arc::clone(&context)).await?;
+                within(&context, work(running)).await
+            }
+        };
+        let mut task = StopOnDrop { task: self.inner.runtime.spawn(run), context };
         match (&mut task.task).await {
             Ok(result) => result,
             Err(error) if error.is_cancelled() => {
@@ -170,13 +175,7 @@ impl QueryEngine {
     }
 
     async fn evaluate(&self, request: &RequestContext, query: Query) -> Result<Answer, EngineError> {
-        let context = Arc::new(self.inner.context(request));
-        let (inner, request) = (Arc::clone(&self.inner), request.clone());
-        let work = {
-            let context = Arc::clone(&context);
-            async move { inner.evaluate(&query, &request, &context).await }
-        };
-        self.on_runtime(context, work).await
+        self.run(request, |running| async move { running.evaluate(&query).await }).await
     }
 
     /// Runs a metadata request under the same limits as a query.
@@ -188,20 +187,46 @@ impl QueryEngine {
     where
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        let context = Arc::new(self.inner.context(request));
-        let (inner, request) = (Arc::clone(&self.inner), request.clone());
-        let work = {
-            let context = Arc::clone(&context);
-            async move {
-                let _place = inner.place(&context).await?;
-                let answer = async {
-                    let snapshot = inner.snapshot(&request).await?;
-                    list(snapshot).await
-                };
-                within(&context, answer).await
-            }
-        };
-        self.on_runtime(context, work).await
+        self.run(request, |running| async move { list(running.snapshot().await?).await }).await
+    }
+}
+
+/// A request that has its place among those that run, and keeps it until this is dropped.
+pub(crate) struct Running {
+    pub(crate) inner: Arc<Inner>,
+    /// Deadline and counters.
+    pub(crate) context: Arc<QueryContext>,
+    request: RequestContext,
+    entered: Instant,
+    queued: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Running {
+    async fn enter(
+        inner: Arc<Inner>,
+        request: RequestContext,
+        context: Arc<QueryContext>,
+    ) -> Result<Self, EngineError> {
+        let entered = Instant::now();
+        let place = inner.place(&context).await?;
+        Ok(Self { inner, context, request, entered, queued: entered.elapsed(), _place: place })
+    }
+
+    /// Pins what the request reads.
+    pub(crate) async fn snapshot(&self) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
+        self.inner.snapshot(&self.request).await
+    }
+
+    async fn evaluate(&self, query: &Query) -> Result<Answer, EngineError> {
+        let context = &self.context;
+        let mut times = Times { queue: self.queued, ..Times::default() };
+        let prepared = self.inner.prepare(query, &self.request, context, &mut times).await?;
+        let value = run(query, &prepared, context, &mut times).await?;
+        let mut annotations = context.annotations().render(&query.text);
+        annotations.warnings.extend(prepared.snapshot.warnings());
+        let statistics = statistics(context, times, self.entered.elapsed());
+        Ok(Answer { value, annotations, statistics })
     }
 }
 
@@ -218,7 +243,7 @@ impl<T> Drop for StopOnDrop<T> {
     }
 }
 
-pub(crate) async fn within<T>(
+async fn within<T>(
     context: &QueryContext,
     work: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, EngineError> {
@@ -232,7 +257,7 @@ pub(crate) async fn within<T>(
 }
 
 impl Inner {
-    pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
+    fn context(&self, request: &RequestContext) -> QueryContext {
         let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
         QueryContext::new(Instant::now() + timeout, self.options.samples_max)
     }
@@ -295,7 +320,7 @@ impl Inner {
     }
 
     /// A place among the running queries.
-    pub(crate) async fn place(&self, context: &QueryContext) -> Result<OwnedSemaphorePermit, EngineError> {
+    async fn place(&self, context: &QueryContext) -> Result<OwnedSemaphorePermit, EngineError> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(permit);
         }
@@ -308,33 +333,9 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn snapshot(
-        &self,
-        request: &RequestContext,
-    ) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
+    async fn snapshot(&self, request: &RequestContext) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
         let snapshot = self.source.snapshot(&request.tenant, &request.must_contain).await;
         snapshot.map_err(|error| store_error(&error))
-    }
-
-    async fn evaluate(
-        &self,
-        query: &Query,
-        request: &RequestContext,
-        context: &Arc<QueryContext>,
-    ) -> Result<Answer, EngineError> {
-        let entered = Instant::now();
-        let _place = self.place(context).await?;
-        let mut times = Times { queue: entered.elapsed(), ..Times::default() };
-        let answer = async {
-            let prepared = self.prepare(query, request, context, &mut times).await?;
-            let value = run(query, &prepared, context, &mut times).await?;
-            let mut annotations = context.annotations().render(&query.text);
-            annotations.warnings.extend(prepared.snapshot.warnings());
-            Ok(Answer { value, annotations, statistics: Statistics::default() })
-        };
-        let mut answer = within(context, answer).await?;
-        answer.statistics = statistics(context, times, entered.elapsed());
-        Ok(answer)
     }
 
     /// From the expression to operators.

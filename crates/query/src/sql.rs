@@ -40,9 +40,9 @@ use promontory_promql::engine::{EngineError, RequestContext};
 use promontory_store::SampleSnapshot;
 
 use crate::context::{QueryContext, QueryExtension};
-use crate::engine::{Inner, QueryEngine, within};
+use crate::engine::{Inner, QueryEngine};
 use crate::error::to_engine_error;
-use crate::sql::tables::{SamplesTable, SeriesTable, TableScope};
+use crate::sql::tables::{SqlTable, TableKind, TableScope};
 
 /// The catalog and the schema in which the tables lie.
 const CATALOG: &str = "promontory";
@@ -88,20 +88,12 @@ impl QueryEngine {
     /// if it fails over this data or passes a limit, `Timeout`, `Unavailable`.
     pub async fn sql(&self, request: &RequestContext, query: &SqlQuery) -> Result<SqlAnswer, EngineError> {
         let statement = gate(&query.text)?;
-        let context = Arc::new(self.inner().context(request));
-        let (inner, request, rows_max) = (Arc::clone(self.inner()), request.clone(), query.rows_max);
-        let work = {
-            let context = Arc::clone(&context);
-            async move {
-                let _place = inner.place(&context).await?;
-                let answer = async {
-                    let snapshot = inner.snapshot(&request).await?;
-                    answer(&inner, snapshot, statement, rows_max, &context).await
-                };
-                within(&context, answer).await
-            }
-        };
-        self.on_runtime(context, work).await
+        let rows_max = query.rows_max;
+        self.run(request, move |running| async move {
+            let snapshot = running.snapshot().await?;
+            answer(&running.inner, snapshot, statement, rows_max, &running.context).await
+        })
+        .await
     }
 }
 
@@ -194,8 +186,9 @@ fn state(
     let schema = Arc::new(MemorySchemaProvider::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
     let register = || {
-        schema.register_table("samples".into(), Arc::new(SamplesTable::new(scope.clone())))?;
-        schema.register_table("series".into(), Arc::new(SeriesTable::new(scope.clone())))?;
+        for kind in TableKind::ALL {
+            schema.register_table(kind.name().into(), Arc::new(SqlTable::new(kind, scope.clone())))?;
+        }
         catalog.register_schema(SCHEMA, Arc::clone(&schema) as _)
     };
     register().map_err(to_engine_error)?;

@@ -70,91 +70,72 @@ impl TableScope {
     }
 }
 
-/// The table `samples`.
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// One row per sample.
+    Samples,
+    /// One row per series.
+    Series,
+}
+
+impl TableKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Samples, Self::Series];
+
+    /// The name in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Series => "series",
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        let mut fields =
+            vec![Field::new(NAME, DataType::Utf8View, true), Field::new(LABELS, labels_type(), false)];
+        if self == Self::Samples {
+            fields.push(Field::new(TS, timestamp_type(), false));
+            fields.push(Field::new(VALUE, DataType::Float64, false));
+        }
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// A table over one snapshot.
 #[derive(Debug)]
-pub struct SamplesTable {
+pub struct SqlTable {
+    kind: TableKind,
     scope: TableScope,
     schema: SchemaRef,
 }
 
-impl SamplesTable {
-    /// The samples of a snapshot.
+impl SqlTable {
+    /// The table `kind` of a snapshot.
     #[must_use]
-    pub fn new(scope: TableScope) -> Self {
-        let mut fields = series_fields();
-        fields.push(Field::new(TS, timestamp_type(), false));
-        fields.push(Field::new(VALUE, DataType::Float64, false));
-        Self { scope, schema: Arc::new(Schema::new(fields)) }
-    }
-}
-
-#[async_trait]
-impl TableProvider for SamplesTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+    pub fn new(kind: TableKind, scope: TableScope) -> Self {
+        Self { kind, scope, schema: kind.schema() }
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
-    }
-
-    async fn scan(
+    fn samples(
         &self,
-        _: &dyn Session,
+        selector: Arc<str>,
+        selection: Arc<dyn Selection>,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let scope = &self.scope;
-        let (selector, selection) = scope.select(filters).await?;
         let shape = ScanShape::new(scope.partitions_max, scope.batch_values, 1);
         let context = Arc::clone(&scope.context);
         let scan = SeriesScan::new(selector, selection, LabelProjection::All, shape, context);
         Ok(Arc::new(SampleRows::try_new(Arc::new(scan), &self.schema, projection)?))
     }
-}
 
-/// The table `series`.
-#[derive(Debug)]
-pub struct SeriesTable {
-    scope: TableScope,
-    schema: SchemaRef,
-}
-
-impl SeriesTable {
-    /// The series of a snapshot.
-    #[must_use]
-    pub fn new(scope: TableScope) -> Self {
-        Self { scope, schema: Arc::new(Schema::new(series_fields())) }
-    }
-}
-
-#[async_trait]
-impl TableProvider for SeriesTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
-    }
-
-    async fn scan(
+    fn series(
         &self,
-        _: &dyn Session,
+        selection: &dyn Selection,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (_, selection) = self.scope.select(filters).await?;
         let series = selection.series();
         let bytes: usize = series.iter().map(|labels| 2 * labels.key().len() + SERIES_BYTES).sum();
         if bytes > self.scope.listing_bytes_max {
@@ -167,13 +148,40 @@ impl TableProvider for SeriesTable {
         let mut batches = Vec::new();
         for part in series.chunks(SERIES_PER_BATCH) {
             self.scope.context.check()?;
-            let columns = vec![
-                names(part.iter().map(promontory_model::Labels::as_ref)),
-                label_maps(part.iter().map(promontory_model::Labels::as_ref))?,
-            ];
+            let labels = || part.iter().map(promontory_model::Labels::as_ref);
+            let columns = vec![names(labels()), label_maps(labels())?];
             batches.push(RecordBatch::try_new(self.schema(), columns)?);
         }
         Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?)
+    }
+}
+
+#[async_trait]
+impl TableProvider for SqlTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (selector, selection) = self.scope.select(filters).await?;
+        match self.kind {
+            TableKind::Samples => self.samples(selector, selection, projection),
+            TableKind::Series => self.series(&*selection, projection),
+        }
     }
 }
 
@@ -186,10 +194,6 @@ fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
     } else {
         TableProviderFilterPushDown::Inexact
     }
-}
-
-fn series_fields() -> Vec<Field> {
-    vec![Field::new(NAME, DataType::Utf8View, true), Field::new(LABELS, labels_type(), false)]
 }
 
 /// The type of `ts`.
