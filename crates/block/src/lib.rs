@@ -7,7 +7,7 @@
 //! In reading order: [`run`] (sorted samples of one tenant, the currency of every merge), [`merge`],
 //! [`segment`] (one object of the write-ahead log), [`codec`] (the seam between protocol and bytes of
 //! a block), [`parquet`] (its codec and selective reading), [`plain`] (the simulator's codec),
-//! `hash` (of labels in memory), [`error`].
+//! `hash` (of labels in memory), [`label_index`], [`error`].
 
 pub mod codec;
 pub mod error;
@@ -15,6 +15,7 @@ pub mod error;
 mod fixtures;
 mod frame;
 mod hash;
+pub mod label_index;
 pub mod merge;
 pub mod parquet;
 pub mod plain;

@@ -19,6 +19,7 @@
 mod fetched;
 mod footer;
 mod samples;
+mod series_index;
 mod series_table;
 mod write;
 mod write_samples;

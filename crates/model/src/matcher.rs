@@ -40,6 +40,17 @@ pub struct Matcher {
     regex: Option<Re2>,
 }
 
+/// Where the values that pass a matcher can stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueBounds<'a> {
+    /// This one passes and no other.
+    One(&'a str),
+    /// These pass and no others; sorted, without duplicates.
+    AnyOf(&'a [String]),
+    /// Those that pass begin with this, but not all that do pass; empty if nothing is known.
+    Prefix(&'a str),
+}
+
 /// A matcher that cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -107,14 +118,27 @@ impl Matcher {
         self.matches(&labels.get(&self.name).unwrap_or_default())
     }
 
+    /// Where among ascending values those that pass can stand.
+    #[must_use]
+    pub fn value_bounds(&self) -> ValueBounds<'_> {
+        match (self.op, &self.regex) {
+            (MatchOp::Equal, _) => ValueBounds::One(&self.value),
+            (MatchOp::Regex, Some(regex)) => match regex.literal_set() {
+                Some(values) => ValueBounds::AnyOf(values),
+                None => ValueBounds::Prefix(regex.prefix()),
+            },
+            _ => ValueBounds::Prefix(""),
+        }
+    }
+
     /// The finite set of values that pass, if the matcher is an equality or a regular expression
     /// that is a plain alternation (`a|b|c`); sorted, without duplicates.
     #[must_use]
     pub fn set_values(&self) -> Option<Vec<String>> {
-        match self.op {
-            MatchOp::Equal => Some(vec![self.value.clone()]),
-            MatchOp::Regex => self.regex.as_ref().and_then(Re2::literal_set),
-            MatchOp::NotEqual | MatchOp::NotRegex => None,
+        match self.value_bounds() {
+            ValueBounds::One(value) => Some(vec![value.to_owned()]),
+            ValueBounds::AnyOf(values) => Some(values.to_vec()),
+            ValueBounds::Prefix(_) => None,
         }
     }
 }

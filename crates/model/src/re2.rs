@@ -102,9 +102,9 @@ impl Re2 {
     /// The values of a pattern that means a finite set, such as `a|b`, `(a|b)`, `host[12]`; sorted,
     /// without duplicates. `None` if there are too many or infinitely many.
     #[must_use]
-    pub fn literal_set(&self) -> Option<Vec<String>> {
+    pub fn literal_set(&self) -> Option<&[String]> {
         match &self.shape {
-            Shape::Literals(values) => Some(values.clone()),
+            Shape::Literals(values) => Some(values),
             _ => None,
         }
     }

@@ -14,12 +14,16 @@
 //!   head; a snapshot that still holds the old one keeps reading it.
 //! - A reader names the last sequence that it may see, so an unconfirmed contribution is invisible.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher as _;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashTable;
+use promontory_block::label_index::{INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 use promontory_block::{LabelHash, SeriesRun, TenantRows, merge};
 use promontory_model::labels::metric_key_range;
+use promontory_model::matcher::ValueBounds;
 use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, TenantId, TimeRange, WriterId};
 
 /// The rows of one segment, shared between the writer, its head and every snapshot.
@@ -38,7 +42,9 @@ pub struct Head {
 struct TenantHead {
     /// The tenant's share of each contribution that has one.
     runs: Vec<HeadRun>,
-    ids: HashMap<Labels, u32, LabelHash>,
+    /// Ids by key; the keys themselves are in `keys`.
+    by_key: HashTable<u32>,
+    hash: LabelHash,
     keys: Vec<Labels>,
     /// The series that followed each series in the last contribution that had it. An ingester sends much
     /// the same series each second, so most look-ups are one comparison of two pointers.
@@ -55,14 +61,8 @@ struct TenantHead {
 struct LabelIndex {
     /// Series below this id are in it.
     covered: usize,
-    ids: HashMap<Box<str>, Vec<u32>, LabelHash>,
+    ids: BTreeMap<Box<str>, Vec<u32>>,
 }
-
-/// Among fewer series than this every label set is looked at.
-const INDEXED_SERIES_MIN: usize = 512;
-
-/// What an index leaves over has to be sorted by key again, which pays below this share of the series.
-const INDEXED_SHARE: usize = 8;
 
 /// Labels of one tenant that are indexed at once; 4 bytes per series and label.
 const INDEXES_MAX: usize = 32;
@@ -213,9 +213,10 @@ impl TenantHead {
         if self.keys.get(expected as usize).is_some_and(|known| known.shares(key)) {
             return expected;
         }
-        let id = match self.ids.get(key) {
+        let hash = self.hash.hash_one(key);
+        let id = match self.by_key.find(hash, |id| self.keys[*id as usize] == *key) {
             Some(id) => *id,
-            None => self.intern(key),
+            None => self.intern(hash, key),
         };
         if let Some(previous) = previous {
             self.next[previous as usize] = id;
@@ -223,10 +224,10 @@ impl TenantHead {
         id
     }
 
-    fn intern(&mut self, key: &Labels) -> u32 {
+    fn intern(&mut self, hash: u64, key: &Labels) -> u32 {
         let id = self.keys.len() as u32;
-        self.ids.insert(key.clone(), id);
         self.keys.push(key.clone());
+        self.by_key.insert_unique(hash, id, |id| self.hash.hash_one(&self.keys[*id as usize]));
         self.next.push(id + 1);
         self.places.push(Vec::new());
         id
@@ -301,23 +302,21 @@ impl TenantHead {
 }
 
 impl TenantHead {
-    /// The ids, in order of their keys, that one of the matchers leaves over, as far as an index is worth
-    /// it; each still has to pass all matchers.
+    /// The ids, in order of their keys, that one of the matchers leaves over, if an index says it and they
+    /// are few.
     fn candidates_by_label(&self, matchers: &[Matcher], by_name: &[u32]) -> Option<Vec<u32>> {
         if by_name.len() < INDEXED_SERIES_MIN {
             return None;
         }
-        // What also lets series without the label through is no way to find them.
-        let finds = |m: &&Matcher| m.name() != METRIC_NAME && !m.matches_empty();
-        let rank = |m: &&Matcher| u8::from(m.op() != MatchOp::Equal);
-        let matcher = matchers.iter().filter(finds).min_by_key(rank)?;
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        if !indexes.contains_key(matcher.name()) && indexes.len() >= INDEXES_MAX {
-            indexes.pop_first();
-        }
-        let index = indexes.entry(matcher.name().to_owned()).or_default();
-        index.cover(matcher.name(), &self.keys);
-        let mut ids = index.ids_of(matcher, by_name.len() / INDEXED_SHARE)?;
+        let mut ids = fewest(matchers, |matcher| {
+            if !indexes.contains_key(matcher.name()) && indexes.len() >= INDEXES_MAX {
+                indexes.pop_first();
+            }
+            let index = indexes.entry(matcher.name().to_owned()).or_default();
+            index.cover(matcher.name(), &self.keys);
+            index.ids_of(matcher, by_name.len() / INDEXED_SHARE)
+        })?;
         drop(indexes);
         ids.sort_unstable_by(|a, b| self.keys[*a as usize].cmp(&self.keys[*b as usize]));
         Some(ids)
@@ -344,9 +343,16 @@ impl LabelIndex {
             found.extend_from_slice(ids);
             found.len() <= ids_max
         };
-        let few = match matcher.op() {
-            MatchOp::Equal => self.ids.get(matcher.value()).is_none_or(&mut add),
-            _ => self.ids.iter().filter(|(value, _)| matcher.matches(value)).all(|(_, ids)| add(ids)),
+        let few = match matcher.value_bounds() {
+            ValueBounds::One(value) => self.ids.get(value).is_none_or(&mut add),
+            ValueBounds::AnyOf(values) => {
+                values.iter().filter_map(|value| self.ids.get(value.as_str())).all(add)
+            }
+            ValueBounds::Prefix(prefix) => {
+                let from = (Bound::Included(prefix), Bound::Unbounded);
+                let known = self.ids.range::<str, _>(from).take_while(|(value, _)| value.starts_with(prefix));
+                known.filter(|(value, _)| matcher.matches(value)).all(|(_, ids)| add(ids))
+            }
         };
         few.then_some(found)
     }

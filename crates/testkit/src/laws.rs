@@ -55,6 +55,7 @@ pub const ROOMS: &[Room] = &[
         guests: &[
             "object_store",
             "moka",
+            "hashbrown",
             "tokio",
             "futures",
             "async-trait",

@@ -22,9 +22,11 @@ use promontory_model::labels::push_field;
 use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, TimeRange};
 
 use super::footer::Footer;
+use super::series_index::{LabelIndex, LabelIndexes};
 use super::{BUCKET_MS, Fetched, corrupt};
 use crate::codec::ObjectKind;
 use crate::error::Error;
+use crate::label_index::{INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 
 /// Leaf columns that a query needs; the last two may be missing.
 const LEAVES: [&str; 8] = [
@@ -39,6 +41,14 @@ const LEAVES: [&str; 8] = [
 ];
 const LEAVES_REQUIRED: usize = 6;
 
+/// What matchers say of a value is remembered where so many times the series have more than its symbols:
+/// a memory of a million symbols costs more than to look at ten series.
+const REMEMBERED_SHARE: usize = 8;
+
+/// Label indexes may take one in so many bytes beside the table: those of two labels with a value per
+/// series, or of six with few values.
+const INDEXES_ONE_IN: usize = 4;
+
 /// Consecutive rows of a series table.
 #[derive(Debug, Default)]
 pub struct SeriesTable {
@@ -50,6 +60,7 @@ pub struct SeriesTable {
     values: Vec<u32>,
     scales: Option<Vec<u8>>,
     buckets: Option<Buckets>,
+    indexes: LabelIndexes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -217,10 +228,24 @@ impl SeriesTable {
     /// The series that pass all matchers and may have a sample in `range`, ascending.
     #[must_use]
     pub fn find(&self, matchers: &[Matcher], range: TimeRange) -> Vec<usize> {
-        let candidates = self.candidates(matchers);
+        let by_name = self.candidates(matchers);
+        match self.indexed(matchers, &by_name) {
+            Some(series) => self.pass(series.into_iter().map(|series| series as usize), matchers, range),
+            None => self.pass(by_name, matchers, range),
+        }
+    }
+
+    /// Those of the series that pass all matchers and may have a sample in `range`.
+    fn pass(
+        &self,
+        series: impl ExactSizeIterator<Item = usize>,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Vec<usize> {
+        let remember = series.len() >= self.symbols.len() / REMEMBERED_SHARE;
         let mut filters: Vec<Filter<'_>> =
-            matchers.iter().map(|matcher| Filter::new(matcher, self)).collect();
-        candidates
+            matchers.iter().map(|matcher| Filter::new(matcher, self, remember)).collect();
+        series
             .filter(|series_idx| self.series[*series_idx].time_range.overlaps(range))
             .filter(|series_idx| {
                 let series = &self.series[*series_idx];
@@ -229,9 +254,35 @@ impl SeriesTable {
             .collect()
     }
 
-    /// Approximate bytes in memory.
+    /// The series of `within` that one of the matchers leaves over, if an index says it and they are few.
+    fn indexed(&self, matchers: &[Matcher], within: &Range<usize>) -> Option<Vec<u32>> {
+        if within.len() < INDEXED_SERIES_MIN {
+            return None;
+        }
+        let range = u32::try_from(within.start).ok()?..u32::try_from(within.end).ok()?;
+        let text = |symbol| self.symbols.get(symbol);
+        fewest(matchers, |matcher| {
+            let label = Label::new(matcher.name(), self)?;
+            let make = || {
+                LabelIndex::new(self.len() as u32, |idx| label.symbol(self, &self.series[idx as usize]), text)
+            };
+            let index = self.indexes.get(label.name, self.indexes_bytes_max(), make)?;
+            index.series_of(matcher, text, &range, within.len() / INDEXED_SHARE)
+        })
+    }
+
+    /// Room for label indexes.
+    fn indexes_bytes_max(&self) -> usize {
+        self.table_bytes() / INDEXES_ONE_IN
+    }
+
+    /// Approximate bytes in memory, with the room for label indexes.
     #[must_use]
     pub fn memory_size(&self) -> usize {
+        self.table_bytes() + self.indexes_bytes_max()
+    }
+
+    fn table_bytes(&self) -> usize {
         let shapes: usize = self.shapes.iter().map(|shape| shape.len() * 4 + 16).sum();
         let buckets = self.buckets.as_ref().map_or(0, |buckets| buckets.offsets.len() * 4);
         size_of::<Self>()
@@ -445,34 +496,63 @@ impl Interner {
     }
 }
 
-/// One matcher with what it found out so far: each distinct value is looked at once.
-struct Filter<'a> {
-    matcher: &'a Matcher,
+/// A label that some series have.
+struct Label {
+    /// The symbol of its name.
+    name: u32,
     /// For each shape the place of the label; `None` where the label is absent.
     places: Vec<Option<u32>>,
+}
+
+impl Label {
+    /// `None` if no series has it.
+    fn new(name: &str, table: &SeriesTable) -> Option<Self> {
+        let mut symbol = None;
+        let mut place = |names: &[u32]| {
+            let place = names.iter().position(|symbol| table.symbols.get(*symbol) == name)?;
+            symbol = Some(names[place]);
+            Some(place as u32)
+        };
+        let places = table.shapes.iter().map(|names| place(names)).collect();
+        Some(Self { name: symbol?, places })
+    }
+
+    /// The symbol of the value.
+    fn symbol(&self, table: &SeriesTable, series: &Series) -> Option<u32> {
+        let place = self.places[series.shape as usize]?;
+        Some(table.values[series.values as usize + place as usize])
+    }
+}
+
+/// One matcher with what it found out so far.
+struct Filter<'a> {
+    matcher: &'a Matcher,
+    label: Option<Label>,
     passes_absent: bool,
-    /// For each symbol: not yet known, passes, fails.
+    /// For each symbol: not yet known, passes, fails; empty where nothing is remembered.
     known: Vec<Option<bool>>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(matcher: &'a Matcher, table: &SeriesTable) -> Self {
-        let place = |names: &[u32]| {
-            names.iter().position(|name| table.symbols.get(*name) == matcher.name()).map(|place| place as u32)
-        };
+    /// With `remember`, each distinct value is looked at once.
+    fn new(matcher: &'a Matcher, table: &SeriesTable, remember: bool) -> Self {
         Self {
             matcher,
-            places: table.shapes.iter().map(|names| place(names)).collect(),
+            label: Label::new(matcher.name(), table),
             passes_absent: matcher.matches_empty(),
-            known: vec![None; table.symbols.len()],
+            known: if remember { vec![None; table.symbols.len()] } else { Vec::new() },
         }
     }
 
     fn passes(&mut self, table: &SeriesTable, series: &Series) -> bool {
-        let Some(place) = self.places[series.shape as usize] else { return self.passes_absent };
-        let symbol = table.values[series.values as usize + place as usize];
-        let matcher = self.matcher;
-        *self.known[symbol as usize].get_or_insert_with(|| matcher.matches(table.symbols.get(symbol)))
+        let Some(symbol) = self.label.as_ref().and_then(|label| label.symbol(table, series)) else {
+            return self.passes_absent;
+        };
+        let passes = || self.matcher.matches(table.symbols.get(symbol));
+        match self.known.get_mut(symbol as usize) {
+            Some(known) => *known.get_or_insert_with(passes),
+            None => passes(),
+        }
     }
 }
 

@@ -220,6 +220,58 @@ fn matchers_on_the_table_agree_with_matchers_on_labels() {
 }
 
 #[test]
+fn label_indexes_find_what_looking_at_every_series_finds() {
+    let labels = |metric: &str, i: usize| {
+        let (host, job) = (format!("h{i}"), ["api", "db", "web"][i % 3]);
+        let zone = if i.is_multiple_of(4) { "" } else { "eu" };
+        let extra = if i.is_multiple_of(7) { "x" } else { "" };
+        Labels::from_pairs([
+            ("__name__", metric),
+            ("extra", extra),
+            ("host", &host),
+            ("job", job),
+            ("zone", zone),
+        ])
+    };
+    let mut keys: Vec<Labels> =
+        ["m", "n"].iter().flat_map(|metric| (0..1_500).map(|i| labels(metric, i))).collect();
+    keys.sort();
+    let run = run_of(keys.iter().map(|key| (key.clone(), vec![(1, 1.0)])));
+    let block = ParquetCodec.encode(Level::L2, &[(tenant("t"), run)]).unwrap();
+    let series = footer(&block.meta.objects[0], &block.objects[0].bytes).unwrap();
+    let whole = Fetched::whole(block.objects[0].bytes.clone());
+    let table = SeriesTable::decode(&series, 0..series.rows(), &whole).unwrap();
+    let matcher = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap();
+    let by_label = [
+        vec![matcher("host", MatchOp::Equal, "h77")],
+        vec![matcher("host", MatchOp::Equal, "nobody")],
+        vec![matcher("host", MatchOp::Equal, "h77"), matcher("job", MatchOp::Equal, "db")],
+        vec![matcher("host", MatchOp::Regex, "h1[0-9]?5|h9")],
+        vec![matcher("host", MatchOp::Regex, "h14[0-9]+")],
+        vec![matcher("host", MatchOp::Regex, "h.*")],
+        vec![matcher("host", MatchOp::NotEqual, "h3")],
+        vec![matcher("host", MatchOp::NotRegex, "h.*[0-8]")],
+        vec![matcher("job", MatchOp::Equal, "db"), matcher("host", MatchOp::Regex, "h[12]")],
+        vec![matcher("extra", MatchOp::NotEqual, "")],
+        vec![matcher("zone", MatchOp::Equal, "")],
+        vec![matcher("zone", MatchOp::Regex, "|eu")],
+        vec![matcher("nowhere", MatchOp::Equal, "x")],
+    ];
+    for names in [vec![], vec![Matcher::equal("__name__", "n")], vec![Matcher::equal("__name__", "o")]] {
+        for matchers in &by_label {
+            let matchers = [names.clone(), matchers.clone()].concat();
+            let passes = |i: &usize| matchers.iter().all(|m| m.matches_labels(keys[*i].as_ref()));
+            let expected: Vec<usize> = (0..keys.len()).filter(passes).collect();
+            // An index is made when a label is asked for again.
+            for _ in 0..3 {
+                assert_eq!(table.find(&matchers, TimeRange::ALL), expected, "{matchers:?}");
+                assert!(table.find(&matchers, TimeRange::new(2, 3)).is_empty());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_days_block_narrows_rows_to_buckets_of_two_hours() {
     let day = 1_700_006_400_000;
     let samples = |step: i64| (0..86_400_000 / step).map(|i| (day + i * step, i as f64)).collect::<Vec<_>>();
