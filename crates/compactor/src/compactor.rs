@@ -13,7 +13,7 @@ use promontory_store::chain::Chain;
 use promontory_store::compaction::{Compaction, PlanSettings, Round};
 use promontory_store::merger::MergerSettings;
 use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// How often live writers are looked at, unless `adopt_after` is so short that more is needed.
 const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
@@ -69,61 +69,62 @@ impl Compactor {
     /// # Errors
     /// None today; the signature is that of every role.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let adopt_tick = (self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
+        let compact_tick = (self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
+        let sweep_tick = self.config.sweep_interval;
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = async { tokio::join!(self.adopt_loop(), self.compact_loop(), self.sweep_loop()); } => {}
+            () = every(Duration::ZERO, adopt_tick, || self.adopt()) => {}
+            () = every(Duration::ZERO, compact_tick, || self.compact()) => {}
+            // Not at the start: a process that starts again and again would list the store each time.
+            () = every(sweep_tick, sweep_tick, || self.sweep()) => {}
         }
         Ok(())
     }
 
-    async fn adopt_loop(&self) {
-        let mut ticks =
-            interval((self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            // The adopter logs each adoption itself.
-            if let Err(error) = self.adopter.tick().await {
-                tracing::warn!(%error, "cannot look for dead writers; the next round tries again");
+    async fn adopt(&self) {
+        // The adopter logs each adoption itself.
+        if let Err(error) = self.adopter.tick().await {
+            tracing::warn!(%error, "cannot look for dead writers; the next round tries again");
+        }
+    }
+
+    async fn compact(&self) {
+        match self.compaction.round().await {
+            Ok(round) => log_round(&round),
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for L1 blocks to merge; the next round tries again");
             }
         }
     }
 
-    async fn compact_loop(&self) {
-        let mut ticks =
-            interval((self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.compaction.round().await {
-                Ok(round) => log_round(&round),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look for L1 blocks to merge; the next round tries again")
-                }
-            }
+    async fn sweep(&self) {
+        match self.sweeper.sweep().await {
+            Ok(Sweep { skew_ms: Some(skew_ms), .. }) => tracing::warn!(
+                skew_ms,
+                "nothing is swept while this machine's clock differs from the store's by more than a minute"
+            ),
+            Ok(sweep) => tracing::info!(
+                block_objects = sweep.block_objects,
+                segments = sweep.segments,
+                catalog_objects = sweep.catalog_objects,
+                bytes = sweep.bytes,
+                floor = sweep.floor,
+                "swept"
+            ),
+            Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
         }
     }
+}
 
-    async fn sweep_loop(&self) {
-        loop {
-            sleep(self.config.sweep_interval).await;
-            match self.sweeper.sweep().await {
-                Ok(Sweep { skew_ms: Some(skew_ms), .. }) => tracing::warn!(
-                    skew_ms,
-                    "nothing is swept while this machine's clock differs from the store's by more than a minute"
-                ),
-                Ok(sweep) => tracing::info!(
-                    block_objects = sweep.block_objects,
-                    segments = sweep.segments,
-                    catalog_objects = sweep.catalog_objects,
-                    bytes = sweep.bytes,
-                    floor = sweep.floor,
-                    "swept"
-                ),
-                Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
-            }
-        }
+/// Does `round` again and again, one `period` after the other; what takes longer delays the next.
+async fn every<F: Future<Output = ()>>(first_after: Duration, period: Duration, round: impl Fn() -> F) {
+    let mut ticks = interval_at(Instant::now() + first_after, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        round().await;
     }
 }
 

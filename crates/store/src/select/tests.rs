@@ -67,6 +67,18 @@ fn any_matchers(random: &mut SmallRng) -> Vec<Matcher> {
     matchers
 }
 
+/// All of these blocks, for the tenant `t`.
+fn view(blocks: Vec<Arc<Entry>>) -> View {
+    View {
+        tenant: tenant("t"),
+        blocks,
+        tails: Vec::new(),
+        retained_from: None,
+        expires: None,
+        warnings: Vec::new(),
+    }
+}
+
 /// Blocks of all levels and heads that overlap in series and time, beside another tenant's rows.
 async fn any_view(random: &mut SmallRng) -> (ViewSnapshot, Model) {
     let (store, mut model) = (Arc::new(InMemory::new()), Model::new());
@@ -172,15 +184,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
         blocks.push(put_block(&store, Level::L2, unique as u128, &[(tenant("t"), run(name, ts))]).await);
     }
     let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
-    let view = View {
-        tenant: tenant("t"),
-        blocks,
-        tails: Vec::new(),
-        retained_from: None,
-        expires: None,
-        warnings: Vec::new(),
-    };
-    let snapshot = ViewSnapshot::new(view, reader.clone());
+    let snapshot = ViewSnapshot::new(view(blocks), reader.clone());
     let selection =
         snapshot.select(&[Matcher::equal("__name__", "b")], TimeRange::new(0, 2_000)).await.unwrap();
     assert_eq!(selection.series().len(), 1);
@@ -196,15 +200,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
 async fn an_old_snapshot_is_stale() {
     let reader = BlockReader::new(Bucket::single(Arc::new(InMemory::new())), BlockReaderConfig::default());
     let expires = Some(Instant::now() + std::time::Duration::from_secs(5));
-    let view = View {
-        tenant: tenant("t"),
-        blocks: Vec::new(),
-        tails: Vec::new(),
-        retained_from: None,
-        expires,
-        warnings: Vec::new(),
-    };
-    let snapshot = ViewSnapshot::new(view, reader);
+    let snapshot = ViewSnapshot::new(View { expires, ..view(Vec::new()) }, reader);
     let selection = snapshot.select(&[], TimeRange::ALL).await.unwrap();
     assert!(selection.read(0..0).await.is_ok());
     assert!(matches!(selection.read(0..1).await, Err(Error::Bug(_))));
@@ -218,16 +214,8 @@ async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
     let store = Arc::new(InMemory::new());
     let run = crate::blocks::tests::fleet(4, 5, 1);
     let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
-    let view = View {
-        tenant: tenant("t"),
-        blocks,
-        tails: Vec::new(),
-        retained_from: None,
-        expires: None,
-        warnings: Vec::new(),
-    };
     let config = BlockReaderConfig { selected_series_max: 19, ..BlockReaderConfig::default() };
-    let snapshot = ViewSnapshot::new(view, BlockReader::new(Bucket::single(store), config));
+    let snapshot = ViewSnapshot::new(view(blocks), BlockReader::new(Bucket::single(store), config));
     assert!(matches!(snapshot.select(&[], TimeRange::ALL).await, Err(Error::Limited(_))));
     let one = [Matcher::equal("__name__", "metric_0002_seconds_total")];
     assert_eq!(snapshot.select(&one, TimeRange::ALL).await.unwrap().series().len(), 5);
@@ -238,20 +226,12 @@ async fn a_scan_in_small_parts_asks_for_what_it_prefetched_no_more() {
     let store = Arc::new(InMemory::new());
     let run = crate::blocks::tests::fleet(20, 200, 500);
     let (series, rows) = (run.keys.len(), run.rows() as u64);
-    let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("me"), run)]).await];
+    let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
     let scan = |prefetched: usize| {
         let (store, blocks) = (store.clone(), blocks.clone());
         async move {
             let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
-            let view = View {
-                tenant: tenant("me"),
-                blocks,
-                tails: Vec::new(),
-                retained_from: None,
-                expires: None,
-                warnings: Vec::new(),
-            };
-            let snapshot = ViewSnapshot::new(view, reader.clone());
+            let snapshot = ViewSnapshot::new(view(blocks), reader.clone());
             let selection = snapshot.select(&[], TimeRange::ALL).await.unwrap();
             assert_eq!(selection.series().len(), series);
             selection.prefetch(0..prefetched).await.unwrap();
