@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use crate::config::CorsOrigin;
 use crate::counters::Counters;
 use crate::readiness::ReadyState;
-use crate::respond::{ApiError, ErrorType};
+use crate::respond::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
 use crate::routes::Api;
 
 const STOPPING: HeaderName = HeaderName::from_static("x-prometheus-stopping");
@@ -100,6 +100,7 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>, request: Request, next: N
         ReadyState::NotReady => "false",
         ReadyState::Stopping => "true",
     };
-    let headers = [(STOPPING, HeaderValue::from_static(stopping))];
+    let headers = [(STOPPING, stopping), (header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
     (StatusCode::SERVICE_UNAVAILABLE, headers, "Service Unavailable").into_response()
 }

@@ -19,6 +19,7 @@ async fn health_and_readiness_follow_the_handle() {
             let reply = faces.get(uri).await;
             reply.is(503, "Service Unavailable");
             assert_eq!(reply.header("x-prometheus-stopping"), stopping);
+            assert_eq!(reply.header("retry-after"), "1");
         }
         let write = Request::post("/api/v1/write").body(Body::empty()).unwrap();
         faces.send(write).await.is(503, "Service Unavailable");
