@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::Url;
 
 use crate::counted::{Component, CountedStore, RequestCounters};
@@ -116,11 +116,11 @@ fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, 
     let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|error| refused(&error))?;
     let mut bare = url.clone();
     bare.set_query(None);
-    let plain_http = url.query_pairs().any(|(key, value)| key == "endpoint" && value.starts_with("http://"));
-    let client = ClientOptions::new()
-        .with_timeout(settings.request_timeout)
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_allow_http(plain_http);
+    let seconds = |time: Duration| format!("{}s", time.as_secs());
+    let client = [
+        (ClientConfigKey::Timeout, seconds(settings.request_timeout)),
+        (ClientConfigKey::ConnectTimeout, seconds(CONNECT_TIMEOUT)),
+    ];
     let retry = RetryConfig {
         backoff: BackoffConfig::default(),
         max_retries: settings.retries_max,
@@ -128,19 +128,25 @@ fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, 
     };
     // The three builders share no trait, only the names of their methods.
     macro_rules! build {
-        ($builder:ty) => {{
-            let mut builder =
-                <$builder>::from_env().with_url(bare.as_str()).with_client_options(client).with_retry(retry);
+        ($builder:ty, $key:ident, $endpoint:ident) => {{
+            let mut builder = <$builder>::from_env().with_url(bare.as_str()).with_retry(retry);
+            for (key, value) in client {
+                builder = builder.with_config($key::Client(key), value);
+            }
             for (key, value) in url.query_pairs() {
                 builder = builder.with_config(key.parse().map_err(|error| refused(&error))?, value);
+            }
+            // Who names such an endpoint, in the URL or in the environment, wants it without TLS.
+            if builder.get_config_value(&$key::$endpoint).is_some_and(|url| url.starts_with("http://")) {
+                builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");
             }
             Arc::new(builder.build().map_err(|error| refused(&error))?) as Arc<dyn ObjectStore>
         }};
     }
     let store = match scheme {
-        ObjectStoreScheme::AmazonS3 => build!(AmazonS3Builder),
-        ObjectStoreScheme::GoogleCloudStorage => build!(GoogleCloudStorageBuilder),
-        ObjectStoreScheme::MicrosoftAzure => build!(MicrosoftAzureBuilder),
+        ObjectStoreScheme::AmazonS3 => build!(AmazonS3Builder, AmazonS3ConfigKey, Endpoint),
+        ObjectStoreScheme::GoogleCloudStorage => build!(GoogleCloudStorageBuilder, GoogleConfigKey, BaseUrl),
+        ObjectStoreScheme::MicrosoftAzure => build!(MicrosoftAzureBuilder, AzureConfigKey, Endpoint),
         _ => return Err(refused(&"this kind of store has no create-if-absent")),
     };
     if path == Path::default() { Ok(store) } else { Ok(Arc::new(PrefixStore::new(store, path))) }
