@@ -1,5 +1,5 @@
 //! `kill -9` at random moments under load: of ingester, compactor, querier and MinIO as separate
-//! processes, and of all roles in one process over MinIO and over a folder. Whatever was killed is
+//! processes, and of all roles in one process over MinIO, over Azurite and over a folder. Whatever was killed is
 //! ready again in less than three seconds (P9), nothing that was acknowledged is missing, nothing is
 //! there twice, nothing is altered (P1, P2), by range selector, by `count_over_time` and by SQL.
 //!
@@ -20,13 +20,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::support::clock::{now_ms, pause, wait_for};
 use crate::support::load::{Asked, Findings, Load, SENDERS, check};
-use crate::support::site::{Layout, Site, VISIBLE_AFTER};
+use crate::support::site::{Backing, Layout, Site, VISIBLE_AFTER};
 use crate::support::tools::tool;
 use crate::support::workdir::Workdir;
 use crate::support::{say, setting, skipped};
@@ -56,7 +55,7 @@ const FLAGS: [&str; 4] = [
 #[test]
 fn kill_over_a_folder_loses_nothing_and_doubles_nothing() {
     let targets = [Target::Process("all")];
-    survive("kill: all in one over a folder", Layout::AllInOne, None, &targets, |kills| kills / 6);
+    survive("kill: all in one over a folder", Layout::AllInOne, Backing::Folder, &targets, |kills| kills / 6);
 }
 
 #[test]
@@ -64,7 +63,21 @@ fn kill_over_minio_loses_nothing_and_doubles_nothing() {
     let suite = "kill: all in one over MinIO";
     let targets = [Target::Process("all"), Target::Minio, Target::MinioAnd("all")];
     match tool("minio") {
-        Ok(binary) => survive(suite, Layout::AllInOne, Some(&binary), &targets, |kills| kills / 4),
+        Ok(binary) => {
+            survive(suite, Layout::AllInOne, Backing::Minio(&binary), &targets, |kills| kills / 4);
+        }
+        Err(reason) => skipped(suite, &reason),
+    }
+}
+
+#[test]
+fn kill_over_azurite_loses_nothing_and_doubles_nothing() {
+    let suite = "kill: all in one over Azurite";
+    match tool("azurite") {
+        Ok(binary) => {
+            let (layout, backing) = (Layout::AllInOne, Backing::Azurite(&binary));
+            survive(suite, layout, backing, &[Target::Process("all")], |kills| kills / 6);
+        }
         Err(reason) => skipped(suite, &reason),
     }
 }
@@ -81,7 +94,8 @@ fn kill_of_separate_processes_loses_nothing_and_doubles_nothing() {
     ];
     match tool("minio") {
         Ok(binary) => {
-            survive(suite, Layout::Split, Some(&binary), &targets, |kills| kills - kills / 6 - kills / 4);
+            let share = |kills: u64| kills - kills / 6 - kills / 4;
+            survive(suite, Layout::Split, Backing::Minio(&binary), &targets, share);
         }
         Err(reason) => skipped(suite, &reason),
     }
@@ -117,7 +131,7 @@ impl Target {
 fn survive(
     suite: &'static str,
     layout: Layout,
-    minio: Option<&Path>,
+    backing: Backing<'_>,
     targets: &[Target],
     share: impl Fn(u64) -> u64,
 ) {
@@ -125,7 +139,7 @@ fn survive(
     let kills = share(setting("PROMONTORY_KILLS", KILLS)).max(1);
     say(&format!("{suite}: {kills} kills, PROMONTORY_KILL_SEED={seed}"));
     let workdir = Workdir::new("kill");
-    let mut site = Site::start(layout, minio, &workdir, &FLAGS);
+    let mut site = Site::start(layout, backing, &workdir, &FLAGS);
     let load = Load::new();
     let mut report = Report { suite, seed, ..Report::default() };
     let (writer, reader, questions) = (site.writer(), site.reader(), site.questions(ANSWER_MAX));

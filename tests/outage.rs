@@ -23,7 +23,7 @@ use crate::support::clock::{now_ms, pause, wait_for};
 use crate::support::http::Client;
 use crate::support::load::{Asked, Load, SENDERS, Writes, check};
 use crate::support::servers::{Exporter, Minio, Prometheus};
-use crate::support::site::{Layout, Site, VISIBLE_AFTER};
+use crate::support::site::{Backing, Layout, Site, VISIBLE_AFTER};
 use crate::support::tools::tool;
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, Request};
@@ -99,7 +99,7 @@ fn survive(suite: &str, outage: Outage) {
         Err(reason) => return skipped(suite, &reason),
     };
     let workdir = Workdir::new("outage");
-    let mut site = Site::start(Layout::AllInOne, Some(&binary), &workdir, &FLAGS);
+    let mut site = Site::start(Layout::AllInOne, Backing::Minio(&binary), &workdir, &FLAGS);
     let load = Load::new();
     let flood = Flood::new();
     let (writer, reader, questions) = (site.writer(), site.reader(), site.questions(ANSWER_MAX));
@@ -237,7 +237,7 @@ fn outage_is_caught_up_by_prometheus() {
 
 fn catch_up(suite: &str, minio: &Path, prometheus: &Path) {
     let workdir = Workdir::new("catch-up");
-    let mut site = Site::start(Layout::AllInOne, Some(minio), &workdir, &FLAGS);
+    let mut site = Site::start(Layout::AllInOne, Backing::Minio(minio), &workdir, &FLAGS);
     let remote = "promontory";
     let mut prometheus = Prometheus::start(prometheus, workdir.path(), &[(remote, site.ingester().port())]);
     let exporter = Exporter::start();
@@ -325,7 +325,7 @@ fn outage_of_an_ingester_that_was_adopted_loses_nothing() {
         Err(reason) => return skipped(suite, &reason),
     };
     let workdir = Workdir::new("frozen-ingester");
-    let mut site = Site::start(Layout::Split, Some(&binary), &workdir, &PATIENT_FLAGS);
+    let mut site = Site::start(Layout::Split, Backing::Minio(&binary), &workdir, &PATIENT_FLAGS);
     let load = Load::new();
     let (writer, reader, questions) = (site.writer(), site.reader(), site.questions(ANSWER_MAX));
     let (mut senders, asked) = load.run(&writer, &reader, questions, || {

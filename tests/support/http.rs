@@ -85,6 +85,14 @@ impl Client {
         self.send(request)
     }
 
+    /// PUT of bytes.
+    ///
+    /// # Errors
+    /// If there was no whole answer.
+    pub fn put(&self, path: &str, body: Vec<u8>) -> Result<Answer, String> {
+        self.send(self.client.put(self.url(path)).body(body))
+    }
+
     /// One value of `/metrics`: the sum over the lines of `name` whose labels contain `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
         let answer = self.get("/metrics", &[]).ok()?;

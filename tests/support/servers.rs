@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -30,14 +30,19 @@ const BUCKET: &str = "metrics";
 #[derive(Clone, Debug)]
 pub struct Store {
     url: String,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
     reach: Reach,
 }
 
 #[derive(Clone, Debug)]
 enum Reach {
     Folder(PathBuf),
-    Bucket { endpoint: String, prefix: String },
+    Bucket {
+        endpoint: String,
+        prefix: String,
+    },
+    /// Only the product reads it.
+    Unreached,
 }
 
 impl Store {
@@ -52,8 +57,20 @@ impl Store {
         let endpoint = format!("http://127.0.0.1:{}", minio.port);
         Self {
             url: format!("s3://{BUCKET}/{prefix}?endpoint={endpoint}"),
-            environment: vec![("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)],
+            environment: vec![
+                ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+            ],
             reach: Reach::Bucket { endpoint, prefix: prefix.to_owned() },
+        }
+    }
+
+    /// Under a prefix of Azurite's container.
+    pub fn azurite(azurite: &Azurite, prefix: &str) -> Self {
+        Self {
+            url: format!("az://{BUCKET}/{prefix}?use_emulator=true"),
+            environment: vec![("AZURITE_BLOB_STORAGE_URL", format!("http://127.0.0.1:{}", azurite.port))],
+            reach: Reach::Unreached,
         }
     }
 
@@ -62,13 +79,16 @@ impl Store {
     /// # Panics
     /// If the command fails.
     pub fn command(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "promontory {arguments:?}: {}: {errors}", output.status);
+        String::from_utf8(output.stdout).expect("the product prints text")
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
         let mut command = promontory(self);
         command.args(arguments).args(["--store", &self.url]);
-        let name = format!("promontory {}", arguments.join(" "));
-        let output = command.output().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{name}: {}: {errors}", output.status);
-        String::from_utf8(output.stdout).expect("the product prints text")
+        command.output().unwrap_or_else(|error| panic!("cannot start promontory {arguments:?}: {error}"))
     }
 
     /// How many live blocks there are of each level, as `promontory blocks ls` names it.
@@ -104,6 +124,7 @@ impl Store {
                 std::fs::write(&path, download(endpoint, &key)).expect("a copy of the object");
                 path
             }
+            Reach::Unreached => panic!("no suite reads the objects of {} itself", self.url),
         }
     }
 }
@@ -260,12 +281,12 @@ fn promontory(store: &Store) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
-    command.envs(store.environment.iter().copied());
+    command.envs(store.environment.iter().map(|(name, value)| (name, value)));
     command
 }
 
 fn is_setting(name: &str) -> bool {
-    name.starts_with("AWS_") || (name.starts_with("PROMONTORY_"))
+    ["AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "PROMONTORY_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn ready(client: &Client, path: &str) -> Result<(), String> {
@@ -332,6 +353,40 @@ fn minio_command(binary: &Path, folder: &Path, port: u16, console: u16) -> Comma
     // It keeps certificates and settings there.
     command.env("HOME", folder);
     command
+}
+
+/// A token for everything in the account that every Azurite has, whose key is published; good until
+/// 2099. Made as Microsoft's "Create an account SAS" says.
+const AZURITE_TOKEN: &str = "sp=rwdlac&ss=b&srt=sco&se=2099-01-01T00%3A00%3A00Z&spr=https%2Chttp&sv=2021-08-06\
+                             &sig=kV1%2FDJNn7340SUtIltqF6L9gEwifTOYTqBxfQeMSrhM%3D";
+
+/// Azurite, the emulator of Azure's object store, with one container.
+pub struct Azurite {
+    _program: Program,
+    port: u16,
+}
+
+impl Azurite {
+    /// Starts the server over a fresh folder and waits until it is ready.
+    pub fn start(binary: &Path, folder: &Path) -> Self {
+        let port = free_port();
+        let mut command = Command::new(binary);
+        command.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
+        command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
+        command.arg("--location").arg(folder.join("azurite"));
+        let program = Program::start("azurite", command, folder);
+        let client = Client::new(port);
+        let container = format!("/devstoreaccount1/{BUCKET}?restype=container&{AZURITE_TOKEN}");
+        wait_for("Azurite to make a container", START_DEADLINE, || {
+            let answer = client.put(&container, Vec::new())?;
+            if answer.status == 201 {
+                Ok(())
+            } else {
+                Err(format!("status {}: {}", answer.status, answer.text()))
+            }
+        });
+        Self { _program: program, port }
+    }
 }
 
 /// A real Prometheus that scrapes each second and remote-writes to others.

@@ -1,12 +1,12 @@
-//! A Promontory over one store, as one process of all roles or as one process per role, with its
-//! MinIO: what suites kill and freeze.
+//! A Promontory over one store, as one process of all roles or as one process per role, with the
+//! server of its store: what suites kill and freeze.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::http::Client;
 use super::load::Questions;
-use super::servers::{Minio, Promontory, Store};
+use super::servers::{Azurite, Minio, Promontory, Store};
 use super::workdir::Workdir;
 
 /// Samples that are acknowledged are in the answers of another process after this long.
@@ -27,10 +27,27 @@ pub enum Layout {
     Split,
 }
 
+/// Where the bytes of a site lie; a path is that of the server's binary.
+#[derive(Clone, Copy, Debug)]
+pub enum Backing<'a> {
+    /// A folder.
+    Folder,
+    /// MinIO.
+    Minio(&'a Path),
+    /// Azurite.
+    Azurite(&'a Path),
+}
+
+/// The server of a store; a folder has none.
+enum Server {
+    None,
+    Minio(Minio),
+    Azurite(Azurite),
+}
+
 /// The running programs.
 pub struct Site {
-    /// Its store's server, unless that is a folder.
-    pub minio: Option<Minio>,
+    server: Server,
     /// Where the bytes lie.
     pub store: Store,
     /// The one process, or ingester, compactor and querier in this order.
@@ -38,12 +55,17 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts MinIO, unless `minio` is no binary, and everything else, until it is ready.
-    pub fn start(layout: Layout, minio: Option<&Path>, workdir: &Workdir, flags: &[&str]) -> Self {
-        let minio = minio.map(|binary| Minio::start(binary, workdir.path()));
-        let store = match &minio {
-            Some(minio) => Store::minio(minio, "site"),
-            None => Store::folder(&workdir.join("data")),
+    /// Starts the server of the store and everything else, until it is ready.
+    pub fn start(layout: Layout, backing: Backing<'_>, workdir: &Workdir, flags: &[&str]) -> Self {
+        let server = match backing {
+            Backing::Folder => Server::None,
+            Backing::Minio(binary) => Server::Minio(Minio::start(binary, workdir.path())),
+            Backing::Azurite(binary) => Server::Azurite(Azurite::start(binary, workdir.path())),
+        };
+        let store = match &server {
+            Server::None => Store::folder(&workdir.join("data")),
+            Server::Minio(minio) => Store::minio(minio, "site"),
+            Server::Azurite(azurite) => Store::azurite(azurite, "site"),
         };
         let names: &[&str] = match layout {
             Layout::AllInOne => &["all"],
@@ -55,7 +77,7 @@ impl Site {
             Promontory::start(name, workdir.path(), &store, &flags)
         };
         let roles = names.iter().map(start).collect();
-        Self { minio, store, roles }
+        Self { server, store, roles }
     }
 
     /// Speaks to whoever takes samples.
@@ -90,7 +112,7 @@ impl Site {
         self.roles.iter_mut().find(|role| role.name() == name).expect("a process of this name")
     }
 
-    /// All processes but MinIO.
+    /// All processes but the store's server.
     pub fn roles(&mut self) -> &mut [Promontory] {
         &mut self.roles
     }
@@ -98,18 +120,21 @@ impl Site {
     /// The server of the store.
     ///
     /// # Panics
-    /// If the store is a folder.
+    /// If that is not MinIO.
     pub fn minio(&mut self) -> &mut Minio {
-        self.minio.as_mut().expect("the store is MinIO's")
+        match &mut self.server {
+            Server::Minio(minio) => minio,
+            _ => panic!("the store is not MinIO's"),
+        }
     }
 
-    /// `kill -9` of every process but MinIO, and all of them again.
+    /// `kill -9` of every process but the store's server, and all of them again.
     pub fn kill_all_and_restart(&mut self) {
         self.roles.iter_mut().for_each(Promontory::kill);
         self.roles.iter_mut().for_each(Promontory::restart);
     }
 
-    /// SIGTERM to every process but MinIO.
+    /// SIGTERM to every process but the store's server.
     ///
     /// # Panics
     /// If one of them does not end with success.
