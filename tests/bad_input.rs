@@ -52,6 +52,24 @@ fn bad_input_gets_a_typed_error_and_harms_nobody() {
     assert!(status.success(), "after SIGTERM: {status}");
 }
 
+#[test]
+fn commands_over_no_store_say_so_and_make_none() {
+    let workdir = Workdir::new("no-store");
+    let missing = Store::folder(&workdir.join("missing"));
+    for arguments in [&["fsck"][..], &["blocks", "ls"]] {
+        let text = missing.refusal(arguments);
+        assert!(text.contains("there is no such folder"), "{arguments:?}: {text}");
+    }
+    std::fs::create_dir(workdir.join("empty")).expect("a folder");
+    let empty = Store::folder(&workdir.join("empty"));
+    for arguments in [&["fsck"][..], &["blocks", "ls"]] {
+        let text = empty.refusal(arguments);
+        assert!(text.contains("it holds no object `format`"), "{arguments:?}: {text}");
+    }
+    let made: Vec<_> = std::fs::read_dir(workdir.join("empty")).expect("a folder").collect();
+    assert!(made.is_empty(), "{made:?}");
+}
+
 fn fill(client: &Client, base: i64) {
     for part in 0..10 {
         let mut request = Request::default();

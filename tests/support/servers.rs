@@ -85,6 +85,16 @@ impl Store {
         String::from_utf8(output.stdout).expect("the product prints text")
     }
 
+    /// Why one of the product's commands fails over this store.
+    ///
+    /// # Panics
+    /// If the command succeeds.
+    pub fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(!output.status.success(), "promontory {arguments:?} has succeeded over {}", self.url);
+        String::from_utf8(output.stderr).expect("the product prints text")
+    }
+
     fn output(&self, arguments: &[&str]) -> Output {
         let mut command = promontory(self);
         command.args(arguments).args(["--store", &self.url]);

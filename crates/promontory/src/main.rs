@@ -42,5 +42,35 @@ fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 
 #[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("promontory: {error:#}");
+    eprintln!("promontory: {}", with_causes(error));
+}
+
+/// An error and its causes, without those that it names itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        let cause = cause.trim_end();
+        if text.is_empty() {
+            text.push_str(cause);
+        } else if !text.contains(cause) {
+            text.push_str(": ");
+            text.push_str(cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_named_is_not_named_again() {
+        let error = anyhow!("disk is full\n").context("cannot write x: disk is full").context("cannot stop");
+        assert_eq!(with_causes(&error), "cannot stop: cannot write x: disk is full");
+        let error = anyhow!("disk is full").context("cannot write x");
+        assert_eq!(with_causes(&error), "cannot write x: disk is full");
+    }
 }

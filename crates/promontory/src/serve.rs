@@ -137,7 +137,7 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
         match open_once(&config.store).await {
             Ok(opened) => return Ok(opened),
             Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
-                tracing::warn!(%error, store = %config.store, "the object store does not answer; trying again");
+                tracing::warn!(%error, store = %config.store, "cannot open the object store yet; trying again");
                 tokio::time::sleep(OPEN_RETRY_INTERVAL).await;
             }
             Err(error) => return Err(error).with_context(|| format!("cannot use store {}", config.store)),
@@ -150,16 +150,19 @@ async fn open_once(url: &StoreUrl) -> Result<Opened, StoreError> {
     let bucket = Bucket::open(url, &requests)?;
     let tested = selftest::run(&bucket, &OsRandom, env!("CARGO_PKG_VERSION")).await?;
     tracing::debug!(?tested, "store self-test passed");
-    let opened = open_catalog(bucket, requests).await?;
-    Ok(opened)
+    let format = Format::load_or_create(&bucket, Format::default()).await?;
+    open_catalog(bucket, format, requests).await
 }
 
-/// Opens the catalog of a bucket, which is made with the default format if it is new.
+/// Opens the catalog of a bucket.
 ///
 /// # Errors
 /// By kind: `Unavailable` is worth another try.
-pub async fn open_catalog(bucket: Bucket, requests: Arc<RequestCounters>) -> Result<Opened, StoreError> {
-    let format = Format::load_or_create(&bucket, Format::default()).await?;
+pub async fn open_catalog(
+    bucket: Bucket,
+    format: Format,
+    requests: Arc<RequestCounters>,
+) -> Result<Opened, StoreError> {
     let context = Arc::new(Context {
         bucket,
         format,

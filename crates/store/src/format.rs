@@ -95,37 +95,49 @@ impl Format {
         Ok(format)
     }
 
-    /// Reads the bucket's format, or creates it as `wanted` if the bucket is new.
+    /// Reads the bucket's format; `None` if there is none, because nothing was written yet or the bucket
+    /// is somebody else's.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`] or [`Error::Unsupported`].
-    pub async fn load_or_create(bucket: &Bucket, wanted: Self) -> Result<Self, Error> {
+    pub async fn load(bucket: &Bucket) -> Result<Option<Self>, Error> {
         let key = keys::format();
-        let (mut last, mut damage) = (None, None);
-        for _ in 0..TRIES_MAX {
-            match bucket.metadata.get_opts(&key, Default::default()).await {
-                Ok(found) => match found.bytes().await.map(|bytes| Self::decode(&bytes)) {
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let read = async { bucket.metadata.get_opts(&key, Default::default()).await?.bytes().await };
+            let error = match read.await {
+                Ok(bytes) => match Self::decode(&bytes) {
                     // The way from the store can flip bits too.
-                    Ok(Err(corrupt @ Error::Corrupt { .. })) => damage = Some(corrupt),
-                    Ok(decoded) => return decoded,
-                    Err(source) => last = Some(source),
+                    Err(corrupt @ Error::Corrupt { .. }) => corrupt,
+                    decoded => return decoded.map(Some),
                 },
-                Err(object_store::Error::NotFound { .. }) => {
-                    let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-                    // Whatever the answer, only reading tells what is there.
-                    if let Err(source) = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await
-                    {
-                        last = Some(source);
-                    }
-                }
-                Err(source) => last = Some(source),
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(source) => Error::Unavailable { action: format!("read {key}"), source },
+            };
+            if reads == TRIES_MAX {
+                return Err(error);
             }
         }
-        if let Some(corrupt) = damage {
-            return Err(corrupt);
+    }
+
+    /// As [`Self::load`]; creates the format as `wanted` if the bucket is new.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_or_create(bucket: &Bucket, wanted: Self) -> Result<Self, Error> {
+        let key = keys::format();
+        let mut last = None;
+        for _ in 0..TRIES_MAX {
+            if let Some(found) = Self::load(bucket).await? {
+                return Ok(found);
+            }
+            let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+            // Whatever the answer, only reading tells what is there.
+            last = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await.err();
         }
         match last {
-            Some(source) => Err(Error::Unavailable { action: format!("read {key}"), source }),
+            Some(source) => Err(Error::Unavailable { action: format!("create {key}"), source }),
             None => Err(Error::Unsupported(format!("the store does not show {key} after it was created"))),
         }
     }
@@ -153,8 +165,10 @@ mod tests {
     async fn the_first_format_stays() {
         let bucket = Bucket::single(Arc::new(InMemory::new()));
         let first = Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms: 10 };
+        assert_eq!(Format::load(&bucket).await.unwrap(), None);
         assert_eq!(Format::load_or_create(&bucket, first).await.unwrap(), first);
         assert_eq!(Format::load_or_create(&bucket, Format::default()).await.unwrap(), first);
+        assert_eq!(Format::load(&bucket).await.unwrap(), Some(first));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod fsck;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use promontory_store::format::Format;
 use promontory_store::{Bucket, StoreUrl};
 
 use crate::serve::{Opened, open_catalog};
@@ -18,6 +19,10 @@ async fn open(store: &str) -> anyhow::Result<(StoreUrl, Opened)> {
     }
     let requests = Arc::default();
     let bucket = Bucket::open(&url, &requests)?;
-    let opened = open_catalog(bucket, requests).await.with_context(|| format!("cannot open store {url}"))?;
+    let cannot_open = || format!("cannot open store {url}");
+    let format = Format::load(&bucket).await.with_context(cannot_open)?.with_context(|| {
+        format!("cannot open store {url}: it holds no object `format`, so nothing was ever written there by Promontory")
+    })?;
+    let opened = open_catalog(bucket, format, requests).await.with_context(cannot_open)?;
     Ok((url, opened))
 }
