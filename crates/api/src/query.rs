@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
 use promontory_promql::engine::{
     Answer, InstantQuery, Point, RangeQuery, RequestContext, Sample, Series, Statistics, Value,
@@ -318,7 +319,7 @@ fn write_statistics(out: &mut Vec<u8>, statistics: &Statistics) {
     ];
     for (name, count) in samples {
         out.extend_from_slice(name.as_bytes());
-        json::integer(out, count);
+        push_integer(out, count);
     }
     out.extend_from_slice(b"}}");
 }

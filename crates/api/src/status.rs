@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use promontory_model::float::push_integer;
 use promontory_promql::engine::Annotations;
 
 use crate::config::BuildInfo;
@@ -175,7 +176,7 @@ impl<'a> Object<'a> {
 
     fn integer(&mut self, name: &str, value: u64) {
         self.raw(name, b"");
-        json::integer(self.out, value);
+        push_integer(self.out, value);
     }
 
     fn end(self) {

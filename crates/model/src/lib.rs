@@ -4,9 +4,10 @@
 //!
 //! In reading order: [`labels`] (label sets as canonical bytes), [`matcher`] and [`re2`] (which
 //! series are meant), [`sample`] (values, stale markers, the order that settles equal timestamps),
-//! [`time`], [`tenant`], [`limits`], [`append`] (the door for samples).
+//! [`time`], [`tenant`], [`limits`], [`append`] (the door for samples), [`float`] (doubles as text).
 
 pub mod append;
+pub mod float;
 pub mod labels;
 pub mod limits;
 pub mod matcher;

@@ -8,7 +8,7 @@
 use std::fmt::{self, Write};
 
 use promontory_model::labels::{METRIC_NAME, is_legacy_label_name, quote};
-use promontory_model::{MatchOp, Matcher};
+use promontory_model::{MatchOp, Matcher, float};
 
 use crate::ast::{
     Aggregate, At, Binary, BinaryOp, Cardinality, DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr,
@@ -226,7 +226,7 @@ impl fmt::Display for Number {
         if self.is_duration {
             return f.write_str(&format_duration((self.value * 1e9) as i64 / 1_000_000));
         }
-        f.write_str(&go_decimal(self.value))
+        f.write_str(&float::decimal(self.value))
     }
 }
 
@@ -371,32 +371,14 @@ fn reparsable(quoted: String) -> String {
     }
 }
 
-/// A float as Go's `FormatFloat(v, 'f', -1, 64)` writes it: shortest, without an exponent.
-#[must_use]
-pub fn go_decimal(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
-    } else {
-        value.to_string()
-    }
-}
-
 /// A float as Go's `%v` writes it: shortest, with an exponent below 1e-4 and from 1e21.
 #[must_use]
 pub fn go_shortest(value: f64) -> String {
     let size = value.abs();
     if !size.is_finite() || size == 0.0 || (1e-4..1e21).contains(&size) {
-        return go_decimal(value);
+        return float::decimal(value);
     }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
+    float::scientific(value)
 }
 
 #[cfg(test)]

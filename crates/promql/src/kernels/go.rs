@@ -1,18 +1,16 @@
 //! Numbers as Go reads and writes them: label values, annotation texts and `le` bounds follow it.
 //!
+//! What needs no format of its own is [`promontory_model::float`].
+//!
 //! Source: packages `strconv` and `fmt` of Go 1.25, as used by prometheus v3.14.
 
-/// `strconv.FormatFloat(value, 'f', -1, 64)`: shortest digits that round-trip, never an exponent.
-#[must_use]
-pub fn format_plain(value: f64) -> String {
-    special(value).map_or_else(|| format!("{value}"), str::to_owned)
-}
+use promontory_model::float;
 
 /// `fmt.Sprintf("%g", value)`: shortest digits that round-trip, with an exponent below 1e-4 and from
 /// 1e6 on... where Go decides by six digits even if the digits themselves are more.
 #[must_use]
 pub fn format_general(value: f64) -> String {
-    special(value).map_or_else(|| general(value, &format!("{value:e}"), 6), str::to_owned)
+    special(value).map_or_else(|| general(value, &float::scientific(value), 6), str::to_owned)
 }
 
 /// `fmt.Sprintf("%.2g", value)`, and so on: at most `digits` significant digits.
@@ -61,7 +59,7 @@ fn general(value: f64, scientific: &str, exponent_limit: i64) -> String {
         return format!("{mantissa}e{sign}{:02}", exponent.abs());
     }
     // The digits may be fewer than those of `value`.
-    scientific.parse::<f64>().map_or_else(|_| format!("{value}"), |rounded| format!("{rounded}"))
+    scientific.parse::<f64>().map_or_else(|_| float::decimal(value), float::decimal)
 }
 
 /// `strconv.ParseFloat(text, 64)`; `None` where it returns an error, overflow included.
@@ -209,10 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_format_has_no_exponent() {
-        assert_eq!(format_plain(1e21), "1000000000000000000000");
-        assert_eq!(format_plain(1e-7), "0.0000001");
-        assert_eq!(format_plain(-0.0), "-0");
+    fn fixed_format_has_six_decimals() {
         assert_eq!(format_fixed(1.5), "1.500000");
     }
 

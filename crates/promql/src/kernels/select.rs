@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use promontory_model::LabelsRef;
+use promontory_model::{LabelsRef, float};
 
 use super::{KernelError, Param, go, math};
 use crate::grid::Validity;
@@ -405,7 +405,7 @@ impl CountValues {
             .map(|(bits, counts)| (f64::from_bits(*bits), counts.as_slice()))
             .collect();
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        found.into_iter().map(|(value, counts)| (go::format_plain(value), counts)).collect()
+        found.into_iter().map(|(value, counts)| (float::decimal(value), counts)).collect()
     }
 
     /// The counts of one group by value, in no particular order: the state to merge elsewhere.
