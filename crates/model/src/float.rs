@@ -6,8 +6,13 @@
 //!
 //! Source: Go 1.26 `strconv.FormatFloat` with precision -1.
 
+use std::ops::Range;
+
 /// Whole numbers below this are written without looking for the shortest digits: theirs are.
 const EXACT_INTEGER_MAX: f64 = 1e15;
+
+/// What the library writes without an exponent.
+const WITHOUT_EXPONENT: Range<f64> = 1e-5..1e16;
 
 /// `FormatFloat(value, 'f', -1, 64)`: never an exponent.
 #[must_use]
@@ -37,7 +42,7 @@ pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
     }
     let mut buffer = zmij::Buffer::new();
     let shortest = buffer.format_finite(magnitude);
-    if !shortest.contains('e') {
+    if WITHOUT_EXPONENT.contains(&magnitude) {
         out.extend_from_slice(shortest.strip_suffix(".0").unwrap_or(shortest).as_bytes());
         return;
     }

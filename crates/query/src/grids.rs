@@ -119,8 +119,9 @@ impl GridBuilder {
 
     /// The column.
     pub fn finish(self) -> ArrayRef {
-        let nulls = NullBuffer::new(BooleanBuffer::from(self.valid.as_slice()));
-        let nulls = (nulls.null_count() > 0).then_some(nulls);
+        // Most grids are full, and to look for one that is absent is cheaper than to pack them all.
+        let full = !self.valid.contains(&false);
+        let nulls = (!full).then(|| NullBuffer::new(BooleanBuffer::from(self.valid.as_slice())));
         list_of(Float64Array::new(ScalarBuffer::from(self.values), nulls), self.offsets)
     }
 }

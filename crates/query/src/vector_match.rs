@@ -38,6 +38,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt};
+use promontory_block::LabelHash;
 use promontory_model::{LabelsBuilder, LabelsRef};
 use promontory_promql::ast::Cardinality;
 use promontory_promql::grid::Validity;
@@ -181,7 +182,7 @@ impl Side {
         self.batches[batch as usize].1.row(row as usize)
     }
 
-    fn number(&mut self, projection: &LabelProjection, groups: &mut HashMap<Vec<u8>, u32>) {
+    fn number(&mut self, projection: &LabelProjection, groups: &mut Ordinals) {
         let mut key = Vec::new();
         let mut ordinals = Vec::with_capacity(self.rows.len());
         for index in 0..self.rows.len() {
@@ -235,9 +236,12 @@ fn batch_bytes(batch: &RecordBatch) -> Result<usize> {
     batch.columns().iter().map(|column| Ok(column.to_data().get_slice_memory_size()?)).sum()
 }
 
+/// Numbers of label sets.
+type Ordinals = HashMap<Vec<u8>, u32, LabelHash>;
+
 /// Result rows by their labels.
 struct Results {
-    by_labels: HashMap<Vec<u8>, u32>,
+    by_labels: Ordinals,
     keys: Vec<Vec<u8>>,
     values: Vec<Box<[f64]>>,
     valid: Vec<Box<[bool]>>,
@@ -246,7 +250,13 @@ struct Results {
 
 impl Results {
     fn new(steps: usize) -> Self {
-        Self { by_labels: HashMap::new(), keys: Vec::new(), values: Vec::new(), valid: Vec::new(), steps }
+        Self {
+            by_labels: Ordinals::default(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            valid: Vec::new(),
+            steps,
+        }
     }
 
     /// The row of these labels, made if there is none yet.
@@ -334,7 +344,7 @@ impl<'a> Matching<'a> {
         mut right: Side,
         context: &'a QueryContext,
     ) -> Self {
-        let mut groups = HashMap::new();
+        let mut groups = Ordinals::default();
         let projection = spec.group_labels();
         left.number(&projection, &mut groups);
         right.number(&projection, &mut groups);

@@ -433,9 +433,8 @@ fn covering<'a>(
 /// The part of a column inside `range`.
 fn clip(column: ColumnPair<'_>, range: TimeRange) -> ColumnPair<'_> {
     let (ts, values) = column;
-    let from = ts.partition_point(|ts| *ts < range.start);
-    let to = ts.partition_point(|ts| *ts <= range.end).max(from);
-    (&ts[from..to], &values[from..to])
+    let part = range.part_of(ts);
+    (&ts[part.clone()], &values[part])
 }
 
 /// The metric names that matchers leave over, if they name them.

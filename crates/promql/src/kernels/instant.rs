@@ -3,6 +3,7 @@
 //! Source: `evaluator.vectorSelectorSingle`, prometheus v3.14 `promql/engine.go`.
 
 use promontory_model::is_stale;
+use promontory_model::time::first_at_or_after;
 
 use crate::grid::Grid;
 
@@ -45,7 +46,7 @@ fn lookup_with(
 ) -> usize {
     let samples = ts.len().min(values.len());
     let (ts, values) = (&ts[..samples], &values[..samples]);
-    let mut count = ts.partition_point(|t| *t <= grid.start);
+    let mut count = first_at_or_after(ts, grid.start.saturating_add(1));
     let mut found = 0;
     for ((time, out), valid) in grid.times().zip(out).zip(valid) {
         while count < samples && ts[count] <= time {

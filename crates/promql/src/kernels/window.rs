@@ -15,6 +15,8 @@
 
 use std::ops::Range;
 
+use promontory_model::time::first_at_or_after;
+
 use crate::grid::Grid;
 
 /// The windows of a range vector over a grid.
@@ -174,7 +176,7 @@ fn count_at(ts: &[i64], interval: Option<i64>, grid: &Grid, out: &mut Vec<u32>) 
             }));
         }
         _ => {
-            let mut count = ts.partition_point(|t| *t <= grid.start);
+            let mut count = first_at_or_after(ts, grid.start.saturating_add(1));
             out.extend(grid.times().map(|time| {
                 while count < ts.len() && ts[count] <= time {
                     count += 1;
