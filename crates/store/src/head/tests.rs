@@ -129,6 +129,11 @@ fn a_label_index_finds_what_looking_at_every_series_finds() {
     let cases = [
         vec![matcher("host", MatchOp::Equal, "h77")],
         vec![matcher("host", MatchOp::Equal, "nobody")],
+        // The first of each contribution.
+        vec![matcher("host", MatchOp::Equal, "h0")],
+        vec![matcher("host", MatchOp::Equal, "h1000")],
+        vec![matcher("host", MatchOp::Regex, "h1[0-9]7[0-9]")],
+        vec![matcher("host", MatchOp::Regex, "h149.*")],
         vec![matcher("host", MatchOp::Regex, "h1[0-9]?5|h9")],
         vec![matcher("host", MatchOp::Regex, "h.*")],
         vec![matcher("host", MatchOp::NotEqual, "h3")],
