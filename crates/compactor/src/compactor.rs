@@ -13,7 +13,7 @@ use promontory_store::chain::Chain;
 use promontory_store::compaction::{Compaction, PlanSettings, Round};
 use promontory_store::merger::MergerSettings;
 use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::sleep;
 
 /// How often live writers are looked at, unless `adopt_after` is so short that more is needed.
 const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
@@ -69,16 +69,16 @@ impl Compactor {
     /// # Errors
     /// None today; the signature is that of every role.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let adopt_tick = (self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
-        let compact_tick = (self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
-        let sweep_tick = self.config.sweep_interval;
+        let adopt_pause = (self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
+        let compact_pause = (self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
+        let sweep_pause = self.config.sweep_interval;
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = every(Duration::ZERO, adopt_tick, || self.adopt()) => {}
-            () = every(Duration::ZERO, compact_tick, || self.compact()) => {}
+            () = every(Duration::ZERO, adopt_pause, || self.adopt()) => {}
+            () = every(Duration::ZERO, compact_pause, || self.compact()) => {}
             // Not at the start: a process that starts again and again would list the store each time.
-            () = every(sweep_tick, sweep_tick, || self.sweep()) => {}
+            () = every(sweep_pause, sweep_pause, || self.sweep()) => {}
         }
         Ok(())
     }
@@ -118,13 +118,12 @@ impl Compactor {
     }
 }
 
-/// Does `round` again and again, one `period` after the other; what takes longer delays the next.
-async fn every<F: Future<Output = ()>>(first_after: Duration, period: Duration, round: impl Fn() -> F) {
-    let mut ticks = interval_at(Instant::now() + first_after, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Does `round` again and again, with a pause after each.
+async fn every<F: Future<Output = ()>>(first_after: Duration, pause: Duration, round: impl Fn() -> F) {
+    sleep(first_after).await;
     loop {
-        ticks.tick().await;
         round().await;
+        sleep(pause).await;
     }
 }
 
@@ -133,7 +132,7 @@ fn log_round(round: &Round) {
         tracing::warn!(%tenant, %error, "cannot merge L1 blocks; the next round tries again");
     }
     if round.merges + round.void > 0 {
-        let Round { merges, blocks, rows, void, .. } = round;
-        tracing::info!(merges, blocks, rows, void, "merged L1 blocks into L2");
+        let Round { merges, blocks, rows, passed_over, void, .. } = round;
+        tracing::info!(merges, blocks, rows, passed_over, void, "merged L1 blocks into L2");
     }
 }

@@ -9,15 +9,16 @@
 //! - A tenant's L1 watermark rises only by a merge that names the one it starts from.
 //! - A merge above L1 finds every input in the version that it builds on.
 //! - No block is added whose base is below the floor.
-//! - An L1 entry is there exactly until all its tenants have passed it.
+//! - An L1 entry is there exactly until all its tenants have passed it and none has passed it *over*.
 
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use object_store::path::Path;
-use promontory_block::{BlockMeta, Level};
+use promontory_block::{BlockMeta, Level, TenantSpan};
 use promontory_model::{TenantId, WriterId};
 
 use crate::keys::BlockId;
@@ -71,7 +72,8 @@ pub enum Change {
         /// The rows of the last segments.
         entry: Option<Entry>,
     },
-    /// All rows of one tenant in the L1 objects of versions `from + 1..=to` are in `outputs`.
+    /// All rows of one tenant in the L1 objects of versions `from + 1..=to` are in `outputs`, but those
+    /// in the objects of `passed_over`.
     MergeL1 {
         /// Whose rows.
         tenant: TenantId,
@@ -79,6 +81,8 @@ pub enum Change {
         from: u64,
         /// The new L1 watermark.
         to: u64,
+        /// Versions of L1 blocks that cannot be read, ascending.
+        passed_over: Vec<u64>,
         /// L2 blocks.
         outputs: Vec<Entry>,
     },
@@ -135,8 +139,10 @@ pub struct WriterState {
 pub struct Tenant {
     /// The last version that changed this.
     pub changed: u64,
-    /// The version up to which `blocks` contain the tenant's L1 rows.
+    /// The version up to which `blocks` contain the tenant's L1 rows, but those of `passed_over`.
     pub l1_watermark: u64,
+    /// Versions of L1 blocks at or below the watermark whose rows count in L1 still.
+    pub passed_over: BTreeSet<u64>,
     /// The first timestamp that retention keeps.
     pub retained_from: Option<i64>,
     /// L2 and L3.
@@ -165,10 +171,18 @@ impl Catalog {
         self.tenants.get(tenant).map_or(0, |tenant| tenant.l1_watermark)
     }
 
-    /// The L1 blocks with rows of `tenant` that its L2 does not contain yet, in commit order.
+    /// The L1 blocks with rows of `tenant` that its L2 does not contain, in commit order.
     ///
     /// This is the one place that knows the rule; scans, merges and checks all ask here.
     pub fn l1_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = (u64, &'a Arc<Entry>)> {
+        let passed_over = self.tenants.get(tenant).into_iter().flat_map(|tenant| &tenant.passed_over);
+        let damaged = passed_over.filter_map(|version| self.l1.get_key_value(version));
+        let damaged = damaged.map(|(version, entry)| (*version, entry));
+        damaged.chain(self.unmerged_l1_of(tenant))
+    }
+
+    /// Of these, the ones that a merge has still to take.
+    pub fn unmerged_l1_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = (u64, &'a Arc<Entry>)> {
         let above = self.l1.range(self.l1_watermark(tenant).saturating_add(1)..);
         above.map(|(version, entry)| (*version, entry)).filter(|(_, entry)| entry.holds(tenant))
     }
@@ -183,7 +197,7 @@ impl Catalog {
     pub fn tenants_with_rows(&self) -> Vec<TenantId> {
         let l1 = self.l1.values().flat_map(|entry| entry.meta.tenants.iter().map(|span| &span.tenant));
         let above = self.tenants.iter().filter(|(_, tenant)| !tenant.blocks.is_empty()).map(|(id, _)| id);
-        let all: std::collections::BTreeSet<&TenantId> = l1.chain(above).collect();
+        let all: BTreeSet<&TenantId> = l1.chain(above).collect();
         all.into_iter().cloned().collect()
     }
 
@@ -216,8 +230,8 @@ impl Catalog {
                 next.add_l1(entry.as_ref(), planted)?;
                 next.writers.remove(writer);
             }
-            Change::MergeL1 { tenant, from, to, outputs } => {
-                next.merge_l1(tenant, *from, *to, outputs, planted)?;
+            Change::MergeL1 { tenant, from, to, passed_over, outputs } => {
+                next.merge_l1(tenant, *from..*to, passed_over, outputs, planted)?;
             }
             Change::Merge { tenant, inputs, outputs } => next.merge(tenant, inputs, outputs, planted)?,
             Change::Floor { floor } => {
@@ -306,14 +320,16 @@ impl Catalog {
         state
     }
 
+    /// The L1 watermark rises from `rise.start` to `rise.end`.
     fn merge_l1(
         &mut self,
         tenant: &TenantId,
-        from: u64,
-        to: u64,
+        rise: Range<u64>,
+        passed_over: &[u64],
         outputs: &[Entry],
         planted: Planted,
     ) -> Result<(), Void> {
+        let Range { start: from, end: to } = rise;
         let current = self.l1_watermark(tenant);
         if current != from && !planted.is(Bug::MergeSkipsL1Check) {
             return void(format!("L1 watermark of tenant {tenant} is {current}, not {from}"));
@@ -324,7 +340,15 @@ impl Catalog {
         if outputs.iter().any(|entry| entry.meta.level != Level::L2) {
             return void(format!("a merge from L1 of tenant {tenant} makes L2 only"));
         }
-        self.tenant_mut(tenant).l1_watermark = to;
+        for version in passed_over {
+            let there = self.l1.get(version).is_some_and(|entry| entry.holds(tenant));
+            if !there || *version <= from || *version > to {
+                return void(format!("version {version} added no L1 block of tenant {tenant} to pass over"));
+            }
+        }
+        let state = self.tenant_mut(tenant);
+        state.l1_watermark = to;
+        state.passed_over.extend(passed_over);
         self.add_blocks(tenant, outputs, planted)?;
         self.drop_passed_l1(from.min(current), to);
         Ok(())
@@ -333,7 +357,11 @@ impl Catalog {
     /// Removes the L1 entries of versions `from + 1..=to` that all their tenants have passed.
     fn drop_passed_l1(&mut self, from: u64, to: u64) {
         let passed = |version: u64, entry: &Entry| {
-            entry.meta.tenants.iter().all(|span| self.l1_watermark(&span.tenant) >= version)
+            let state = |span: &TenantSpan| self.tenants.get(&span.tenant);
+            let mut states = entry.meta.tenants.iter().map(state);
+            states.all(|tenant| {
+                tenant.is_some_and(|t| t.l1_watermark >= version && !t.passed_over.contains(&version))
+            })
         };
         let range = self.l1.range(from.saturating_add(1)..=to);
         let gone: Vec<u64> =
@@ -368,6 +396,14 @@ impl Catalog {
         }
         state.retained_from = Some(from_ts);
         state.blocks.retain(|_, entry| entry.meta.time_range.end >= from_ts);
+        let ends_before =
+            |version: &u64| self.l1.get(version).is_none_or(|entry| entry.meta.time_range.end < from_ts);
+        let passed_over = self.tenants.get(tenant).into_iter().flat_map(|tenant| &tenant.passed_over);
+        let gone: Vec<u64> = passed_over.copied().filter(ends_before).collect();
+        for version in gone {
+            self.tenant_mut(tenant).passed_over.remove(&version);
+            self.drop_passed_l1(version - 1, version);
+        }
         Ok(())
     }
 }

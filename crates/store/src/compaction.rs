@@ -69,6 +69,7 @@ pub fn plan(
     for (version, entry) in &catalog.l1 {
         let age = ages.get(version).copied().unwrap_or(Duration::MAX);
         for span in &entry.meta.tenants {
+            // What was passed over lies below and waits for no merge.
             if catalog.l1_watermark(&span.tenant) < *version {
                 let waiting = waiting.entry(&span.tenant).or_default();
                 waiting.blocks += 1;
@@ -116,6 +117,8 @@ pub struct Round {
     pub blocks: usize,
     /// Rows of those blocks.
     pub rows: u64,
+    /// Damaged L1 blocks that they went past.
+    pub passed_over: usize,
     /// Merges that somebody else made first.
     pub void: usize,
     /// Tenants that could not be merged, and why; each is tried again in the next round.
@@ -156,8 +159,9 @@ impl Compaction {
         let mut round = Round::default();
         for merge in plan(&catalog, &ages, self.settings, self.salt) {
             match self.merger.merge_l1(&merge.tenant).await {
-                Ok(Merged::Committed { blocks, rows }) => {
+                Ok(Merged::Committed { blocks, rows, passed_over }) => {
                     round.merges += 1;
+                    round.passed_over += passed_over;
                     round.blocks += blocks;
                     round.rows += rows;
                 }

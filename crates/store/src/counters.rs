@@ -63,6 +63,8 @@ counters! {
     merges,
     /// Merges given up because their inputs were gone.
     merges_void,
+    /// Damaged L1 blocks that a tenant's merge went past; their rows stay in L1.
+    l1_blocks_passed_over,
     /// Sweeps that ran to their end.
     sweeps,
     /// Objects deleted by sweeps.

@@ -6,6 +6,8 @@
 //! Invariants:
 //! - A merge from L1 takes *all* rows of its tenant between two L1 watermarks, whatever their
 //!   timestamps.
+//! - What of L1 cannot be read is passed over: it stays where it is, counted and readable as far as it
+//!   is, and the merge takes the rest. Nothing that is damaged keeps a tenant from being merged.
 //! - A merge above L1 is void unless all its inputs are in the version that it builds on.
 //! - Two values for one timestamp are settled by [`promontory_block::merge`], as everywhere.
 //!
@@ -74,6 +76,8 @@ pub enum Merged {
         blocks: usize,
         /// Their rows.
         rows: u64,
+        /// Damaged L1 blocks that stay where they are.
+        passed_over: usize,
     },
     /// Its start was gone; perhaps an earlier attempt of the same merge is in.
     Void,
@@ -114,10 +118,10 @@ impl Merger {
         self.chain.context()
     }
 
-    /// Merges the oldest rows of `tenant` in L1 into L2.
+    /// Merges the oldest rows of `tenant` in L1 into L2; damaged blocks are passed over.
     ///
     /// # Errors
-    /// `Unavailable` or `Corrupt`, `Stale` if it stood still too long; nothing is half done.
+    /// `Unavailable`, `Stale` if it stood still too long; nothing is half done.
     pub async fn merge_l1(&self, tenant: &TenantId) -> Result<Merged, Error> {
         self.chain.refresh().await?;
         let Latest { catalog, as_of } = self.chain.latest_as_of();
@@ -126,17 +130,25 @@ impl Merger {
         if inputs.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let rows = self.read(&catalog, as_of, tenant, &inputs).await?;
+        let (versions, inputs): (Vec<u64>, Vec<Arc<Entry>>) = inputs.into_iter().unzip();
+        let mut passed_over = Vec::new();
+        let rows = self.read(&catalog, as_of, tenant, &inputs, |input, error| {
+            tracing::error!(%tenant, %error, "an L1 block is damaged and is passed over: its rows are not merged");
+            passed_over.push(versions[input]);
+            Ok(())
+        });
+        let rows = rows.await?;
         let outputs = self.upload(&catalog, tenant, Level::L2, rows).await?;
-        let change = Change::MergeL1 { tenant: tenant.clone(), from, to, outputs: outputs.clone() };
+        let change =
+            Change::MergeL1 { tenant: tenant.clone(), from, to, passed_over, outputs: outputs.clone() };
         let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
         self.commit(&outputs, change, |catalog| unchecked || catalog.l1_watermark(tenant) == from).await
     }
 
     /// The first L1 blocks above the tenant's L1 watermark, and the watermark that they reach.
-    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<Arc<Entry>>, u64) {
+    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(u64, Arc<Entry>)>, u64) {
         let (mut inputs, mut rows, mut to) = (Vec::new(), 0, catalog.version);
-        for (version, entry) in catalog.l1_of(tenant) {
+        for (version, entry) in catalog.unmerged_l1_of(tenant) {
             let spans = entry.meta.tenants.iter().filter(|span| span.tenant == *tenant);
             rows += spans.map(|span| span.rows.end - span.rows.start).sum::<u64>();
             if rows > self.settings.rows_max && !inputs.is_empty() {
@@ -144,7 +156,7 @@ impl Merger {
                 to = version - 1;
                 break;
             }
-            inputs.push(entry.clone());
+            inputs.push((version, entry.clone()));
         }
         (inputs, to)
     }
@@ -172,7 +184,7 @@ impl Merger {
         if entries.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let rows = self.read(&catalog, as_of, tenant, &entries).await?;
+        let rows = self.read(&catalog, as_of, tenant, &entries, |_, error| Err(error)).await?;
         let outputs = self.upload(&catalog, tenant, level, rows).await?;
         let change =
             Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
@@ -183,12 +195,14 @@ impl Merger {
         self.commit(&outputs, change, there).await
     }
 
+    /// The merged rows of the tenant; `damaged` decides about each input that is.
     async fn read(
         &self,
         catalog: &Catalog,
         as_of: Instant,
         tenant: &TenantId,
         inputs: &[Arc<Entry>],
+        mut damaged: impl FnMut(usize, Error) -> Result<(), Error>,
     ) -> Result<SeriesRun, Error> {
         let planted = self.context().planted;
         let run_of = |rows: &'_ Vec<TenantRows>| {
@@ -196,13 +210,18 @@ impl Merger {
         };
         // Merging in steps equals merging at once, and only the inputs of one step are in memory.
         let mut merged = SeriesRun::default();
-        for step in inputs.chunks(INPUTS_AT_ONCE) {
+        for (first, step) in (0..).step_by(INPUTS_AT_ONCE).zip(inputs.chunks(INPUTS_AT_ONCE)) {
             let mut blocks = Vec::with_capacity(step.len());
-            for entry in step {
-                let read = self.read_input(entry).await;
-                // A merge that stood still longer than the grace may find its inputs swept.
-                let too_late = as_of.elapsed() > self.context().format.snapshot_age_max();
-                blocks.push(read.map_err(|error| if too_late { overtaken(&error) } else { error })?);
+            for (input, entry) in (first..).zip(step) {
+                match self.read_input(entry).await {
+                    Ok(rows) => blocks.push(rows),
+                    // A merge that stood still longer than the grace may find its inputs swept.
+                    Err(error) if as_of.elapsed() > self.context().format.snapshot_age_max() => {
+                        return Err(overtaken(&error));
+                    }
+                    Err(error @ Error::Corrupt { .. }) => damaged(input, error)?,
+                    Err(error) => return Err(error),
+                }
             }
             let mut runs: Vec<&SeriesRun> =
                 blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
@@ -292,6 +311,10 @@ impl Merger {
     ) -> Result<Merged, Error> {
         let counters = &self.context().counters;
         let unchecked = self.context().planted.is(Bug::CommitBelowFloor);
+        let passed_over = match &change {
+            Change::MergeL1 { passed_over, .. } => passed_over.len(),
+            _ => 0,
+        };
         let outcome = self.chain.commit(|catalog| {
             let above_floor = unchecked || outputs.iter().all(|entry| entry.id.base >= catalog.floor);
             if still_there(catalog) && above_floor { Next::Try(change.clone()) } else { Next::Stop(()) }
@@ -300,7 +323,8 @@ impl Merger {
             Outcome::Committed(_) => {
                 add(&counters.merges, 1);
                 let rows = outputs.iter().map(|entry| entry.meta.rows).sum();
-                Ok(Merged::Committed { blocks: outputs.len(), rows })
+                add(&counters.l1_blocks_passed_over, passed_over as u64);
+                Ok(Merged::Committed { blocks: outputs.len(), rows, passed_over })
             }
             Outcome::Stopped(()) | Outcome::Void(_) => {
                 add(&counters.merges_void, 1);

@@ -29,6 +29,12 @@ const FLOOR: u8 = 6;
 const RETAIN: u8 = 7;
 /// Kept for deletion, which is not written yet.
 const TOMBSTONE: u8 = 8;
+/// [`MERGE_L1`] with blocks that are passed over.
+const MERGE_L1_PAST_DAMAGE: u8 = 9;
+
+/// What follows in a tenant's page.
+const HAS_RETENTION: u8 = 1;
+const HAS_PASSED_OVER: u8 = 2;
 
 /// The root of a checkpoint: all but the tenants' pages.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,11 +63,14 @@ impl Delta {
                 out.byte(CLOSE);
                 put_watermark(&mut out, *writer, *from, *mark, entry.as_ref());
             }
-            Change::MergeL1 { tenant, from, to, outputs } => {
-                out.byte(MERGE_L1);
+            Change::MergeL1 { tenant, from, to, passed_over, outputs } => {
+                out.byte(if passed_over.is_empty() { MERGE_L1 } else { MERGE_L1_PAST_DAMAGE });
                 out.text(tenant.as_str());
                 out.number(*from);
                 out.number(*to);
+                if !passed_over.is_empty() {
+                    put_list(&mut out, passed_over.iter(), |out, version| out.number(*version));
+                }
                 put_list(&mut out, outputs.iter(), put_entry);
             }
             Change::Merge { tenant, inputs, outputs } => {
@@ -97,9 +106,10 @@ impl Delta {
                 let (writer, from, mark, entry) = get_watermark(d)?;
                 Change::Close { writer, from, mark, entry }
             }
-            MERGE_L1 => {
+            kind @ (MERGE_L1 | MERGE_L1_PAST_DAMAGE) => {
                 let (tenant, from, to) = (get_tenant(d)?, d.number()?, d.number()?);
-                Change::MergeL1 { tenant, from, to, outputs: d.list(get_entry)? }
+                let passed_over = if kind == MERGE_L1 { Vec::new() } else { d.list(|d| d.number())? };
+                Change::MergeL1 { tenant, from, to, passed_over, outputs: d.list(get_entry)? }
             }
             MERGE => {
                 let tenant = get_tenant(d)?;
@@ -166,9 +176,14 @@ impl Tenant {
         out.text(id.as_str());
         out.number(self.changed);
         out.number(self.l1_watermark);
-        out.byte(u8::from(self.retained_from.is_some()));
+        let flag = |flag: u8, set: bool| if set { flag } else { 0 };
+        let has_passed_over = !self.passed_over.is_empty();
+        out.byte(flag(HAS_RETENTION, self.retained_from.is_some()) | flag(HAS_PASSED_OVER, has_passed_over));
         if let Some(from_ts) = self.retained_from {
             out.signed(from_ts);
+        }
+        if has_passed_over {
+            put_list(&mut out, self.passed_over.iter(), |out, version| out.number(*version));
         }
         put_list(&mut out, self.blocks.values(), |out, entry| put_entry(out, entry));
         // Tombstones and data epochs.
@@ -183,11 +198,17 @@ impl Tenant {
         let id = get_tenant(d)?;
         let (changed, l1_watermark) = (d.number()?, d.number()?);
         let at = d.at();
-        let retained_from = match d.byte()? {
-            0 => None,
-            1 => Some(d.signed()?),
-            flag => return d.corrupt(at, format!("retention flag {flag}")),
-        };
+        let flags = d.byte()?;
+        if flags & !(HAS_RETENTION | HAS_PASSED_OVER) != 0 {
+            return d.corrupt(at, format!("flags {flags}"));
+        }
+        let retained_from = if flags & HAS_RETENTION != 0 { Some(d.signed()?) } else { None };
+        let at = d.at();
+        let passed_over = if flags & HAS_PASSED_OVER != 0 { d.list(|d| d.number())? } else { Vec::new() };
+        if !passed_over.windows(2).all(|pair| pair[0] < pair[1]) {
+            return d.corrupt(at, "versions that do not ascend");
+        }
+        let passed_over = passed_over.into_iter().collect();
         let blocks = d.list(get_entry)?;
         if d.number()? != 0 || d.number()? != 0 {
             return Err(DecodeError::Unsupported("it holds tombstones or data epochs".into()));
@@ -195,7 +216,7 @@ impl Tenant {
         let blocks = blocks.into_iter().map(|entry| (entry.id, Arc::new(entry))).collect();
         let blocks = ascending(d, blocks, "blocks")?;
         decoder.finish()?;
-        Ok((id, Self { changed, l1_watermark, retained_from, blocks }))
+        Ok((id, Self { changed, l1_watermark, passed_over, retained_from, blocks }))
     }
 }
 

@@ -70,7 +70,13 @@ fn all_changes() -> Vec<Change> {
         Change::Birth { writer: WRITER },
         l1(0, 3, Some(entry(Level::L1, 1, &["a", "b"]))),
         l1(3, 4, None),
-        Change::MergeL1 { tenant: a.clone(), from: 0, to: 3, outputs: vec![entry(Level::L2, 3, &["a"])] },
+        Change::MergeL1 {
+            tenant: a.clone(),
+            from: 0,
+            to: 3,
+            passed_over: vec![],
+            outputs: vec![entry(Level::L2, 3, &["a"])],
+        },
         Change::Merge {
             tenant: a.clone(),
             inputs: vec![entry(Level::L2, 3, &["a"]).id],
@@ -79,15 +85,16 @@ fn all_changes() -> Vec<Change> {
         Change::Floor { floor: 2 },
         Change::Retain { tenant: a, from_ts: -1 },
         Change::Close { writer: WRITER, from: 4, mark: 5, entry: None },
+        Change::MergeL1 { tenant: tenant("b"), from: 0, to: 3, passed_over: vec![2], outputs: vec![] },
     ]
 }
 
 #[test]
 fn a_life_of_every_change_applies() {
     let catalog = check(&all_changes(), "");
-    assert_eq!(catalog.version, 8);
+    assert_eq!(catalog.version, 9);
     assert!(catalog.writers.is_empty());
-    // b has not passed the L1 block, a has.
+    // b has passed the L1 block over, a has passed it.
     assert_eq!(catalog.l1_of(&tenant("a")).count(), 0);
     assert_eq!(catalog.l1_of(&tenant("b")).count(), 1);
     assert_eq!(catalog.tenants_with_rows(), vec![tenant("a"), tenant("b")]);
@@ -132,6 +139,7 @@ fn an_l1_object_stays_until_all_its_tenants_have_passed_it() {
         tenant: tenant(name),
         from: 0,
         to: 2,
+        passed_over: vec![],
         outputs: vec![entry(Level::L2, base, &[name])],
     };
     changes.push(merge("a", 2));
@@ -143,12 +151,50 @@ fn an_l1_object_stays_until_all_its_tenants_have_passed_it() {
 }
 
 #[test]
+fn an_l1_object_that_a_tenant_passes_over_counts_for_it_alone() {
+    let mut changes = all_changes()[..2].to_vec();
+    let merge = |name: &str, passed_over: Vec<u64>| Change::MergeL1 {
+        tenant: tenant(name),
+        from: 0,
+        to: 2,
+        passed_over,
+        outputs: vec![],
+    };
+    changes.push(merge("a", vec![2]));
+    let over = check(&changes, "");
+    assert_eq!(over.l1_of(&tenant("a")).map(|(version, _)| version).collect::<Vec<_>>(), [2]);
+    assert_eq!(over.unmerged_l1_of(&tenant("a")).count(), 0);
+    // b goes past it in the ordinary way; the object stays for a.
+    changes.push(merge("b", vec![]));
+    let past = check(&changes, "");
+    assert_eq!(past.l1.len(), 1);
+    assert_eq!(past.l1_of(&tenant("b")).count(), 0);
+    assert_eq!(past.l1_of(&tenant("a")).count(), 1);
+    // Until a's retention passes it, too.
+    changes.push(Change::Retain { tenant: tenant("a"), from_ts: 0 });
+    assert_eq!(check(&changes, "").l1.len(), 1);
+    changes.push(Change::Retain { tenant: tenant("a"), from_ts: i64::MAX });
+    let retained = check(&changes, "");
+    assert_eq!((retained.l1.len(), retained.l1_of(&tenant("a")).count()), (0, 0));
+
+    for passed_over in [vec![1], vec![3], vec![0]] {
+        check(&[&all_changes()[..3], &[merge("a", passed_over)]].concat(), "no L1 block of tenant a");
+    }
+    check(&[&all_changes()[..2], &[merge("c", vec![2])]].concat(), "no L1 block of tenant c");
+}
+
+#[test]
 fn a_merge_is_void_without_all_its_inputs() {
     let mut changes = all_changes()[..5].to_vec();
     changes.push(changes[4].clone());
     check(&changes, "is gone");
-    let foreign =
-        Change::MergeL1 { tenant: tenant("b"), from: 0, to: 2, outputs: vec![entry(Level::L2, 2, &["a"])] };
+    let foreign = Change::MergeL1 {
+        tenant: tenant("b"),
+        from: 0,
+        to: 2,
+        passed_over: vec![],
+        outputs: vec![entry(Level::L2, 2, &["a"])],
+    };
     check(&[&all_changes()[..2], &[foreign]].concat(), "not a block of tenant b");
 }
 
@@ -178,7 +224,7 @@ fn every_change_survives_its_bytes() {
 
 #[test]
 fn root_and_pages_rebuild_the_state() {
-    let catalog = check(&all_changes()[..7], "");
+    let catalog = check(&all_changes(), "");
     let root = Root::of(&catalog);
     let decoded = Root::decode(&root.encode()).unwrap();
     assert_eq!(decoded, root);

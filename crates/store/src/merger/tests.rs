@@ -1,8 +1,10 @@
 //! Merges lose and double nothing; each rule by itself.
 
+use object_store::ObjectStoreExt as _;
 use promontory_block::TenantRows;
 
 use super::*;
+use crate::keys;
 use crate::reader::{Reader, ReaderSettings};
 use crate::testing::{Fault, Process, World, run, sample, tenant};
 
@@ -31,7 +33,7 @@ async fn a_merge_from_l1_takes_one_tenant_and_hides_its_l1_rows_only() {
     let process = World::new().process().await;
     l1(&process, vec![vec![sample("a", 1), sample("b", 1)], vec![sample("a", 2)]]).await;
     let merged = merger(&process).merge_l1(&tenant("a")).await.unwrap();
-    assert_eq!(merged, Merged::Committed { blocks: 1, rows: 2 });
+    assert_eq!(merged, Merged::Committed { blocks: 1, rows: 2, passed_over: 0 });
     let catalog = process.chain.latest();
     assert_eq!(catalog.l1_of(&tenant("a")).count(), 0);
     // The second object held a only; the first is kept for b.
@@ -51,7 +53,7 @@ async fn one_of_two_equal_merges_is_void() {
     let (merger_a, merger_b) = (merger(&a), merger(&b));
     let id = tenant("a");
     let (in_a, in_b) = tokio::join!(merger_a.merge_l1(&id), merger_b.merge_l1(&id));
-    let committed = Merged::Committed { blocks: 1, rows: 1 };
+    let committed = Merged::Committed { blocks: 1, rows: 1, passed_over: 0 };
     assert_eq!((in_a.unwrap(), in_b.unwrap()), (Merged::Void, committed));
     assert_eq!(a.chain.refresh().await.unwrap().blocks_of(&id).count(), 1);
 }
@@ -81,7 +83,7 @@ async fn blocks_above_l1_are_swapped_for_their_merge() {
     let inputs: Vec<BlockId> = process.chain.latest().blocks_of(&id).map(|entry| entry.id).collect();
     assert_eq!(inputs.len(), 3);
     let merged = merger.merge(&id, &inputs, Level::L3).await.unwrap();
-    assert_eq!(merged, Merged::Committed { blocks: 1, rows: 3 });
+    assert_eq!(merged, Merged::Committed { blocks: 1, rows: 3, passed_over: 0 });
     assert_eq!(merger.merge(&id, &inputs, Level::L3).await.unwrap(), Merged::Void);
     assert_eq!(rows(&process, "a").await, [1, 2, WINDOW + 1]);
 }
@@ -92,11 +94,56 @@ async fn inputs_beyond_the_row_limit_wait_for_the_next_merge() {
     l1(&process, (1..=3).map(|ts| vec![sample("a", ts)]).collect()).await;
     let settings = MergerSettings { rows_max: 2, ..MergerSettings::default() };
     let merger = Merger::new(process.chain.clone(), settings);
-    let merged = |rows| Merged::Committed { blocks: 1, rows };
+    let merged = |rows| Merged::Committed { blocks: 1, rows, passed_over: 0 };
     assert_eq!(merger.merge_l1(&tenant("a")).await.unwrap(), merged(2));
     assert_eq!(rows(&process, "a").await, [1, 2, 3]);
     assert_eq!(merger.merge_l1(&tenant("a")).await.unwrap(), merged(1));
     assert_eq!(merger.merge_l1(&tenant("a")).await.unwrap(), Merged::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_l1_block_is_passed_over_and_counts_on() {
+    let world = World::new();
+    let process = world.process().await;
+    let (a, b) = (tenant("a"), tenant("b"));
+    l1(&process, vec![vec![sample("a", 1)], vec![sample("a", 2), sample("b", 2)], vec![sample("a", 3)]])
+        .await;
+    let (version, entry) = {
+        let catalog = process.chain.latest();
+        let (version, entry) = catalog.l1_of(&a).nth(1).unwrap();
+        (version, entry.clone())
+    };
+    let key = keys::block_object(&entry.path, entry.meta.objects[0].kind);
+    let whole = world.store.inner.get(&key).await.unwrap().bytes().await.unwrap();
+    let mut flipped = whole.to_vec();
+    flipped[whole.len() / 2] ^= 1;
+    world.store.inner.put(&key, flipped.into()).await.unwrap();
+
+    let past = |rows, passed_over| Merged::Committed { blocks: 1, rows, passed_over };
+    assert_eq!(merger(&process).merge_l1(&a).await.unwrap(), past(2, 1));
+    assert_eq!(merger(&process).merge_l1(&a).await.unwrap(), Merged::Nothing);
+    // What comes later is merged.
+    l1(&process, vec![vec![sample("a", 4)]]).await;
+    assert_eq!(merger(&process).merge_l1(&a).await.unwrap(), past(1, 0));
+    assert_eq!(process.counter("l1_blocks_passed_over"), 1);
+
+    // It still counts: reading it says what is damaged, and nothing else is missing.
+    let reader = Reader::new(process.chain.clone(), process.locals.clone(), ReaderSettings::default());
+    let snapshot = reader.snapshot(&[]).await.unwrap();
+    let error = reader.read_all(&snapshot, &a).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { object, .. } if object.contains(entry.path.as_ref())),
+        "{error}"
+    );
+    let merged = Merged::Committed { blocks: 0, rows: 0, passed_over: 1 };
+    assert_eq!(merger(&process).merge_l1(&b).await.unwrap(), merged);
+    assert_eq!(process.chain.latest().l1.keys().copied().collect::<Vec<_>>(), [version]);
+
+    // Another process finds the same in the catalog; put right, everything is there once.
+    world.store.inner.put(&key, whole.into()).await.unwrap();
+    let later = world.process().await;
+    assert_eq!(rows(&later, "a").await, [1, 2, 3, 4]);
+    assert_eq!(rows(&later, "b").await, [2]);
 }
 
 #[tokio::test(start_paused = true)]
