@@ -12,47 +12,98 @@ pub const INDEXED_SERIES_MIN: usize = 512;
 /// at all of these in order costs less than more than that out of it.
 pub const INDEXED_SHARE: usize = 8;
 
-/// The fewest series that one of the matchers leaves over, by the `series_of` that have a value which
-/// passes; `None` if no matcher says it or they are too many. Each still has to pass all matchers.
+/// What an index says of one matcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// There is none.
+    NoIndex,
+    /// So many series pass that it is of no use.
+    Many,
+    /// These pass and no others.
+    Few(Vec<u32>),
+}
+
+/// Few series that one of the matchers leaves over; each still has to pass all matchers. `None` if no
+/// index says it.
 ///
-/// Regular expressions are asked only if no equality answers, since they look at many values.
-pub fn fewest(
-    matchers: &[Matcher],
-    mut series_of: impl FnMut(&Matcher) -> Option<Vec<u32>>,
-) -> Option<Vec<u32>> {
+/// `ask` answers from the index of the matcher's label; with `true` it may make one. That costs a look at
+/// every series, so it is allowed for one label at most, and only where no other has left few over. Of
+/// equalities the one with the fewest series is taken; regular expressions look at many values and are
+/// asked if no equality answers.
+pub fn fewest(matchers: &[Matcher], mut ask: impl FnMut(&Matcher, bool) -> Answer) -> Option<Vec<u32>> {
     // What also lets series without the label through is no way to find them.
     let finds = |matcher: &&Matcher| matcher.name() != METRIC_NAME && !matcher.matches_empty();
     let (equal, other): (Vec<&Matcher>, Vec<&Matcher>) =
         matchers.iter().filter(finds).partition(|matcher| matcher.op() == MatchOp::Equal);
-    let by_equality = equal.into_iter().filter_map(&mut series_of).min_by_key(Vec::len);
-    by_equality.or_else(|| other.into_iter().find_map(series_of))
+    let (mut best, mut unknown): (Option<Vec<u32>>, Option<&Matcher>) = (None, None);
+    for matcher in equal.into_iter().chain(other) {
+        if best.is_some() && matcher.op() != MatchOp::Equal {
+            break;
+        }
+        match ask(matcher, false) {
+            Answer::Few(series) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
+                best = Some(series);
+            }
+            Answer::NoIndex => unknown = unknown.or(Some(matcher)),
+            Answer::Few(_) | Answer::Many => {}
+        }
+    }
+    if best.as_ref().is_some_and(|best| best.len() < INDEXED_SERIES_MIN) {
+        return best;
+    }
+    match unknown.map(|matcher| ask(matcher, true)) {
+        Some(Answer::Few(series)) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
+            Some(series)
+        }
+        _ => best,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_equality_with_few_series_goes_before_the_others() {
-        let matchers = [
+    /// Asks `matchers`, where labels with a number have an index that finds so many series.
+    fn asked(matchers: &[Matcher], indexed: &[(&str, usize)]) -> (Option<usize>, Vec<String>) {
+        let mut asked = Vec::new();
+        let found = fewest(matchers, |matcher, make| {
+            asked.push(format!("{}{}", matcher.name(), if make { "!" } else { "" }));
+            match indexed.iter().find(|(name, _)| *name == matcher.name()) {
+                Some((_, series)) => Answer::Few(vec![0; *series]),
+                None if make => Answer::Few(vec![0; 7]),
+                None => Answer::NoIndex,
+            }
+        });
+        (found.map(|series| series.len()), asked)
+    }
+
+    fn matchers() -> [Matcher; 5] {
+        [
             Matcher::equal(METRIC_NAME, "up"),
             Matcher::new("job", MatchOp::Regex, "a|b").unwrap(),
             Matcher::equal("cluster", "c"),
             Matcher::equal("pod", ""),
             Matcher::equal("instance", "i"),
-        ];
-        let mut asked = Vec::new();
-        let found = fewest(&matchers, |matcher| {
-            asked.push(matcher.name().to_owned());
-            Some(vec![0; if matcher.name() == "instance" { 1 } else { 2 }])
-        });
-        assert_eq!((found, asked), (Some(vec![0]), vec!["cluster".into(), "instance".into()]));
+        ]
     }
 
     #[test]
-    fn other_matchers_are_asked_where_no_equality_answers() {
-        let matchers = [Matcher::equal("cluster", "c"), Matcher::new("job", MatchOp::NotEqual, "").unwrap()];
-        let found = fewest(&matchers, |matcher| (matcher.name() == "job").then(|| vec![3, 5]));
-        assert_eq!(found, Some(vec![3, 5]));
+    fn the_equality_with_the_fewest_series_answers() {
+        let (found, asked) = asked(&matchers(), &[("job", 1), ("cluster", 20), ("instance", 10)]);
+        assert_eq!((found, asked.join(" ")), (Some(10), "cluster instance".into()));
+    }
+
+    #[test]
+    fn a_pattern_answers_where_no_equality_does() {
+        let (found, asked) = asked(&matchers(), &[("job", 1)]);
+        assert_eq!((found, asked.join(" ")), (Some(1), "cluster instance job".into()));
+    }
+
+    #[test]
+    fn one_index_is_made_where_none_leaves_few_over() {
+        let (found, asked_for) = asked(&matchers(), &[]);
+        assert_eq!((found, asked_for.join(" ")), (Some(7), "cluster instance job cluster!".into()));
+        let (found, asked_for) = asked(&matchers(), &[("cluster", INDEXED_SERIES_MIN)]);
+        assert_eq!((found, asked_for.join(" ")), (Some(7), "cluster instance instance!".into()));
     }
 }

@@ -20,7 +20,7 @@ use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashTable;
-use promontory_block::label_index::{INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
+use promontory_block::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 use promontory_block::{LabelHash, SeriesRun, TenantRows, merge};
 use promontory_model::labels::metric_key_range;
 use promontory_model::matcher::ValueBounds;
@@ -62,10 +62,16 @@ struct LabelIndex {
     /// Series below this id are in it.
     covered: usize,
     ids: BTreeMap<Box<str>, Vec<u32>>,
+    /// Roughly.
+    bytes: usize,
 }
 
-/// Labels of one tenant that are indexed at once; 4 bytes per series and label.
-const INDEXES_MAX: usize = 32;
+/// Room for the indexes of one tenant, and for one at least: those of two labels with a value per series,
+/// or of dozens with few values.
+const INDEX_BYTES_PER_SERIES: usize = 256;
+
+/// What a value takes in an index beside its text and its ids: its place in the tree and two allocations.
+const INDEX_BYTES_PER_VALUE: usize = 80;
 
 /// One tenant's run inside a contribution.
 #[derive(Clone, Debug)]
@@ -309,11 +315,19 @@ impl TenantHead {
             return None;
         }
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ids = fewest(matchers, |matcher| {
-            if !indexes.contains_key(matcher.name()) && indexes.len() >= INDEXES_MAX {
-                indexes.pop_first();
+        let bytes_max = self.keys.len() * INDEX_BYTES_PER_SERIES;
+        let mut ids = fewest(matchers, |matcher, make| {
+            if make {
+                let mut index = LabelIndex::default();
+                index.cover(matcher.name(), &self.keys);
+                while !indexes.is_empty()
+                    && indexes.values().map(|index| index.bytes).sum::<usize>() + index.bytes > bytes_max
+                {
+                    indexes.pop_first();
+                }
+                indexes.insert(matcher.name().to_owned(), index);
             }
-            let index = indexes.entry(matcher.name().to_owned()).or_default();
+            let Some(index) = indexes.get_mut(matcher.name()) else { return Answer::NoIndex };
             index.cover(matcher.name(), &self.keys);
             index.ids_of(matcher, by_name.len() / INDEXED_SHARE)
         })?;
@@ -328,20 +342,27 @@ impl LabelIndex {
     fn cover(&mut self, label: &str, keys: &[Labels]) {
         for (id, key) in keys.iter().enumerate().skip(self.covered) {
             let Some(value) = key.get(label) else { continue };
+            self.bytes += size_of::<u32>();
             match self.ids.get_mut(&*value) {
                 Some(ids) => ids.push(id as u32),
-                None => drop(self.ids.insert(value.into(), vec![id as u32])),
+                None => {
+                    self.bytes += INDEX_BYTES_PER_VALUE + value.len();
+                    self.ids.insert(value.into(), vec![id as u32]);
+                }
             }
         }
         self.covered = keys.len();
     }
 
-    /// The series whose value passes, in any order; `None` if they are more than `ids_max`.
-    fn ids_of(&self, matcher: &Matcher, ids_max: usize) -> Option<Vec<u32>> {
+    /// The series whose value passes, in any order.
+    fn ids_of(&self, matcher: &Matcher, ids_max: usize) -> Answer {
         let mut found = Vec::new();
         let mut add = |ids: &Vec<u32>| {
-            found.extend_from_slice(ids);
-            found.len() <= ids_max
+            let few = found.len() + ids.len() <= ids_max;
+            if few {
+                found.extend_from_slice(ids);
+            }
+            few
         };
         let few = match matcher.value_bounds() {
             ValueBounds::One(value) => self.ids.get(value).is_none_or(&mut add),
@@ -354,7 +375,7 @@ impl LabelIndex {
                 known.filter(|(value, _)| matcher.matches(value)).all(|(_, ids)| add(ids))
             }
         };
-        few.then_some(found)
+        if few { Answer::Few(found) } else { Answer::Many }
     }
 }
 

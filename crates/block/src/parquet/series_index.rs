@@ -2,11 +2,14 @@
 //! of what is asked once is never asked again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use promontory_model::Matcher;
 use promontory_model::matcher::ValueBounds;
+
+use crate::label_index::Answer;
 
 /// The values of one label with the series that have each.
 #[derive(Debug)]
@@ -45,21 +48,24 @@ impl LabelIndex {
         index
     }
 
-    /// The series of `within` whose value passes, ascending; `None` if they are more than `series_max`.
+    /// The series of `within` whose value passes, ascending; [`Answer::Many`] above `series_max`.
     pub(super) fn series_of<'a>(
         &self,
         matcher: &Matcher,
         text: impl Fn(u32) -> &'a str,
         within: &Range<u32>,
         series_max: usize,
-    ) -> Option<Vec<u32>> {
+    ) -> Answer {
         let mut found = Vec::new();
         let mut add = |value: usize| {
             let all = &self.series[self.ends[value] as usize..self.ends[value + 1] as usize];
             let from = all.partition_point(|series| *series < within.start);
             let to = all.partition_point(|series| *series < within.end);
-            found.extend_from_slice(&all[from..to.max(from)]);
-            found.len() <= series_max
+            let few = found.len() + (to - from) <= series_max;
+            if few {
+                found.extend_from_slice(&all[from..to]);
+            }
+            few
         };
         let exact = |value: &str| self.values.binary_search_by(|symbol| text(*symbol).cmp(value)).ok();
         let few = match matcher.value_bounds() {
@@ -72,46 +78,67 @@ impl LabelIndex {
                 known.all(|(value, text)| !matcher.matches(text) || add(value))
             }
         };
+        if !few {
+            return Answer::Many;
+        }
         found.sort_unstable();
-        few.then_some(found)
+        Answer::Few(found)
     }
 
     fn memory_size(&self) -> usize {
         (self.values.len() + self.ends.len() + self.series.len()) * 4
     }
+
+    /// The most that the index of a label takes, if every series has a value of its own.
+    pub(super) fn memory_size_max(n_series: usize) -> usize {
+        (3 * n_series + 1) * 4
+    }
 }
 
-/// The indexes of one table, by label; `None` for a label that was asked for once.
+/// The indexes of one table, by the symbol of the label's name; `None` for a label that was asked for
+/// once. Together they stay within a bound: what finds no room is looked at series by series.
 #[derive(Debug, Default)]
 pub(super) struct LabelIndexes(Mutex<BTreeMap<u32, Option<Arc<LabelIndex>>>>);
 
 impl LabelIndexes {
-    /// The index of a label, given by the symbol of its name. Together they take at most `bytes_max`; a
-    /// new one takes the place of the others.
-    pub(super) fn get(
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Option<Arc<LabelIndex>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index of a label, if there is one.
+    pub(super) fn get(&self, label: u32) -> Option<Arc<LabelIndex>> {
+        self.lock().get(&label).cloned().flatten()
+    }
+
+    /// The index of a label; makes it if it is asked for a second time and `bytes` more, its most, are
+    /// within `bytes_max` for all.
+    pub(super) fn get_or_make(
         &self,
         label: u32,
+        bytes: usize,
         bytes_max: usize,
         make: impl FnOnce() -> LabelIndex,
     ) -> Option<Arc<LabelIndex>> {
-        let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match indexes.get(&label) {
-            Some(Some(index)) => return Some(index.clone()),
-            Some(None) => {}
-            None => {
-                indexes.insert(label, None);
+        {
+            let mut indexes = self.lock();
+            let asked_before = match indexes.entry(label) {
+                Entry::Vacant(entry) => {
+                    entry.insert(None);
+                    false
+                }
+                Entry::Occupied(entry) => match entry.get() {
+                    Some(index) => return Some(index.clone()),
+                    None => true,
+                },
+            };
+            let taken: usize = indexes.values().flatten().map(|index| index.memory_size()).sum();
+            if !asked_before || taken + bytes > bytes_max {
                 return None;
             }
         }
+        // Other labels are looked up meanwhile; two who make the same index make it twice.
         let made = Arc::new(make());
-        let bytes = made.memory_size();
-        if bytes <= bytes_max {
-            let others: usize = indexes.values().flatten().map(|index| index.memory_size()).sum();
-            if others + bytes > bytes_max {
-                indexes.values_mut().for_each(|index| *index = None);
-            }
-            indexes.insert(label, Some(made.clone()));
-        }
+        self.lock().insert(label, Some(made.clone()));
         Some(made)
     }
 }
@@ -127,32 +154,22 @@ mod tests {
     #[test]
     fn a_label_is_indexed_when_it_is_asked_for_again() {
         let indexes = LabelIndexes::default();
-        assert!(indexes.get(7, usize::MAX, || unreachable!()).is_none());
-        assert!(indexes.get(7, usize::MAX, || index(10)).is_some());
-        assert!(indexes.get(7, usize::MAX, || unreachable!()).is_some());
+        assert!(indexes.get_or_make(7, 1, usize::MAX, || unreachable!()).is_none());
+        assert!(indexes.get(7).is_none());
+        assert!(indexes.get_or_make(7, 1, usize::MAX, || index(10)).is_some());
+        assert!(indexes.get_or_make(7, 1, usize::MAX, || unreachable!()).is_some());
+        assert!(indexes.get(7).is_some());
     }
 
     #[test]
-    fn a_new_index_takes_the_place_of_others_where_room_ends() {
-        let (indexes, room) = (LabelIndexes::default(), index(10).memory_size() + 1);
-        for label in [1, 2, 1, 2] {
-            indexes.get(label, room, || index(10));
+    fn a_label_without_room_is_not_indexed() {
+        let indexes = LabelIndexes::default();
+        let (bytes, room) = (index(10).memory_size(), index(10).memory_size() + 1);
+        for label in [1, 1, 2, 2] {
+            indexes.get_or_make(label, bytes, room, || index(10));
         }
-        assert!(indexes.get(2, room, || unreachable!()).is_some());
-        let mut made = false;
-        indexes.get(1, room, || {
-            made = true;
-            index(10)
-        });
-        assert!(made);
-        // One that is too large for itself answers and is not kept.
-        indexes.get(3, 10, || unreachable!());
-        assert!(indexes.get(3, 10, || index(10)).is_some());
-        made = false;
-        indexes.get(3, 10, || {
-            made = true;
-            index(10)
-        });
-        assert!(made);
+        assert!(indexes.get(1).is_some());
+        assert!(indexes.get(2).is_none());
+        assert!(indexes.get_or_make(2, bytes, room, || unreachable!()).is_none());
     }
 }

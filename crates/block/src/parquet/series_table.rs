@@ -26,7 +26,7 @@ use super::series_index::{LabelIndex, LabelIndexes};
 use super::{BUCKET_MS, Fetched, corrupt};
 use crate::codec::ObjectKind;
 use crate::error::Error;
-use crate::label_index::{INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
+use crate::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 
 /// Leaf columns that a query needs; the last two may be missing.
 const LEAVES: [&str; 8] = [
@@ -45,9 +45,9 @@ const LEAVES_REQUIRED: usize = 6;
 /// a memory of a million symbols costs more than to look at ten series.
 const REMEMBERED_SHARE: usize = 8;
 
-/// Label indexes may take one in so many bytes beside the table: those of two labels with a value per
-/// series, or of six with few values.
-const INDEXES_ONE_IN: usize = 4;
+/// Label indexes may take one byte beside so many of the table: room for those of four labels, where a
+/// series has ten.
+const INDEXES_ONE_IN: usize = 2;
 
 /// Consecutive rows of a series table.
 #[derive(Debug, Default)]
@@ -255,19 +255,27 @@ impl SeriesTable {
     }
 
     /// The series of `within` that one of the matchers leaves over, if an index says it and they are few.
-    fn indexed(&self, matchers: &[Matcher], within: &Range<usize>) -> Option<Vec<u32>> {
+    pub(super) fn indexed(&self, matchers: &[Matcher], within: &Range<usize>) -> Option<Vec<u32>> {
         if within.len() < INDEXED_SERIES_MIN {
             return None;
         }
         let range = u32::try_from(within.start).ok()?..u32::try_from(within.end).ok()?;
         let text = |symbol| self.symbols.get(symbol);
-        fewest(matchers, |matcher| {
-            let label = Label::new(matcher.name(), self)?;
-            let make = || {
-                LabelIndex::new(self.len() as u32, |idx| label.symbol(self, &self.series[idx as usize]), text)
+        // An index is over all series, which a small metric alone is not worth.
+        let worth_making = within.len() * INDEXED_SHARE >= self.len();
+        let (bytes, bytes_max) = (LabelIndex::memory_size_max(self.len()), self.indexes_bytes_max());
+        fewest(matchers, |matcher, make| {
+            let Some(label) = Label::new(matcher.name(), self) else { return Answer::Few(Vec::new()) };
+            let symbol_of = |idx: u32| label.symbol(self, &self.series[idx as usize]);
+            let index = if make && worth_making {
+                let new = || LabelIndex::new(self.len() as u32, symbol_of, text);
+                self.indexes.get_or_make(label.name, bytes, bytes_max, new)
+            } else {
+                self.indexes.get(label.name)
             };
-            let index = self.indexes.get(label.name, self.indexes_bytes_max(), make)?;
-            index.series_of(matcher, text, &range, within.len() / INDEXED_SHARE)
+            index.map_or(Answer::NoIndex, |index| {
+                index.series_of(matcher, text, &range, within.len() / INDEXED_SHARE)
+            })
         })
     }
 

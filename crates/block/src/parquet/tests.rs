@@ -265,12 +265,19 @@ fn label_indexes_find_what_looking_at_every_series_finds() {
             let matchers = [names.clone(), matchers.clone()].concat();
             let passes = |i: &usize| matchers.iter().all(|m| m.matches_labels(keys[*i].as_ref()));
             let expected: Vec<usize> = (0..keys.len()).filter(passes).collect();
-            // An index is made when a label is asked for again.
-            for _ in 0..3 {
+            // One index is made by each selection that asks for its label again.
+            for _ in 0..4 {
                 assert_eq!(table.find(&matchers, TimeRange::ALL), expected, "{matchers:?}");
                 assert!(table.find(&matchers, TimeRange::new(2, 3)).is_empty());
             }
         }
+    }
+    for (matchers, found) in [(&by_label[0], 2), (&by_label[1], 0), (&by_label[3], 24)] {
+        assert_eq!(
+            table.indexed(matchers, &(0..3_000)).map(|series| series.len()),
+            Some(found),
+            "{matchers:?}"
+        );
     }
 }
 
