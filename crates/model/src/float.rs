@@ -29,7 +29,7 @@ pub fn scientific(value: f64) -> String {
 /// Appends what [`decimal`] answers.
 pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
     if let Some(special) = special(value) {
-        out.extend_from_slice(special);
+        out.extend_from_slice(special.as_bytes());
         return;
     }
     if value.is_sign_negative() {
@@ -61,7 +61,7 @@ pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
 /// Appends what [`scientific`] answers.
 pub fn push_scientific(out: &mut Vec<u8>, value: f64) {
     if let Some(special) = special(value) {
-        out.extend_from_slice(special);
+        out.extend_from_slice(special.as_bytes());
         return;
     }
     if value.is_sign_negative() {
@@ -104,11 +104,13 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-fn special(value: f64) -> Option<&'static [u8]> {
+/// What is no number: `NaN`, `+Inf`, `-Inf`.
+#[must_use]
+pub fn special(value: f64) -> Option<&'static str> {
     if value.is_nan() {
-        Some(b"NaN")
+        Some("NaN")
     } else if value.is_infinite() {
-        Some(if value > 0.0 { b"+Inf" } else { b"-Inf" })
+        Some(if value > 0.0 { "+Inf" } else { "-Inf" })
     } else {
         None
     }

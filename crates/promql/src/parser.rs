@@ -25,6 +25,7 @@ use crate::ast::{
     RangeExtension, Span, Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector, line_col,
 };
 use crate::duration::{apply_sign, out_of_range, parse_duration, seconds_to_millis};
+use crate::kernels::go;
 use crate::lexer::{Keyword, Lexer, Preprocessor, Token, TokenKind};
 
 mod check;
@@ -822,7 +823,7 @@ impl<'a> Parser<'a> {
         // 2^63, the first that i64 does not hold.
         const BOUND: f64 = 9_223_372_036_854_775_808.0;
         if seconds.is_nan() || seconds.abs() >= BOUND {
-            let shown = go_fixed(seconds);
+            let shown = go::format_fixed(seconds);
             return self.error(selector, format!("timestamp out of bounds for @ modifier: {shown}"));
         }
         Ok((At::Timestamp((seconds * 1000.0).round() as i64), span.end))
@@ -1115,17 +1116,6 @@ fn starts_expr(kind: TokenKind) -> bool {
                 | TokenKind::String
                 | TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub)
         )
-}
-
-/// A float as Go's `%f` writes it.
-fn go_fixed(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
-    } else {
-        format!("{value:.6}")
-    }
 }
 
 #[cfg(test)]

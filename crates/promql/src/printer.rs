@@ -16,6 +16,7 @@ use crate::ast::{
     VectorSelector,
 };
 use crate::duration::format_duration;
+use crate::kernels::go;
 
 /// A node that is longer on one line is split.
 const LINE_BYTES_MAX: usize = 100;
@@ -200,7 +201,7 @@ impl fmt::Display for VectorMatching {
 
 impl fmt::Display for FillValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&go_shortest(self.0))
+        f.write_str(&go::format_general(self.0))
     }
 }
 
@@ -369,16 +370,6 @@ fn reparsable(quoted: String) -> String {
     } else {
         quoted
     }
-}
-
-/// A float as Go's `%v` writes it: shortest, with an exponent below 1e-4 and from 1e21.
-#[must_use]
-pub fn go_shortest(value: f64) -> String {
-    let size = value.abs();
-    if !size.is_finite() || size == 0.0 || (1e-4..1e21).contains(&size) {
-        return float::decimal(value);
-    }
-    float::scientific(value)
 }
 
 #[cfg(test)]

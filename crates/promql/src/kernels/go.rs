@@ -2,7 +2,7 @@
 //!
 //! What needs no format of its own is [`promontory_model::float`].
 //!
-//! Source: packages `strconv` and `fmt` of Go 1.25, as used by prometheus v3.14.
+//! Source: packages `strconv` and `fmt` of Go 1.26, as used by prometheus v3.14.
 
 use promontory_model::float;
 
@@ -10,14 +10,14 @@ use promontory_model::float;
 /// 1e6 on... where Go decides by six digits even if the digits themselves are more.
 #[must_use]
 pub fn format_general(value: f64) -> String {
-    special(value).map_or_else(|| general(value, &float::scientific(value), 6), str::to_owned)
+    float::special(value).map_or_else(|| general(value, &float::scientific(value), 6), str::to_owned)
 }
 
 /// `fmt.Sprintf("%.2g", value)`, and so on: at most `digits` significant digits.
 #[must_use]
 pub fn format_general_rounded(value: f64, digits: usize) -> String {
     let digits = digits.max(1);
-    if let Some(text) = special(value) {
+    if let Some(text) = float::special(value) {
         return text.to_owned();
     }
     let scientific = format!("{value:.*e}", digits - 1);
@@ -34,19 +34,7 @@ pub fn format_general_rounded(value: f64, digits: usize) -> String {
 /// `fmt.Sprintf("%f", value)`: six decimals.
 #[must_use]
 pub fn format_fixed(value: f64) -> String {
-    special(value).map_or_else(|| format!("{value:.6}"), str::to_owned)
-}
-
-fn special(value: f64) -> Option<&'static str> {
-    if value.is_nan() {
-        Some("NaN")
-    } else if value == f64::INFINITY {
-        Some("+Inf")
-    } else if value == f64::NEG_INFINITY {
-        Some("-Inf")
-    } else {
-        None
-    }
+    float::special(value).map_or_else(|| format!("{value:.6}"), str::to_owned)
 }
 
 /// `scientific` is `[-]d[.d*]e[-]d+`; `value` has the same digits and is printed plainly below

@@ -37,6 +37,16 @@ fn an_infinite_base_keeps_its_meaning() {
 }
 
 #[test]
+fn fill_values_print_as_go_prints_floats() {
+    for (value, printed) in
+        [("1000000", "1e+06"), ("123456", "123456"), ("0.00001", "1e-05"), ("Inf", "+Inf")]
+    {
+        let text = format!("a + fill ({printed}) b");
+        assert_eq!(parse_all(&format!("a + fill({value}) b")).to_string(), text);
+    }
+}
+
+#[test]
 fn short_expressions_stay_on_one_line() {
     assert_eq!(parse_all("sum  by(a)(rate(x[5m]))").pretty(), "sum by (a) (rate(x[5m]))");
 }
