@@ -128,25 +128,33 @@ fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, 
     };
     // The three builders share no trait, only the names of their methods.
     macro_rules! build {
-        ($builder:ty, $key:ident, $endpoint:ident) => {{
+        ($builder:ty, $key:ident, [$($endpoint:ident),+]) => {{
             let mut builder = <$builder>::from_env().with_url(bare.as_str()).with_retry(retry);
             for (key, value) in client {
                 builder = builder.with_config($key::Client(key), value);
             }
             for (key, value) in url.query_pairs() {
-                builder = builder.with_config(key.parse().map_err(|error| refused(&error))?, value);
+                if key == "endpoint" {
+                    // Over every spelling of the environment.
+                    $(builder = builder.with_config($key::$endpoint, value.as_ref());)+
+                } else {
+                    builder = builder.with_config(key.parse().map_err(|error| refused(&error))?, value);
+                }
             }
             // Who names such an endpoint, in the URL or in the environment, wants it without TLS.
-            if builder.get_config_value(&$key::$endpoint).is_some_and(|url| url.starts_with("http://")) {
+            let endpoints = [$(builder.get_config_value(&$key::$endpoint)),+];
+            if endpoints.iter().flatten().any(|url| url.starts_with("http://")) {
                 builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");
             }
             Arc::new(builder.build().map_err(|error| refused(&error))?) as Arc<dyn ObjectStore>
         }};
     }
     let store = match scheme {
-        ObjectStoreScheme::AmazonS3 => build!(AmazonS3Builder, AmazonS3ConfigKey, Endpoint),
-        ObjectStoreScheme::GoogleCloudStorage => build!(GoogleCloudStorageBuilder, GoogleConfigKey, BaseUrl),
-        ObjectStoreScheme::MicrosoftAzure => build!(MicrosoftAzureBuilder, AzureConfigKey, Endpoint),
+        ObjectStoreScheme::AmazonS3 => build!(AmazonS3Builder, AmazonS3ConfigKey, [Endpoint, S3Endpoint]),
+        ObjectStoreScheme::GoogleCloudStorage => {
+            build!(GoogleCloudStorageBuilder, GoogleConfigKey, [BaseUrl])
+        }
+        ObjectStoreScheme::MicrosoftAzure => build!(MicrosoftAzureBuilder, AzureConfigKey, [Endpoint]),
         _ => return Err(refused(&"this kind of store has no create-if-absent")),
     };
     if path == Path::default() { Ok(store) } else { Ok(Arc::new(PrefixStore::new(store, path))) }
@@ -261,6 +269,18 @@ mod tests {
         let url = parse("s3://bucket/p?endpoint=http://x&secret_access_key=hush").unwrap();
         assert_eq!(url.to_string(), "s3://bucket/p");
         assert_eq!(format!("{url:?}"), "s3://bucket/p");
+    }
+
+    #[test]
+    fn every_cloud_takes_an_endpoint() {
+        for text in [
+            "s3://bucket?endpoint=http://127.0.0.1:1&access_key_id=a&secret_access_key=b",
+            "gs://bucket?endpoint=http://127.0.0.1:1&skip_signature=true",
+            "az://container?endpoint=http://127.0.0.1:1/account&account_name=account&skip_signature=true",
+        ] {
+            let url = parse(text).unwrap();
+            assert!(Bucket::open(&url, &Arc::default()).is_ok(), "{text}");
+        }
     }
 
     #[test]

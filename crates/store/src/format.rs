@@ -13,7 +13,7 @@ use crate::keys;
 const MAGIC: [u8; 4] = *b"PMFO";
 const VERSION: u16 = 1;
 
-/// How often the creation of `format` is tried before giving up.
+/// How often `format` is read or created before giving up.
 const TRIES_MAX: u32 = 5;
 
 /// The `format` object.
@@ -134,7 +134,12 @@ impl Format {
             }
             let options = PutOptions { mode: PutMode::Create, ..Default::default() };
             // Whatever the answer, only reading tells what is there.
-            last = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await.err();
+            if let Err(source) = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await {
+                last = Some(source);
+            }
+        }
+        if let Some(found) = Self::load(bucket).await? {
+            return Ok(found);
         }
         match last {
             Some(source) => Err(Error::Unavailable { action: format!("create {key}"), source }),

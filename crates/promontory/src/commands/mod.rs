@@ -21,7 +21,7 @@ async fn open(store: &str) -> anyhow::Result<(StoreUrl, Opened)> {
     let bucket = Bucket::open(&url, &requests)?;
     let cannot_open = || format!("cannot open store {url}");
     let format = Format::load(&bucket).await.with_context(cannot_open)?.with_context(|| {
-        format!("cannot open store {url}: it holds no object `format`, so nothing was ever written there by Promontory")
+        format!("cannot open store {url}: it holds no object `format`: nothing was written there yet, or that object was deleted")
     })?;
     let opened = open_catalog(bucket, format, requests).await.with_context(cannot_open)?;
     Ok((url, opened))
