@@ -15,6 +15,17 @@ pub struct Client {
     client: reqwest::blocking::Client,
 }
 
+/// A page of metrics.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The sum over the lines of `name` whose labels contain `labels`; `None` if there is no such line.
+    pub fn value(&self, name: &str, labels: &str) -> Option<f64> {
+        let values: Vec<f64> = self.0.lines().filter_map(|line| metric_value(line, name, labels)).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+}
+
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -95,10 +106,20 @@ impl Client {
 
     /// One value of `/metrics`: the sum over the lines of `name` whose labels contain `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
-        let answer = self.get("/metrics", &[]).ok()?;
-        let text = answer.text();
-        let values: Vec<f64> = text.lines().filter_map(|line| metric_value(line, name, labels)).collect();
-        (!values.is_empty()).then(|| values.iter().sum())
+        self.metrics().ok()?.value(name, labels)
+    }
+
+    /// All of `/metrics` at one moment.
+    ///
+    /// # Errors
+    /// If there was no whole answer, or none of status 200.
+    pub fn metrics(&self) -> Result<Metrics, String> {
+        let answer = self.get("/metrics", &[])?;
+        if answer.status == 200 {
+            Ok(Metrics(answer.text()))
+        } else {
+            Err(format!("status {}", answer.status))
+        }
     }
 
     fn url(&self, path: &str) -> String {

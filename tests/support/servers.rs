@@ -459,11 +459,15 @@ impl Prometheus {
     fn drained(&mut self, remote: &str) -> Result<(), String> {
         assert!(self.program.is_alive(), "prometheus has ended");
         let labels = format!("remote_name=\"{remote}\"");
-        let total = |what: &str| {
+        // All of one moment: a retry between two readings would count as progress.
+        let metrics = self.client.metrics()?;
+        let value = |what: &str, labels: &str| {
             let name = format!("prometheus_remote_storage_samples_{what}");
-            self.client.metric(&name, &labels).unwrap_or(0.0)
+            // Some counters are not there before they count.
+            metrics.value(&name, labels).unwrap_or(0.0)
         };
-        let taken = self.client.metric("prometheus_remote_storage_samples_in_total", "").unwrap_or(0.0);
+        let total = |what: &str| value(what, &labels);
+        let taken = value("in_total", "");
         let (sent, pending) = (total("total") - total("retried_total"), total("pending"));
         let (failed, dropped) = (total("failed_total"), total("dropped_total"));
         assert!(failed == 0.0 && dropped == 0.0, "{remote}: {failed} samples failed, {dropped} dropped");
