@@ -29,6 +29,8 @@ pub enum Bug {
     MergeSkipsL1Check,
     /// A merge adds up the values that two inputs hold for one timestamp.
     DoubleCountInMerge,
+    /// A merge raises the L1 watermark past a damaged block without saying that it passed it over.
+    ForgetPassedOver,
     /// A merge takes the rows of the L1 object's first tenant, whoever asked.
     WrongTenantPrefix,
     /// An adopter takes a slot that the store does not deliver for an empty one.
@@ -39,7 +41,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every planted bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AcknowledgeEarly,
         Self::SkipWatermarkCheck,
         Self::IgnoreClosedMark,
@@ -50,6 +52,7 @@ impl Bug {
         Self::CommitIntoSweptEpoch,
         Self::MergeSkipsL1Check,
         Self::DoubleCountInMerge,
+        Self::ForgetPassedOver,
         Self::WrongTenantPrefix,
         Self::SwallowUnavailable,
         Self::SkipChecksum,
@@ -69,6 +72,7 @@ impl Bug {
             Self::CommitIntoSweptEpoch => "commit-into-swept-epoch",
             Self::MergeSkipsL1Check => "merge-skips-l1-check",
             Self::DoubleCountInMerge => "double-count-in-merge",
+            Self::ForgetPassedOver => "forget-passed-over",
             Self::WrongTenantPrefix => "wrong-tenant-prefix",
             Self::SwallowUnavailable => "swallow-unavailable",
             Self::SkipChecksum => "skip-checksum",

@@ -15,7 +15,8 @@
 //!   (S3's 409 on concurrent creates).
 //! - *Slow* answers, and *stalls* that outlive every grace.
 //! - *Lists* in pages, each page as of its own moment, sometimes as of an older one.
-//! - *Damage* in what is returned: one flipped bit, or a missing end. Stored bytes stay whole.
+//! - *Damage* in what is returned: one flipped bit, or a missing end; of a block sometimes many times in
+//!   a row (a *spell*), so that it is damaged for all who read it. Stored bytes stay whole.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +41,7 @@ use crate::sim::clock::EPOCH_MS;
 use crate::sim::process::{CrashPhase, Process};
 use crate::sim::random::{SeededRandom, mix};
 use promontory_model::RandomSource;
+use promontory_store::keys;
 
 /// How often what goes wrong; every chance is of 10,000 requests of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +108,12 @@ impl Faults {
     }
 }
 
+/// Of ten thousand damaged reads of blocks, so many begin a spell.
+const SPELL_CHANCE: u32 = 2_500;
+
+/// Reads of a spell: more than one reader tries in a row.
+const SPELL_READS: u32 = 8;
+
 /// What the store did to its clients, by kind; the simulator asserts that each kind occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreCounts {
@@ -157,6 +165,8 @@ struct State {
     under_way: BTreeMap<(Instant, u64), Effect>,
     next_tag: u64,
     counts: StoreCounts,
+    /// Objects whose next reads, so many, come damaged.
+    spells: BTreeMap<Path, u32>,
     trace: u64,
     log: Option<Vec<String>>,
 }
@@ -189,6 +199,7 @@ impl World {
                 under_way: BTreeMap::new(),
                 next_tag: 1,
                 counts: StoreCounts::default(),
+                spells: BTreeMap::new(),
                 trace: 0,
                 log: None,
             }),
@@ -506,17 +517,27 @@ impl SimStore {
             Some(range) => range.as_range(size).map_err(|source| generic(source.into()))?,
             None => 0..size,
         };
-        let bytes = self.damaged(stored.bytes.slice(range.start as usize..range.end as usize));
+        let bytes = self.damaged(path, stored.bytes.slice(range.start as usize..range.end as usize));
         let payload = GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
         Ok(GetResult { payload, meta, range, attributes: stored.attributes })
     }
 
-    fn damaged(&self, bytes: Bytes) -> Bytes {
+    fn damaged(&self, path: &Path, bytes: Bytes) -> Bytes {
         let chance = lock(&self.world.faults).damage;
-        if bytes.is_empty() || !self.world.random.happens(chance) {
+        if bytes.is_empty() || chance == 0 {
             return bytes;
         }
-        lock(&self.world.state).counts.add("damage");
+        let mut state = lock(&self.world.state);
+        if let Some(left) = state.spells.get_mut(path).filter(|left| **left > 0) {
+            *left -= 1;
+        } else if !self.world.random.happens(chance) {
+            return bytes;
+        } else if path.as_ref().starts_with(keys::BLOCKS) && self.world.random.happens(SPELL_CHANCE) {
+            state.spells.insert(path.clone(), SPELL_READS);
+            state.counts.add("spell");
+        }
+        state.counts.add("damage");
+        drop(state);
         let mut bytes = bytes.to_vec();
         let at = self.world.random.below(bytes.len() as u64) as usize;
         if self.world.random.happens(3_000) {
