@@ -66,8 +66,8 @@ struct LabelIndex {
     bytes: usize,
 }
 
-/// Room for the indexes of one tenant, and for one at least: those of two labels with a value per series,
-/// or of dozens with few values.
+/// Room for the indexes of one tenant: those of two labels with a value per series, or of dozens with few
+/// values.
 const INDEX_BYTES_PER_SERIES: usize = 256;
 
 /// What a value takes in an index beside its text and its ids: its place in the tree and two allocations.
@@ -317,15 +317,11 @@ impl TenantHead {
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes_max = self.keys.len() * INDEX_BYTES_PER_SERIES;
         let mut ids = fewest(matchers, |matcher, make| {
-            if make {
-                let mut index = LabelIndex::default();
-                index.cover(matcher.name(), &self.keys);
-                while !indexes.is_empty()
-                    && indexes.values().map(|index| index.bytes).sum::<usize>() + index.bytes > bytes_max
-                {
-                    indexes.pop_first();
-                }
-                indexes.insert(matcher.name().to_owned(), index);
+            let taken: usize = indexes.values().map(|index| index.bytes).sum();
+            // One more may take half of the room. What finds none is looked at series by series until the
+            // next block takes the series out of the head.
+            if make && taken <= bytes_max / 2 {
+                indexes.insert(matcher.name().to_owned(), LabelIndex::default());
             }
             let Some(index) = indexes.get_mut(matcher.name()) else { return Answer::NoIndex };
             index.cover(matcher.name(), &self.keys);
