@@ -28,14 +28,7 @@ pub fn scientific(value: f64) -> String {
 
 /// Appends what [`decimal`] answers.
 pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
-    if let Some(special) = special(value) {
-        out.extend_from_slice(special.as_bytes());
-        return;
-    }
-    if value.is_sign_negative() {
-        out.push(b'-');
-    }
-    let magnitude = value.abs();
+    let Some(magnitude) = push_sign(out, value) else { return };
     if magnitude < EXACT_INTEGER_MAX && magnitude.trunc() == magnitude {
         push_integer(out, magnitude as u64);
         return;
@@ -60,15 +53,9 @@ pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
 
 /// Appends what [`scientific`] answers.
 pub fn push_scientific(out: &mut Vec<u8>, value: f64) {
-    if let Some(special) = special(value) {
-        out.extend_from_slice(special.as_bytes());
-        return;
-    }
-    if value.is_sign_negative() {
-        out.push(b'-');
-    }
+    let Some(magnitude) = push_sign(out, value) else { return };
     let mut buffer = zmij::Buffer::new();
-    let Digits { digits, exponent } = Digits::of(buffer.format_finite(value.abs()));
+    let Digits { digits, exponent } = Digits::of(buffer.format_finite(magnitude));
     out.push(digits[0]);
     if digits.len() > 1 {
         out.push(b'.');
@@ -79,6 +66,18 @@ pub fn push_scientific(out: &mut Vec<u8>, value: f64) {
         out.push(b'0');
     }
     push_integer(out, u64::from(exponent.unsigned_abs()));
+}
+
+/// Appends what is no number, or the sign; answers the magnitude that is still to be written.
+fn push_sign(out: &mut Vec<u8>, value: f64) -> Option<f64> {
+    if let Some(special) = special(value) {
+        out.extend_from_slice(special.as_bytes());
+        return None;
+    }
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    Some(value.abs())
 }
 
 /// Appends an integer.
