@@ -1,8 +1,12 @@
 //! Each law on made-up input that breaks it, and on the nearest input that does not.
+//! Then all of them on the house.
 
+use std::path::Path;
+
+use super::licences::is_usable;
 use super::*;
 
-fn member(name: &str, edges: &[(&str, Kind)]) -> Member {
+fn member(name: &str, edges: &[(&str, EdgeKind)]) -> Member {
     let edges = edges.iter().map(|(to, kind)| Edge { to: (*to).into(), kind: *kind, features: Vec::new() });
     Member {
         name: name.into(),
@@ -19,7 +23,7 @@ const GOOD_MANIFEST: &str = "[package]\nname = \"x\"\nversion.workspace = true\n
      publish.workspace = true\n[lints]\nworkspace = true\n[dependencies]\nbytes.workspace = true\n\
      tokio = { workspace = true, features = [\"fs\"] }\n";
 
-fn edge_between(from: &str, to: &str, kind: Kind) -> Vec<String> {
+fn edge_between(from: &str, to: &str, kind: EdgeKind) -> Vec<String> {
     let names =
         ["promontory-model", "promontory-store", "promontory-api", "promontory-testkit", "promontory-query"];
     let mut members: Vec<Member> = names.iter().map(|name| member(name, &[])).collect();
@@ -37,10 +41,10 @@ fn a_crate_may_not_reach_up_or_sideways() {
         ("promontory-compactor", "promontory-api"),
         ("promontory-store", "promontory-testkit"),
     ] {
-        assert_eq!(edge_between(from, to, Kind::Normal).len(), 1, "{from} -> {to}");
+        assert_eq!(edge_between(from, to, EdgeKind::Normal).len(), 1, "{from} -> {to}");
     }
-    assert!(edge_between("promontory-store", "promontory-model", Kind::Normal).is_empty());
-    assert!(edge_between("promontory-store", "promontory-testkit", Kind::Development).is_empty());
+    assert!(edge_between("promontory-store", "promontory-model", EdgeKind::Normal).is_empty());
+    assert!(edge_between("promontory-store", "promontory-testkit", EdgeKind::Development).is_empty());
 }
 
 #[test]
@@ -52,18 +56,18 @@ fn a_guest_library_stays_in_its_room() {
         ("promontory-api", "object_store"),
         ("promontory-query", "axum"),
     ] {
-        assert_eq!(edge_between(from, guest, Kind::Normal).len(), 1, "{from} -> {guest}");
+        assert_eq!(edge_between(from, guest, EdgeKind::Normal).len(), 1, "{from} -> {guest}");
     }
-    assert!(edge_between("promontory-query", "datafusion", Kind::Normal).is_empty());
-    assert!(edge_between("promontory-query", "bytes", Kind::Normal).is_empty());
+    assert!(edge_between("promontory-query", "datafusion", EdgeKind::Normal).is_empty());
+    assert!(edge_between("promontory-query", "bytes", EdgeKind::Normal).is_empty());
 }
 
 #[test]
 fn tests_may_use_more_than_their_crate_but_no_engine_of_another_room() {
-    assert!(edge_between("promontory-model", "proptest", Kind::Development).is_empty());
-    assert_eq!(edge_between("promontory-model", "proptest", Kind::Normal).len(), 1);
-    assert_eq!(edge_between("promontory-store", "datafusion", Kind::Development).len(), 1);
-    assert_eq!(edge_between("promontory-api", "promontory-ingester", Kind::Development).len(), 1);
+    assert!(edge_between("promontory-model", "proptest", EdgeKind::Development).is_empty());
+    assert_eq!(edge_between("promontory-model", "proptest", EdgeKind::Normal).len(), 1);
+    assert_eq!(edge_between("promontory-store", "datafusion", EdgeKind::Development).len(), 1);
+    assert_eq!(edge_between("promontory-api", "promontory-ingester", EdgeKind::Development).len(), 1);
 }
 
 #[test]
@@ -90,17 +94,17 @@ fn planted_bugs_may_not_reach_a_shipped_build() {
     assert_eq!(release_builds(&[testkit]).len(), 1);
     assert_eq!(release_builds(&[by_default]).len(), 1);
 
-    let mut by_edge = member("promontory", &[("promontory-store", Kind::Normal)]);
+    let mut by_edge = member("promontory", &[("promontory-store", EdgeKind::Normal)]);
     by_edge.edges[0].features.push("planted-bugs".into());
     assert_eq!(release_builds(std::slice::from_ref(&by_edge)).len(), 1);
-    by_edge.edges[0].kind = Kind::Development;
+    by_edge.edges[0].kind = EdgeKind::Development;
     assert!(release_builds(&[by_edge]).is_empty());
 }
 
 #[test]
 fn a_file_without_words_at_its_head_is_refused() {
     let check = |text: &str, expected: usize| {
-        let source = Source { path: "crates/x/src/y.rs".into(), text: text.into() };
+        let source = SourceFile { path: "crates/x/src/y.rs".into(), text: text.into() };
         assert_eq!(module_headers(&[source]).len(), expected, "{text:?}");
     };
     check("//! Where the tail is followed.\n\nuse x;\n", 0);
@@ -155,4 +159,14 @@ fn a_stray_file_at_the_top_is_refused() {
     check("README.md", 0);
     check("notes.txt", 1);
     check("src", 1);
+}
+
+#[test]
+fn the_house_keeps_its_laws() {
+    let workspace = Workspace::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
+    assert!(workspace.members.len() >= 11, "cargo metadata named {} members", workspace.members.len());
+    assert!(workspace.packages.len() > 100, "cargo metadata named {} packages", workspace.packages.len());
+    assert!(workspace.sources.len() > 20, "found {} Rust files", workspace.sources.len());
+    let found = violations(&workspace);
+    assert!(found.is_empty(), "{} broken:\n{}", found.len(), found.join("\n"));
 }
