@@ -19,7 +19,7 @@ pub const LICENCES: &[&str] = &[
     "Zlib",
 ];
 
-/// Law 4: every package can be used under terms of [`LICENCES`].
+/// Law 5: every package can be used under terms of [`LICENCES`].
 #[must_use]
 pub fn licences(packages: &[Licensed]) -> Vec<String> {
     let mut found = Vec::new();

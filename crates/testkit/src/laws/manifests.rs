@@ -37,7 +37,7 @@ const PLANTED_BUGS: &str = "planted-bugs";
 /// Fields that a member takes from the workspace table.
 const INHERITED_FIELDS: &[&str] = &["version", "edition", "rust-version", "license", "repository", "publish"];
 
-/// Law 2: no default feature and no shipped edge switches planted bugs on, nothing but tests depends on
+/// Law 3: no default feature and no shipped edge switches planted bugs on, nothing but tests depends on
 /// this crate, and a plain `cargo build` does not build it: cargo unites the features of all that it
 /// builds, so the binary would have the bugs too.
 #[must_use]
@@ -62,7 +62,7 @@ pub fn release_builds(members: &[Member]) -> Vec<String> {
     found
 }
 
-/// Law 3: the first line of every file is a module header with words in it.
+/// Law 4: the first line of every file is a module header with words in it.
 #[must_use]
 pub fn module_headers(sources: &[SourceFile]) -> Vec<String> {
     /// Fewer characters than this say nothing.
@@ -75,7 +75,7 @@ pub fn module_headers(sources: &[SourceFile]) -> Vec<String> {
     sources.iter().filter(headless).map(say).collect()
 }
 
-/// Law 5: what members share is said once, in the root manifest.
+/// Law 6: what members share is said once, in the root manifest.
 #[must_use]
 pub fn manifests(root: &str, members: &[Member]) -> Vec<String> {
     let mut found = Vec::new();
@@ -107,7 +107,7 @@ pub fn manifests(root: &str, members: &[Member]) -> Vec<String> {
     found
 }
 
-/// Law 6: nothing new at the top of the repository.
+/// Law 7: nothing new at the top of the repository.
 #[must_use]
 pub fn top_level(names: &[String]) -> Vec<String> {
     let stray = names.iter().filter(|name| !TOP_LEVEL.contains(&name.as_str()));

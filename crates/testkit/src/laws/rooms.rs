@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 
 use super::facts::{EdgeKind, Member, room_name};
 
+/// So many crates may lie on one way down from the binary.
+pub const CHAIN_CRATES_MAX: usize = 6;
+
 /// One crate of the workspace and what it may name in its manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -162,6 +165,33 @@ pub fn crate_edges(members: &[Member]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Law 2: no way down from the binary passes through more than [`CHAIN_CRATES_MAX`] crates.
+///
+/// Counted are crates, the binary and the lowest one included, along dependencies that are compiled
+/// in; for example `promontory` → `sql` → `query` → `store` → `block` → `model` are six. Each crate
+/// more is a wait in every build, because a crate compiles only after those below it.
+#[must_use]
+pub fn longest_chain(members: &[Member]) -> Vec<String> {
+    let chain = chain_below("promontory", members, members.len());
+    let too_long = chain.len() > CHAIN_CRATES_MAX;
+    let say = || {
+        format!("{} crates in one chain, {CHAIN_CRATES_MAX} are allowed: {}", chain.len(), chain.join(" -> "))
+    };
+    too_long.then(say).into_iter().collect()
+}
+
+/// The longest chain that begins with `name`; `crates_max` ends it where made-up members form a circle.
+fn chain_below<'m>(name: &'m str, members: &'m [Member], crates_max: usize) -> Vec<&'m str> {
+    let Some(member) = members.iter().find(|member| room_name(&member.name) == name) else {
+        return Vec::new();
+    };
+    let below = member.edges.iter().filter(|edge| edge.kind != EdgeKind::Development && crates_max > 0);
+    let chains = below.map(|edge| chain_below(room_name(&edge.to), members, crates_max - 1));
+    let mut chain = vec![name];
+    chain.extend(chains.max_by_key(Vec::len).unwrap_or_default());
+    chain
 }
 
 /// Tests may also use this crate, and what their crate's users could hand in.

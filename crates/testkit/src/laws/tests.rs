@@ -85,6 +85,32 @@ fn rows_use_only_rows_above_them() {
 }
 
 #[test]
+fn a_chain_is_as_long_as_its_crates() {
+    let chain = |names: &[&str], kind: EdgeKind| {
+        let below = |idx: usize| names.get(idx + 1).map(|to| (*to, kind));
+        let members = names.iter().enumerate().map(|(idx, name)| member(name, below(idx).as_slice()));
+        longest_chain(&members.collect::<Vec<_>>()).len()
+    };
+    let six = ["promontory", "promontory-a", "promontory-b", "promontory-c", "promontory-d", "promontory-e"];
+    let seven = [&six[..], &["promontory-f"]].concat();
+    assert_eq!(chain(&six, EdgeKind::Normal), 0);
+    assert_eq!(chain(&seven, EdgeKind::Normal), 1);
+    assert_eq!(chain(&seven, EdgeKind::Development), 0);
+    assert_eq!(chain(&seven[1..], EdgeKind::Normal), 0);
+    assert_eq!(chain(&["promontory", "promontory"], EdgeKind::Normal), 0);
+}
+
+#[test]
+fn an_entry_that_no_longer_offends_is_struck() {
+    let offence = |who: &str| known::Offence { who: who.into(), what: "is late".into() };
+    let offences = [offence("a"), offence("b")];
+    assert!(known::judge("LATE", &offences, &["a", "b"]).is_empty());
+    assert_eq!(known::judge("LATE", &offences, &["a"]), ["b: is late"]);
+    let strike = "c: keeps the law now; strike it from LATE in laws/known.rs";
+    assert_eq!(known::judge("LATE", &offences, &["a", "b", "c"]), [strike]);
+}
+
+#[test]
 fn planted_bugs_may_not_reach_a_shipped_build() {
     let mut by_default = member("promontory-store", &[]);
     by_default.default_features.push("planted-bugs".into());

@@ -1,0 +1,100 @@
+//! The laws on what a crate shows to others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::code::File;
+use super::known::Offence;
+
+/// Crates whose public items are counted, with the most that they may have.
+pub const DOORS: &[(&str, usize)] = &[("query", 20)];
+
+/// Modules that are public with reason: crate, module, reason.
+pub const OPEN_MODULES: &[(&str, &str, &str)] = &[];
+
+/// Names that several public types may have, with the reason.
+pub const COMMON_NAMES: &[(&str, &str)] =
+    &[("Error", "each crate's own error, which only its path tells apart")];
+
+/// Law 9: a crate of [`DOORS`] shows no more than it may: names that `lib.rs` exports, and the public items
+/// of its public modules; methods are not counted.
+#[must_use]
+pub fn narrow_doors(files: &[File<'_>]) -> Vec<Offence> {
+    let mut found = Vec::new();
+    for (room, items_max) in DOORS {
+        let names = shown(files, room);
+        if names.len() > *items_max {
+            let what = format!("shows {} public items, {items_max} are allowed: {names:?}", names.len());
+            found.push(Offence { who: (*room).to_owned(), what });
+        }
+    }
+    found
+}
+
+/// Law 10: a crate is closed: `lib.rs` exports what outsiders use by name, and has no `pub mod`.
+#[must_use]
+pub fn closed_crates(files: &[File<'_>]) -> Vec<Offence> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with("/src/lib.rs")) {
+        let has_reason =
+            |name: &str| OPEN_MODULES.iter().any(|(room, module, _)| (*room, *module) == (file.room, name));
+        let items = file.public_items();
+        let open = items.iter().filter(|item| item.keyword == "mod" && !has_reason(item.name));
+        let names: Vec<&str> = open.map(|item| item.name).collect();
+        if !names.is_empty() {
+            let what = format!("`pub mod` {}: export by name what outsiders use", names.join(", "));
+            found.push(Offence { who: file.room.to_owned(), what });
+        }
+    }
+    found
+}
+
+/// Law 11: a name belongs to one public type of the workspace, whether or not its module is public.
+#[must_use]
+pub fn unique_types(files: &[File<'_>]) -> Vec<Offence> {
+    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for file in files {
+        let is_type = |keyword: &str| matches!(keyword, "struct" | "enum" | "union" | "trait" | "type");
+        for item in file.public_items().iter().filter(|item| is_type(item.keyword)) {
+            places.entry(item.name).or_default().push(file.path);
+        }
+    }
+    let is_common = |name: &str| COMMON_NAMES.iter().any(|(common, _)| *common == name);
+    places.retain(|name, paths| paths.len() > 1 && !is_common(name));
+    let say = |(name, paths): (&str, Vec<&str>)| Offence {
+        who: name.to_owned(),
+        what: format!("names {} public types: {}", paths.len(), paths.join(", ")),
+    };
+    places.into_iter().map(say).collect()
+}
+
+/// The items of `room` that another crate can name.
+fn shown<'a>(files: &[File<'a>], room: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut open: Vec<Vec<&'a str>> = vec![Vec::new()];
+    let mut seen = BTreeSet::new();
+    while let Some(module) = open.pop() {
+        let Some(file) = files.iter().find(|file| file.room == room && file.module == module) else {
+            continue;
+        };
+        if !seen.insert(module.clone()) {
+            continue;
+        }
+        let inside = |name: &'a str| [module.as_slice(), &[name]].concat();
+        for item in file.public_items() {
+            match item.keyword {
+                "mod" => open.push(inside(item.name)),
+                _ => _ = names.insert(inside(item.name).join("::")),
+            }
+        }
+        for import in file.imports().iter().filter(|import| import.is_public) {
+            match import.path.split_last() {
+                Some((&"*", target)) => open.push([module.as_slice(), target].concat()),
+                _ => _ = names.insert(inside(import.name).join("::")),
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests;
