@@ -3,8 +3,8 @@
 //! This crate does not know: how a slot, a commit, a merge or a sweep works (that is `promontory_store`), HTTP,
 //! PromQL. It decides only *when*. Any number of compactors may run over one bucket.
 //!
-//! In reading order: [`compactor`].
+//! In reading order: `compactor`.
 
-pub mod compactor;
+mod compactor;
 
 pub use compactor::{Compactor, CompactorConfig};

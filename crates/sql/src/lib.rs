@@ -4,9 +4,9 @@
 //! samples lie, how a tenant is named in a request (that is `promontory_api`, whose envelope, errors
 //! and limits this face shares).
 //!
-//! In reading order: [`http`] (requests), [`json`] (answers).
+//! In reading order: `http` (requests), `json` (answers).
 
-pub mod http;
-pub mod json;
+mod http;
+mod json;
 
 pub use http::{SqlConfig, SqlState, routes};

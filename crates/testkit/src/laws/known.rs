@@ -41,13 +41,11 @@ pub const WIDE_DOORS: &[&str] = &[
 pub const OPEN_CRATES: &[&str] = &[
     "api",
     "block",
-    "compactor",
     "ingester",
     "model",
     "promontory",
     "promql",
     "query",
-    "sql",
     "store",
     "testkit",
     "wire",
