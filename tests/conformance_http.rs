@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use promontory_model::Labels;
 use promontory_promql::engine::{Annotations, Point, Sample, Series, Value};
 use promontory_testkit::conformance::{
-    BLESS_VARIABLE, FloatSeries, Outcome, Ratchet, Route, folder, run_script, scripts,
+    BLESS_VARIABLE, EvalOutcome, FloatSeries, Ratchet, Route, folder, run_script, scripts,
 };
 use serde_json::Value as Json;
 
@@ -74,7 +74,7 @@ fn what_passes_of_prometheus_scripts_over_http_only_grows() {
     assert!(now.len() >= PASSING_MIN, "{} of at least {PASSING_MIN} pass", now.len());
 }
 
-fn show_failures(file: &str, outcomes: &[Outcome]) {
+fn show_failures(file: &str, outcomes: &[EvalOutcome]) {
     for outcome in outcomes {
         if let Err(reason) = &outcome.result {
             say(&format!("  {file}:{}: {reason}", outcome.line));
@@ -83,7 +83,7 @@ fn show_failures(file: &str, outcomes: &[Outcome]) {
 }
 
 /// A few scripts at a time, the longest first.
-fn run_all(client: &Client, scripts: BTreeMap<String, String>) -> BTreeMap<String, Vec<Outcome>> {
+fn run_all(client: &Client, scripts: BTreeMap<String, String>) -> BTreeMap<String, Vec<EvalOutcome>> {
     let mut queue: Vec<(String, String)> = scripts.into_iter().collect();
     queue.sort_by_key(|(_, text)| text.len());
     let (queue, done) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));

@@ -20,7 +20,7 @@ use crate::support::say;
 use crate::support::servers::Promontory;
 use crate::support::tools::promontory_binary;
 use crate::support::workdir::Workdir;
-use crate::verdicts::{Bound, Comparison, Criterion, Section, number, table};
+use crate::verdicts::{Bound, Criterion, PeerComparison, Section, number, table};
 
 /// The most bytes per sample that are good enough.
 const FLOOR: f64 = 0.70;
@@ -63,7 +63,7 @@ pub fn measure(quick: bool) -> Result<Section> {
     let sizes = sizes.into_iter().collect::<Result<Vec<Size>>>()?;
     let per_sample = |size: &Size| size.bytes as f64 / metrics.n_samples() as f64;
     let ours = per_sample(&sizes[0]);
-    let comparison = |size: &Size| Comparison {
+    let comparison = |size: &Size| PeerComparison {
         what: "bytes per sample".to_owned(),
         peer: size.name,
         ours,

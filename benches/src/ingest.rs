@@ -23,7 +23,7 @@ use crate::shapes::{SPACING_MS, Scrapes};
 use crate::support::clock::{now_ms, pause, wait_for};
 use crate::support::say;
 use crate::support::workdir::Workdir;
-use crate::verdicts::{Bound, Comparison, Criterion, Section, number, table};
+use crate::verdicts::{Bound, Criterion, PeerComparison, Section, number, table};
 
 /// Until a process is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
@@ -271,7 +271,7 @@ fn criteria(ours: &Figures, scale: &IngestScale) -> Vec<Criterion> {
     criteria
 }
 
-fn comparisons(ours: &Figures, theirs: &Figures, scale: &IngestScale) -> Vec<Comparison> {
+fn comparisons(ours: &Figures, theirs: &Figures, scale: &IngestScale) -> Vec<PeerComparison> {
     let cpu = |figures: &Figures| figures.load.cpu_settled.as_secs_f64();
     let p99 = |figures: &Figures| figures.paced.delivered.quantile(0.99).as_secs_f64();
     let rows = [
@@ -281,7 +281,7 @@ fn comparisons(ours: &Figures, theirs: &Figures, scale: &IngestScale) -> Vec<Com
         ("memory per series, peak", ours.paced.peak, theirs.paced.peak),
         ("p99 of the acknowledgement at a normal pace (the peers' are not durable)", p99(ours), p99(theirs)),
     ];
-    let of = |(what, ours, figure): (&str, f64, f64)| Comparison {
+    let of = |(what, ours, figure): (&str, f64, f64)| PeerComparison {
         what: format!("{what}, {} series", number(scale.n_series as f64)),
         peer: theirs.peer.name(),
         ours,

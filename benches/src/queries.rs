@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::bytes::wait_until_compacted;
 use crate::options::Scale;
 use crate::peers::{Peer, Running};
-use crate::shapes::{Counters, SPACING_MS, instance, send_counters};
+use crate::shapes::{CounterSeries, SPACING_MS, instance, send_counters};
 use crate::support::answers::{self, Order};
 use crate::support::clock::{now_ms, wait_for};
 use crate::support::http::{Answer, Client};
@@ -274,7 +274,7 @@ impl Stage {
         let n_series = scale.query_series;
         let workdir = Workdir::new("bench-queries");
         let times = Times::before(now_ms());
-        let counters = ["a", "b"].map(|name| Counters::new(name, n_series));
+        let counters = ["a", "b"].map(|name| CounterSeries::new(name, n_series));
         let fill = |client: &Client, name: &str| -> Result<()> {
             say(&format!("queries: {} samples into {name}", 2 * n_series * N_SAMPLES));
             send_counters(&counters, client, times.first_ts, N_SAMPLES).with_context(|| name.to_owned())?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::options::{Options, Part};
 use crate::support::say;
 use crate::support::tools::tool;
-use crate::verdicts::{Comparison, Criterion, Section, criteria_table};
+use crate::verdicts::{Criterion, PeerComparison, Section, criteria_table};
 use crate::{bytes, ingest, peers, product, queries};
 
 /// Measures, writes `report.md` and `report.json`, and answers the page.
@@ -93,8 +93,8 @@ fn page(setting: &[(&str, String)], options: &Options, sections: &[Section]) -> 
     page
 }
 
-fn complaints<'a>(comparisons: impl Iterator<Item = &'a Comparison>) -> String {
-    let lines: Vec<String> = comparisons.filter_map(Comparison::complaint).collect();
+fn complaints<'a>(comparisons: impl Iterator<Item = &'a PeerComparison>) -> String {
+    let lines: Vec<String> = comparisons.filter_map(PeerComparison::complaint).collect();
     if lines.is_empty() { "Nowhere in this run.\n".to_owned() } else { format!("{}\n", lines.join("\n")) }
 }
 

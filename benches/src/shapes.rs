@@ -10,7 +10,7 @@ use crate::support::write::{Request, encode_labels};
 
 /// Time between the samples of a series.
 pub const SPACING_MS: i64 = 15_000;
-/// Jobs of [`Counters`].
+/// Jobs of [`CounterSeries`].
 pub const JOBS: usize = 20;
 /// Series per request, one sample each: Prometheus' default of 2,000 samples per request.
 const SERIES_PER_REQUEST: usize = 2_000;
@@ -98,13 +98,13 @@ impl Scrapes {
 }
 
 /// Counters of one name in [`JOBS`] jobs, with resets.
-pub struct Counters {
+pub struct CounterSeries {
     series: Vec<Vec<u8>>,
     /// Two names have other values.
     seed: u64,
 }
 
-impl Counters {
+impl CounterSeries {
     /// So many series called `name`.
     pub fn new(name: &str, n_series: usize) -> Self {
         let series = (0..n_series).map(|k| {
@@ -137,7 +137,12 @@ impl Counters {
 ///
 /// # Errors
 /// If a request is refused.
-pub fn send_counters(counters: &[Counters], client: &Client, first_ts: i64, n_samples: usize) -> Result<()> {
+pub fn send_counters(
+    counters: &[CounterSeries],
+    client: &Client,
+    first_ts: i64,
+    n_samples: usize,
+) -> Result<()> {
     const SERIES: usize = 200;
     const SENDERS: usize = 16;
     let half = n_samples / 2;

@@ -81,7 +81,7 @@ pub fn criteria_table(criteria: &[Criterion]) -> String {
 
 /// One figure of the product beside a peer's; less is better.
 #[derive(Clone, Debug)]
-pub struct Comparison {
+pub struct PeerComparison {
     /// The row of a table.
     pub what: String,
     /// The peer's name.
@@ -92,7 +92,7 @@ pub struct Comparison {
     pub theirs: f64,
 }
 
-impl Comparison {
+impl PeerComparison {
     /// In words, if the product is worse.
     pub fn complaint(&self) -> Option<String> {
         let ratio = self.ours / self.theirs;
@@ -108,7 +108,7 @@ pub struct Section {
     /// Floors and goals that it decides.
     pub criteria: Vec<Criterion>,
     /// What may turn out worse than a peer's.
-    pub comparisons: Vec<Comparison>,
+    pub comparisons: Vec<PeerComparison>,
     /// Every number behind it.
     pub raw: Value,
 }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn only_the_worse_figure_is_a_complaint() {
-        let compare = |ours| Comparison { what: "q".into(), peer: "P", ours, theirs: 2.0 };
+        let compare = |ours| PeerComparison { what: "q".into(), peer: "P", ours, theirs: 2.0 };
         assert_eq!(compare(3.0).complaint().as_deref(), Some("- q: 1.50 times P"));
         assert_eq!(compare(2.0).complaint(), None);
     }

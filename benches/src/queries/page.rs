@@ -6,7 +6,7 @@ use super::{Floor, Kind, N_SAMPLES, N_STEPS, Row, Timing};
 use crate::options::Scale;
 use crate::peers::Peer;
 use crate::shapes::JOBS;
-use crate::verdicts::{Bound, Comparison, Criterion, number, table};
+use crate::verdicts::{Bound, Criterion, PeerComparison, number, table};
 
 /// Longest time that planning may take.
 const PLANNING_MS: f64 = 1.0;
@@ -141,11 +141,11 @@ pub fn criteria(rows: &[Row]) -> Vec<Criterion> {
 }
 
 /// The row beside both peers, from the store and from the head.
-pub fn comparisons(row: &Row) -> Vec<Comparison> {
+pub fn comparisons(row: &Row) -> Vec<PeerComparison> {
     let mut comparisons = Vec::new();
     for (from, ours) in [("store", &row.store), ("head", &row.head)] {
         let peers = [(Peer::VictoriaMetrics, &row.victoria_metrics), (Peer::Prometheus, &row.prometheus)];
-        comparisons.extend(peers.map(|(peer, theirs)| Comparison {
+        comparisons.extend(peers.map(|(peer, theirs)| PeerComparison {
             what: format!("time of {}, {from}", row.question.title()),
             peer: peer.name(),
             ours: ours.best(),

@@ -12,7 +12,7 @@ use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, R
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::SampleSource;
 use promontory_testkit::conformance::{
-    BLESS_VARIABLE, FloatSeries, Outcome, Ratchet, Route, folder, run_script, scripts,
+    BLESS_VARIABLE, EvalOutcome, FloatSeries, Ratchet, Route, folder, run_script, scripts,
 };
 use promontory_testkit::memory::MemorySource;
 use promontory_testkit::stored::{Placement, StoredWorld};
@@ -147,11 +147,11 @@ impl Route for InProcess {
     }
 }
 
-fn run_all(route: &mut dyn Route, scripts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Outcome>> {
+fn run_all(route: &mut dyn Route, scripts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<EvalOutcome>> {
     scripts.iter().map(|(file, text)| (file.clone(), run_script(text, route).unwrap())).collect()
 }
 
-fn ratchet_of(outcomes: &BTreeMap<String, Vec<Outcome>>) -> Ratchet {
+fn ratchet_of(outcomes: &BTreeMap<String, Vec<EvalOutcome>>) -> Ratchet {
     let mut ratchet = Ratchet::default();
     for (file, outcomes) in outcomes {
         for outcome in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {

@@ -13,7 +13,7 @@ use promontory_model::{Labels, TenantId};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, RequestContext, Value};
 use promontory_query::sql::{SqlAnswer, SqlQuery};
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
-use promontory_testkit::stored::{Placement, Samples, StoredWorld};
+use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 use tokio::runtime::{Builder, Runtime};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -41,7 +41,7 @@ impl House {
         Self { world, engine, runtime }
     }
 
-    fn load(&self, tenant: &str, series: &[Samples], placement: Placement) {
+    fn load(&self, tenant: &str, series: &[StoredSeries], placement: Placement) {
         let tenant = TenantId::new(tenant).unwrap();
         self.runtime.block_on(self.world.load(&tenant, series, placement)).unwrap();
     }
@@ -90,13 +90,13 @@ fn context(tenant: &str) -> RequestContext {
     RequestContext { tenant: TenantId::new(tenant).unwrap(), timeout: None, must_contain: Vec::new() }
 }
 
-fn series(name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Samples {
+fn series(name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> StoredSeries {
     let name = [("__name__", name)];
     let named = name.iter().filter(|(_, name)| !name.is_empty());
     (Labels::from_pairs(named.chain(labels).copied()), samples.to_vec())
 }
 
-fn small() -> Vec<Samples> {
+fn small() -> Vec<StoredSeries> {
     vec![
         series("up", &[("job", "api"), ("instance", "1")], &[(0, 1.0), (15_000, 0.0), (30_000, 1.0)]),
         series(
@@ -302,7 +302,7 @@ fn time_and_name_prune_files_before_anything_is_read() {
     for window in 0..8 {
         let from = window * 2 * HOUR_MS;
         let samples: Vec<(i64, f64)> = (0..400).map(|i| (from + i * 15_000, i as f64)).collect();
-        let metrics: Vec<Samples> = (0..400)
+        let metrics: Vec<StoredSeries> = (0..400)
             .map(|i| series(if i % 2 == 0 { "first" } else { "last" }, &[("i", &i.to_string())], &samples))
             .collect();
         house.load("a", &metrics, Placement::L2);

@@ -59,7 +59,7 @@ pub trait Route {
 
 /// What became of one evaluation of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct EvalOutcome {
     /// Line of the evaluation, from 1.
     pub line: usize,
     /// Why it does not pass.
@@ -100,7 +100,7 @@ pub fn scripts(folder: &Path) -> io::Result<BTreeMap<String, String>> {
 ///
 /// # Errors
 /// If the script cannot be read or the route cannot be cleared.
-pub fn run_script(text: &str, route: &mut dyn Route) -> Result<Vec<Outcome>, String> {
+pub fn run_script(text: &str, route: &mut dyn Route) -> Result<Vec<EvalOutcome>, String> {
     let commands = parse_script(text).map_err(|error| error.to_string())?;
     route.clear()?;
     let mut missing: Vec<Labels> = Vec::new();
@@ -123,7 +123,7 @@ pub fn run_script(text: &str, route: &mut dyn Route) -> Result<Vec<Outcome>, Str
                     Some(error) => Err(error.clone()),
                     None => looks_at_missing(eval, &missing).and_then(|()| evaluate(eval, route)),
                 };
-                outcomes.push(Outcome { line: eval.line, result });
+                outcomes.push(EvalOutcome { line: eval.line, result });
             }
         }
     }

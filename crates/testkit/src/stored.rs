@@ -45,8 +45,8 @@ impl Placement {
     pub const ALL: [Self; 5] = [Self::Fresh, Self::Followed, Self::L1, Self::L2, Self::Mixed];
 }
 
-/// Samples of one series, ascending in time.
-pub type Samples = (Labels, Vec<(i64, f64)>);
+/// One series and its samples, ascending in time.
+pub type StoredSeries = (Labels, Vec<(i64, f64)>);
 
 /// A store in memory, a writer and a reader.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl StoredWorld {
     pub async fn load(
         &self,
         tenant: &TenantId,
-        series: &[Samples],
+        series: &[StoredSeries],
         placement: Placement,
     ) -> Result<(), Error> {
         match placement {
@@ -130,8 +130,8 @@ impl StoredWorld {
         }
     }
 
-    async fn segment(&self, tenant: &TenantId, series: &[Samples]) -> Result<(), Error> {
-        let mut sorted: Vec<&Samples> = series.iter().collect();
+    async fn segment(&self, tenant: &TenantId, series: &[StoredSeries]) -> Result<(), Error> {
+        let mut sorted: Vec<&StoredSeries> = series.iter().collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         let mut run = SeriesRun::default();
         for same in sorted.chunk_by(|a, b| a.0 == b.0) {
@@ -146,7 +146,7 @@ impl StoredWorld {
 }
 
 /// One third of each series, with some samples of the third before it.
-fn third(series: &[Samples], part: usize) -> Vec<Samples> {
+fn third(series: &[StoredSeries], part: usize) -> Vec<StoredSeries> {
     let part_of = |samples: &[(i64, f64)]| {
         let bounds = [0, samples.len() / 3, 2 * samples.len() / 3, samples.len()];
         let before = if part == 0 { 0..0 } else { bounds[part - 1]..bounds[part] };

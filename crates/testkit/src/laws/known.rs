@@ -59,13 +59,9 @@ pub const SHARED_NAMES: &[&str] = &[
     "BoxFuture",
     "Bucket",
     "Command",
-    "Comparison",
-    "Counters",
     "Entry",
-    "Outcome",
     "Reader",
     "Root",
-    "Samples",
     "Tenant",
     "Writer",
 ];
