@@ -14,7 +14,7 @@
 //!   cannot make the decoder take more than a small multiple of its own size.
 //! - Timestamps and values leave with the bits with which they came.
 
-pub mod error;
+mod error;
 pub mod protobuf;
 pub mod remote_write_1;
 pub mod snappy;

@@ -47,8 +47,6 @@ pub const OPEN_CRATES: &[&str] = &[
     "promql",
     "query",
     "store",
-    "testkit",
-    "wire",
 ];
 
 /// Names of more than one public type.

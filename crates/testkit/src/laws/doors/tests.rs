@@ -40,6 +40,11 @@ fn an_open_crate_is_refused() {
     assert_eq!(judged(&[("x/src/lib.rs", "mod a; pub mod b;")], closed_crates), ["x"]);
     assert!(judged(&[("x/src/lib.rs", "mod a; pub use a::A; pub(crate) mod b;")], closed_crates).is_empty());
     assert!(judged(&[("x/src/a.rs", "pub mod b;")], closed_crates).is_empty());
+    // With reasons, and only as long as they are needed.
+    let wire = "pub mod protobuf; pub mod remote_write_1; pub mod snappy;";
+    assert!(judged(&[("wire/src/lib.rs", wire)], closed_crates).is_empty());
+    let closed = wire.replace("pub mod snappy", "mod snappy");
+    assert_eq!(judged(&[("wire/src/lib.rs", &closed)], closed_crates), ["wire::snappy"]);
 }
 
 #[test]
