@@ -7,12 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use promontory_store::Error;
-use promontory_store::adopter::{Adopter, AdopterSettings};
-use promontory_store::chain::Chain;
-use promontory_store::compaction::{Compaction, PlanSettings, Round};
-use promontory_store::merger::MergerSettings;
-use promontory_store::sweeper::{Sweep, Sweeper, SweeperSettings};
+use promontory_store::{
+    Adopter, AdopterSettings, Chain, Compaction, Error, MergerSettings, PlanSettings, Round, Sweep, Sweeper,
+    SweeperSettings,
+};
 use tokio::time::sleep;
 
 /// How often live writers are looked at, unless `adopt_after` is so short that more is needed.

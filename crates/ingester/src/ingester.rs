@@ -17,7 +17,7 @@ use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
     Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
 };
-use promontory_store::writer::Writer;
+use promontory_store::Writer;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 

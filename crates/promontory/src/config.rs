@@ -17,8 +17,7 @@ use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::duration::{format_duration, parse_duration};
 use promontory_query::EngineOptions;
 use promontory_sql::SqlConfig;
-use promontory_store::StoreUrl;
-use promontory_store::blocks::BlockReaderConfig;
+use promontory_store::{BlockReaderConfig, StoreUrl};
 
 use crate::environment::memory_bytes;
 

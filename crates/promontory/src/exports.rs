@@ -9,9 +9,7 @@ use promontory_api::counters::DURATION_BOUNDS;
 use promontory_ingester::Ingester;
 use promontory_ingester::ingester::{IngesterCounters, Latency};
 use promontory_model::append::RefusalReason;
-use promontory_store::blocks::BlockReader;
-use promontory_store::counted::{Component, Operation, RequestCounters};
-use promontory_store::writer::Writer;
+use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
 use crate::metrics::Family;
 
@@ -112,7 +110,7 @@ pub fn object_store(counters: &RequestCounters) -> Vec<Family> {
 
 /// The protocol's own counters, each as `promontory_store_<name>`.
 #[must_use]
-pub fn protocol(counters: &promontory_store::counters::Counters) -> Vec<Family> {
+pub fn protocol(counters: &promontory_store::Counters) -> Vec<Family> {
     let values = counters.values().into_iter();
     values.map(|(name, value)| protocol_family(name, value)).collect()
 }

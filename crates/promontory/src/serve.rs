@@ -26,17 +26,10 @@ use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
 use promontory_query::QueryEngine;
 use promontory_sql::{SqlConfig, SqlState};
-use promontory_store::blocks::BlockReader;
-use promontory_store::chain::Chain;
-use promontory_store::context::Context;
-use promontory_store::counted::RequestCounters;
-use promontory_store::format::Format;
-use promontory_store::life::LocalLives;
-use promontory_store::planted::Planted;
-use promontory_store::reader::{Reader, ReaderSettings};
-use promontory_store::stored::StoredSource;
-use promontory_store::writer::{Writer, WriterSettings};
-use promontory_store::{Bucket, Error as StoreError, StoreUrl, selftest};
+use promontory_store::{
+    BlockReader, Bucket, Chain, Context, Error as StoreError, Format, LocalLives, Planted, Reader,
+    ReaderSettings, RequestCounters, StoreUrl, StoredSource, Writer, WriterSettings, self_test,
+};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
@@ -148,7 +141,7 @@ async fn open(config: &Config) -> anyhow::Result<Opened> {
 async fn open_once(url: &StoreUrl) -> Result<Opened, StoreError> {
     let requests = Arc::new(RequestCounters::default());
     let bucket = Bucket::open(url, &requests)?;
-    let tested = selftest::run(&bucket, &OsRandom, env!("CARGO_PKG_VERSION")).await?;
+    let tested = self_test(&bucket, &OsRandom, env!("CARGO_PKG_VERSION")).await?;
     tracing::debug!(?tested, "store self-test passed");
     let format = Format::load_or_create(&bucket, Format::default()).await?;
     open_catalog(bucket, format, requests).await
@@ -169,7 +162,7 @@ pub async fn open_catalog(
         codec: Arc::new(ParquetCodec),
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom),
-        timing: promontory_store::context::Timing::default(),
+        timing: promontory_store::Timing::default(),
         counters: Arc::default(),
         planted: Planted::NONE,
     });

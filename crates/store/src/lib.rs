@@ -3,41 +3,53 @@
 //! This crate does not know: DataFusion, HTTP, PromQL, or any role's schedule. It owns the state
 //! machines of the protocol, pure over store, clock and random source; roles only schedule them and
 //! the simulator runs the same ones.
+//!
+//! In reading order; each wing uses only those above it:
+//! - `object`: what the protocol asks of an object store, and how it asks.
+//! - `catalog`: which blocks and writers exist, and how one more version is made.
+//! - `write`: a sample from the ingester to a slot, then to a block.
+//! - `read`: a snapshot, and the samples of the series that a query selects from it.
+//! - `upkeep`: adoption, merges, sweeps, the check of a whole bucket.
 
-pub mod adopter;
-pub mod blocks;
-pub mod bucket;
-mod cache;
-pub mod catalog;
-pub mod chain;
-pub mod compaction;
-pub mod context;
-pub mod counted;
-pub mod counters;
-pub mod durable;
-mod encoding;
-pub mod error;
+mod counters;
+mod error;
+mod heavy;
+mod planted;
+
+mod object;
+
+mod catalog;
+
+mod write;
+
+mod read;
+
+mod upkeep;
+
 #[cfg(test)]
 mod flips;
-pub mod format;
-pub mod fsck;
-pub mod head;
-pub mod keys;
-pub mod life;
-pub mod merger;
-pub mod planted;
-pub mod reader;
-pub mod select;
-pub mod selftest;
-mod slots;
-pub mod source;
-pub mod stored;
-pub mod sweeper;
 #[cfg(test)]
 mod testing;
-mod whole_blocks;
-pub mod writer;
 
-pub use bucket::{Bucket, StoreUrl};
+pub use catalog::chain::Chain;
+pub use catalog::state::{Catalog, Entry};
+pub use counters::Counters;
 pub use error::Error;
-pub use source::{SampleSnapshot, SampleSource, Samples, Selection};
+pub use object::bucket::{Bucket, StoreUrl};
+pub use object::context::{Context, Timing};
+pub use object::counted::{Component, Operation, RequestCounters};
+pub use object::format::Format;
+pub use object::keys::{BLOCKS, block_object};
+pub use object::self_test::self_test;
+pub use planted::{Bug, Planted};
+pub use read::blocks::{BlockReader, BlockReaderConfig};
+pub use read::reader::{Reader, ReaderSettings, Snapshot};
+pub use read::source::{SampleSnapshot, SampleSource, Samples, Selection};
+pub use read::stored_source::StoredSource;
+pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};
+pub use upkeep::compaction::{Compaction, PlanSettings, Round};
+pub use upkeep::fsck::{FsckReport, fsck};
+pub use upkeep::merger::{Merged, Merger, MergerSettings};
+pub use upkeep::sweeper::{Sweep, Sweeper, SweeperSettings};
+pub use write::life::LocalLives;
+pub use write::writer::{Writer, WriterSettings};

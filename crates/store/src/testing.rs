@@ -19,14 +19,14 @@ use object_store::{
 use promontory_block::{PlainCodec, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
 
-use crate::bucket::Bucket;
-use crate::chain::Chain;
-use crate::context::{Context, Timing};
+use crate::catalog::chain::Chain;
 use crate::counters::Counters;
-use crate::format::Format;
-use crate::life::LocalLives;
+use crate::object::bucket::Bucket;
+use crate::object::context::{Context, Timing};
+use crate::object::format::Format;
 use crate::planted::Planted;
-use crate::writer::{Writer, WriterSettings};
+use crate::write::life::LocalLives;
+use crate::write::writer::{Writer, WriterSettings};
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
-use promontory_store::Error;
-use promontory_store::source::{SampleSnapshot, SampleSource, Samples, Selection};
+use promontory_store::{Error, SampleSnapshot, SampleSource, Samples, Selection};
 
 /// Series and their samples, the same for every tenant.
 ///

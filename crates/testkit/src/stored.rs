@@ -10,17 +10,10 @@ use std::time::Duration;
 use object_store::memory::InMemory;
 use promontory_block::{ParquetCodec, SeriesRun};
 use promontory_model::{Clock, Labels, TenantId};
-use promontory_store::blocks::{BlockReader, BlockReaderConfig};
-use promontory_store::chain::Chain;
-use promontory_store::context::{Context, Timing};
-use promontory_store::format::Format;
-use promontory_store::life::LocalLives;
-use promontory_store::merger::{Merger, MergerSettings};
-use promontory_store::planted::Planted;
-use promontory_store::reader::{Reader, ReaderSettings};
-use promontory_store::stored::StoredSource;
-use promontory_store::writer::{Writer, WriterSettings};
-use promontory_store::{Bucket, Error};
+use promontory_store::{
+    BlockReader, BlockReaderConfig, Bucket, Chain, Context, Error, Format, LocalLives, Merger,
+    MergerSettings, Planted, Reader, ReaderSettings, StoredSource, Timing, Writer, WriterSettings,
+};
 
 use crate::sim::random::SeededRandom;
 

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use promontory_store::planted::{Bug, Planted};
+use promontory_store::{Bug, Planted};
 use promontory_testkit::sim::campaign::{campaign, replay_command};
 use promontory_testkit::sim::run::{Log, run};
 use promontory_testkit::sim::scenario::Scenario;

@@ -7,8 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use promontory_model::TenantId;
-use promontory_store::catalog::{Catalog, Entry};
-use promontory_store::keys;
+use promontory_store::{Catalog, Entry, block_object};
 
 /// Prints the live blocks: a table, or with `files` the path of each object, one a line.
 ///
@@ -23,7 +22,7 @@ pub async fn ls(store: &str, files: bool, tenant: Option<&str>) -> anyhow::Resul
     if files {
         for entry in &entries {
             for object in &entry.meta.objects {
-                writeln!(out, "{}", url.locate(&keys::block_object(&entry.path, object.kind)))?;
+                writeln!(out, "{}", url.locate(&block_object(&entry.path, object.kind)))?;
             }
         }
         return Ok(());

@@ -10,7 +10,7 @@ use anyhow::bail;
 /// If the store cannot be opened or read, or if anything in it is damaged or missing.
 pub async fn run(store: &str) -> anyhow::Result<()> {
     let (url, opened) = super::open(store).await?;
-    let report = promontory_store::fsck::fsck(&opened.context).await?;
+    let report = promontory_store::fsck(&opened.context).await?;
     let mut out = std::io::stdout().lock();
     for problem in &report.problems {
         writeln!(out, "{problem}")?;

@@ -6,8 +6,7 @@ pub mod fsck;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use promontory_store::format::Format;
-use promontory_store::{Bucket, StoreUrl};
+use promontory_store::{Bucket, Format, StoreUrl};
 
 use crate::serve::{Opened, open_catalog};
 

@@ -23,16 +23,16 @@ use promontory_block::{Closed, Level, ObjectKind, ParquetCodec, SeriesRun, Tenan
 use promontory_model::{Labels, WriterId, stale_nan};
 
 use super::probe::{self, Rows, SELECTORS};
-use crate::bucket::Bucket;
-use crate::catalog::{Change, Entry};
-use crate::chain::{Chain, Next};
-use crate::context::Context;
-use crate::format::Format;
-use crate::keys;
-use crate::merger::{Merger, MergerSettings};
-use crate::selftest;
-use crate::sweeper::{Sweeper, SweeperSettings};
+use crate::catalog::chain::{Chain, Next};
+use crate::catalog::state::{Change, Entry};
+use crate::object::bucket::Bucket;
+use crate::object::context::Context;
+use crate::object::format::Format;
+use crate::object::keys;
+use crate::object::self_test::self_test;
 use crate::testing::{Process, World, tenant, wait};
+use crate::upkeep::merger::{Merger, MergerSettings};
+use crate::upkeep::sweeper::{Sweeper, SweeperSettings};
 
 /// All samples lie in the two hours that begin here, one window of L2.
 const BEGIN_MS: i64 = 1_699_999_200_000;
@@ -63,7 +63,7 @@ impl History {
         let world = World::new();
         let bucket = Bucket::single(world.store.clone());
         let random = world.context().random.clone();
-        selftest::run(&bucket, &*random, "0.0.0").await.unwrap();
+        self_test(&bucket, &*random, "0.0.0").await.unwrap();
         Format::load_or_create(&bucket, world.format).await.unwrap();
         let mut history = Self {
             world,

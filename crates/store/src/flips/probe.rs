@@ -8,17 +8,17 @@ use std::sync::Arc;
 use promontory_block::{ParquetCodec, SeriesRun};
 use promontory_model::{Labels, MatchOp, Matcher, TimeRange};
 
-use crate::blocks::{BlockReader, BlockReaderConfig};
-use crate::bucket::Bucket;
-use crate::chain::Chain;
-use crate::context::Context;
+use crate::catalog::chain::Chain;
 use crate::error::Error;
-use crate::format::Format;
-use crate::fsck::fsck;
-use crate::reader::{Reader, ReaderSettings};
-use crate::source::SampleSource as _;
-use crate::stored::StoredSource;
+use crate::object::bucket::Bucket;
+use crate::object::context::Context;
+use crate::object::format::Format;
+use crate::read::blocks::{BlockReader, BlockReaderConfig};
+use crate::read::reader::{Reader, ReaderSettings};
+use crate::read::source::SampleSource as _;
+use crate::read::stored_source::StoredSource;
 use crate::testing::{World, tenant};
+use crate::upkeep::fsck::fsck;
 
 /// Samples by series: bits of the value by timestamp.
 pub(super) type Rows = BTreeMap<Labels, BTreeMap<i64, u64>>;

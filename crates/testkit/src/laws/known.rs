@@ -46,7 +46,6 @@ pub const OPEN_CRATES: &[&str] = &[
     "promontory",
     "promql",
     "query",
-    "store",
 ];
 
 /// Names of more than one public type.

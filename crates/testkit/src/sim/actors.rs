@@ -12,16 +12,10 @@ use std::time::Duration;
 
 use promontory_block::{Level, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
-use promontory_store::adopter::Adopter;
-use promontory_store::chain::Chain;
-use promontory_store::compaction::{Compaction, PlanSettings};
-use promontory_store::context::Context;
-use promontory_store::error::Error;
-use promontory_store::life::LocalLives;
-use promontory_store::merger::{Merger, MergerSettings};
-use promontory_store::reader::{Reader, Snapshot};
-use promontory_store::sweeper::{Sweeper, SweeperSettings};
-use promontory_store::writer::Writer;
+use promontory_store::{
+    Adopter, Chain, Compaction, Context, Error, LocalLives, Merger, MergerSettings, PlanSettings, Reader,
+    Snapshot, Sweeper, SweeperSettings, Writer,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::sim::history::{History, Place, Sight, Violation, identity_value};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use promontory_store::planted::Planted;
+use promontory_store::Planted;
 
 use crate::sim::run::{Log, Report, run};
 use crate::sim::scenario::Scenario;

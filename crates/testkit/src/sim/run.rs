@@ -9,19 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use promontory_model::WriterId;
-use promontory_store::adopter::{Adopter, AdopterSettings, Adoption};
-use promontory_store::bucket::Bucket;
-use promontory_store::chain::Chain;
-use promontory_store::context::Context;
-use promontory_store::error::Error;
-use promontory_store::format::Format;
-use promontory_store::fsck::fsck;
-use promontory_store::keys;
-use promontory_store::life::LocalLives;
-use promontory_store::merger::{Merged, Merger, MergerSettings};
-use promontory_store::planted::Planted;
-use promontory_store::reader::{Reader, ReaderSettings};
-use promontory_store::sweeper::{Sweeper, SweeperSettings};
+use promontory_store::{
+    Adopter, AdopterSettings, Adoption, BLOCKS, Bucket, Chain, Context, Error, Format, LocalLives, Merged,
+    Merger, MergerSettings, Planted, Reader, ReaderSettings, Sweeper, SweeperSettings, block_object, fsck,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -274,7 +265,7 @@ fn find_litter(stage: &Arc<Stage>, chain: &Arc<Chain>) {
     let mut wanted = BTreeSet::new();
     for entry in catalog.entries() {
         for object in &entry.meta.objects {
-            wanted.insert(keys::block_object(&entry.path, object.kind));
+            wanted.insert(block_object(&entry.path, object.kind));
         }
     }
     if let Some(missing) = wanted.iter().find(|path| !objects.contains(*path)) {
@@ -282,7 +273,7 @@ fn find_litter(stage: &Arc<Stage>, chain: &Arc<Chain>) {
             what: format!("{missing} is in the catalog and not in the bucket"),
         });
     }
-    let blocks = objects.iter().filter(|path| path.as_ref().starts_with(keys::BLOCKS));
+    let blocks = objects.iter().filter(|path| path.as_ref().starts_with(BLOCKS));
     if let Some(litter) = blocks.into_iter().find(|path| !wanted.contains(*path)) {
         stage.violate(Violation::Broken { what: format!("litter after the last sweep: {litter}") });
     }

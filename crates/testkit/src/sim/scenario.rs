@@ -6,11 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use promontory_store::adopter::AdopterSettings;
-use promontory_store::context::Timing;
-use promontory_store::format::Format;
-use promontory_store::reader::ReaderSettings;
-use promontory_store::writer::WriterSettings;
+use promontory_store::{AdopterSettings, Format, ReaderSettings, Timing, WriterSettings};
 
 use crate::sim::random::SeededRandom;
 use crate::sim::store::Faults;

@@ -9,14 +9,7 @@ use object_store::{GetOptions, ObjectStore};
 use promontory_block::plain::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
 use promontory_model::{Labels, Position, TenantId};
-use promontory_store::bucket::Bucket;
-use promontory_store::catalog::Entry;
-use promontory_store::context::Context;
-use promontory_store::counters::Counters;
-use promontory_store::error::Error;
-use promontory_store::keys;
-use promontory_store::planted::Planted;
-use promontory_store::reader::{Reader, Snapshot};
+use promontory_store::{Bucket, Context, Counters, Entry, Error, Planted, Reader, Snapshot, block_object};
 use tokio::time::Instant;
 
 use crate::sim::clock::SimClock;
@@ -213,7 +206,7 @@ impl Stage {
         let store = SimStore::new(self.world.clone(), process.clone());
         let mut objects = Vec::new();
         for object in &entry.meta.objects {
-            let key = keys::block_object(&entry.path, object.kind);
+            let key = block_object(&entry.path, object.kind);
             objects.push(store.get_opts(&key, GetOptions::default()).await.ok()?.bytes().await.ok()?);
         }
         self.codec.decode(&entry.meta, &objects).ok()

@@ -41,7 +41,7 @@ use crate::sim::clock::EPOCH_MS;
 use crate::sim::process::{CrashPhase, Process};
 use crate::sim::random::{SeededRandom, mix};
 use promontory_model::RandomSource;
-use promontory_store::keys;
+use promontory_store::BLOCKS;
 
 /// How often what goes wrong; every chance is of 10,000 requests of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -532,7 +532,7 @@ impl SimStore {
             *left -= 1;
         } else if !self.world.random.happens(chance) {
             return bytes;
-        } else if path.as_ref().starts_with(keys::BLOCKS) && self.world.random.happens(SPELL_CHANCE) {
+        } else if path.as_ref().starts_with(BLOCKS) && self.world.random.happens(SPELL_CHANCE) {
             state.spells.insert(path.clone(), SPELL_READS);
             state.counts.add("spell");
         }

@@ -1,0 +1,261 @@
+//! What every machine of the protocol gets handed, and its requests to the store.
+//!
+//! Invariants:
+//! - Every request has a timeout; a request that hangs is a request whose answer is unknown.
+//! - Only success of a create says who won; whoever gets any other answer reads back.
+//! - Bytes that do not decode are read again before they are called damaged: the way from the store
+//!   can flip bits too.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions,
+};
+use promontory_block::BlockCodec;
+use promontory_model::{Clock, RandomSource};
+use tokio::time::{sleep, timeout};
+
+use crate::counters::{Counters, add};
+use crate::error::Error;
+use crate::object::bucket::Bucket;
+use crate::object::encoding::DecodeError;
+use crate::object::format::Format;
+use crate::planted::Planted;
+
+/// How often an object whose bytes do not decode is read before it is called damaged.
+pub(crate) const DAMAGED_READS_MAX: u32 = 4;
+
+/// How often the upload of one object is tried.
+const UPLOAD_TRIES_MAX: u32 = 4;
+
+/// Objects above this are uploaded in parts of this size; S3 wants at least 5 MiB.
+const PART_BYTES: usize = 32 << 20;
+
+/// Bounds of requests and of waiting between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Of one small request, the client's own retries included.
+    pub metadata_timeout: Duration,
+    /// Of one whole object up or down.
+    pub transfer_timeout: Duration,
+    /// Wait after the first failure, on average.
+    pub backoff_min: Duration,
+    /// Longest wait.
+    pub backoff_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            metadata_timeout: Duration::from_secs(15),
+            transfer_timeout: Duration::from_secs(600),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Everything from outside that the protocol needs; the simulator brings its own of each.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The store.
+    pub bucket: Bucket,
+    /// What the bucket was made with.
+    pub format: Format,
+    /// Bytes of blocks.
+    pub codec: Arc<dyn BlockCodec>,
+    /// Wall clock; only compared with the store's by the sweeper.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and jitter.
+    pub random: Arc<dyn RandomSource>,
+    /// Timeouts and waits.
+    pub timing: Timing,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    /// [`Planted::NONE`] in every shipped build.
+    pub planted: Planted,
+}
+
+impl Context {
+    /// The bytes of a small object, or `None` if there is none.
+    pub(crate) async fn get(&self, key: &Path) -> Result<Option<Bytes>, Error> {
+        self.get_from(&self.bucket.metadata, key, self.timing.metadata_timeout).await
+    }
+
+    /// The bytes of a large object, or `None` if there is none.
+    pub(crate) async fn get_large(&self, key: &Path) -> Result<Option<Bytes>, Error> {
+        self.get_from(&self.bucket.reads, key, self.timing.transfer_timeout).await
+    }
+
+    async fn get_from(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        key: &Path,
+        limit: Duration,
+    ) -> Result<Option<Bytes>, Error> {
+        let get = async { store.get_opts(key, GetOptions::default()).await?.bytes().await };
+        found(within(limit, get).await).map_err(|source| unavailable("read", key, source))
+    }
+
+    /// A decoded object; bytes that do not decode are read again.
+    pub(crate) async fn get_decoded<T>(
+        &self,
+        key: &Path,
+        decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, Error> {
+        let mut reads = 0;
+        loop {
+            let Some(bytes) = self.get(key).await? else {
+                return Ok(None);
+            };
+            reads += 1;
+            match decode(&bytes) {
+                Ok(value) => return Ok(Some(value)),
+                Err(DecodeError::Unsupported(why)) => {
+                    return Err(Error::Unsupported(format!("cannot read {key}: {why}")));
+                }
+                Err(corrupt) if reads >= DAMAGED_READS_MAX => {
+                    return Err(Error::Corrupt { object: key.to_string(), why: corrupt.to_string() });
+                }
+                Err(DecodeError::Corrupt { .. }) => {
+                    add(&self.counters.damaged_reads, 1);
+                    self.back_off(reads).await;
+                }
+            }
+        }
+    }
+
+    /// Size and age of an object.
+    pub(crate) async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, Error> {
+        let head = within(self.timing.metadata_timeout, self.bucket.metadata.head(key)).await;
+        found(head).map_err(|source| unavailable("look at", key, source))
+    }
+
+    /// True if there is such an object.
+    pub(crate) async fn exists(&self, key: &Path) -> Result<bool, Error> {
+        Ok(self.head(key).await?.is_some())
+    }
+
+    /// Creates a small object. Success means that it holds these bytes and did not exist before; any
+    /// error means that nothing is known.
+    pub(crate) async fn create(&self, key: &Path, bytes: Bytes) -> Result<(), Error> {
+        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+        let put = self.bucket.metadata.put_opts(key, bytes.into(), options);
+        let answer = within(self.timing.metadata_timeout, put).await;
+        answer.map(drop).map_err(|source| unavailable("create", key, source))
+    }
+
+    /// Creates a small object whose bytes follow from its key, so that it does not matter who did.
+    pub(crate) async fn create_equal(&self, key: &Path, bytes: &Bytes) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let Err(error) = self.create(key, bytes.clone()).await else {
+                return Ok(());
+            };
+            tries += 1;
+            match self.get(key).await {
+                Ok(Some(found)) if found == *bytes => return Ok(()),
+                Ok(Some(_)) if tries >= DAMAGED_READS_MAX => {
+                    let why = "holds other bytes than its key demands".into();
+                    return Err(Error::Corrupt { object: key.to_string(), why });
+                }
+                Ok(_) | Err(_) if tries >= DAMAGED_READS_MAX => return Err(error),
+                Ok(_) | Err(_) => self.back_off(tries).await,
+            }
+        }
+    }
+
+    /// Overwrites a small object.
+    pub(crate) async fn overwrite(&self, key: &Path, bytes: Bytes) -> Result<(), Error> {
+        let put = within(self.timing.metadata_timeout, self.bucket.metadata.put(key, bytes.into())).await;
+        put.map(drop).map_err(|source| unavailable("write", key, source))
+    }
+
+    /// Uploads a large object under a name that nobody else uses; repeating it is harmless.
+    pub(crate) async fn upload(&self, key: &Path, bytes: &Bytes) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let once = within(self.timing.transfer_timeout, self.upload_once(key, bytes)).await;
+            let Err(source) = once else {
+                return Ok(());
+            };
+            tries += 1;
+            if tries >= UPLOAD_TRIES_MAX {
+                return Err(unavailable("upload", key, source));
+            }
+            self.back_off(tries).await;
+        }
+    }
+
+    async fn upload_once(&self, key: &Path, bytes: &Bytes) -> Result<(), StoreError> {
+        if bytes.len() <= PART_BYTES {
+            return self.bucket.uploads.put(key, bytes.clone().into()).await.map(drop);
+        }
+        let mut parts = self.bucket.uploads.put_multipart(key).await?;
+        let uploaded = upload_parts(&mut *parts, bytes).await;
+        if uploaded.is_err() {
+            // Parts that stay behind cost money but harm nobody; the store's own rules remove them.
+            let _ = parts.abort().await;
+        }
+        uploaded
+    }
+
+    /// All objects below a folder; only a hint, because lists may be stale.
+    pub(crate) fn list(&self, folder: &str) -> BoxStream<'static, Result<ObjectMeta, Error>> {
+        let folder = Path::from(folder);
+        let listed = self.bucket.metadata.list(Some(&folder));
+        Box::pin(listed.map_err(move |source| unavailable("list", &folder, source)))
+    }
+
+    /// Deletes an object; it does not matter if it is gone already.
+    pub(crate) async fn delete(&self, key: &Path) -> Result<(), Error> {
+        let delete = within(self.timing.metadata_timeout, self.bucket.metadata.delete(key)).await;
+        found(delete).map(drop).map_err(|source| unavailable("delete", key, source))
+    }
+
+    /// Waits after failure number `failures`, from 1: exponential, with full jitter.
+    pub(crate) async fn back_off(&self, failures: u32) {
+        let doubled = self.timing.backoff_min.saturating_mul(2u32.saturating_pow(failures.min(16)));
+        let longest = doubled.min(self.timing.backoff_max).as_micros() as u64;
+        sleep(Duration::from_micros(self.random.below(longest) + 1)).await;
+    }
+}
+
+async fn upload_parts(parts: &mut dyn MultipartUpload, bytes: &Bytes) -> Result<(), StoreError> {
+    let mut rest = bytes.clone();
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(PART_BYTES));
+        parts.put_part(part.into()).await?;
+    }
+    parts.complete().await.map(drop)
+}
+
+/// A missing object is an answer.
+fn found<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(source) => Err(source),
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match timeout(limit, request).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(StoreError::Generic { store: "timeout", source: Box::new(elapsed) }),
+    }
+}
+
+pub(crate) fn unavailable(action: &str, key: &Path, source: StoreError) -> Error {
+    Error::Unavailable { action: format!("{action} {key}"), source }
+}

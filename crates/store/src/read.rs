@@ -1,0 +1,10 @@
+//! Samples on their way out: snapshots, and the blocks and logs below them.
+
+pub(crate) mod blocks;
+mod cache;
+pub(crate) mod reader;
+mod select;
+pub(crate) mod slots;
+pub(crate) mod source;
+pub(crate) mod stored_source;
+pub(crate) mod whole_blocks;

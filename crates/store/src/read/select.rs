@@ -1,0 +1,480 @@
+//! Series selected from blocks and heads, and their samples, merged and deduplicated.
+//!
+//! Words: a *view* is what one snapshot of one tenant consists of: blocks, tails, retention; a
+//! *place* is where one source holds samples of a series.
+//!
+//! Invariants:
+//! - Whoever makes a view has applied the L1 watermark and the writers' watermarks: every sample is
+//!   in the view, and what is there twice is equal after the merge.
+//! - Selected series strictly ascend; a series without a sample in the range may be among them.
+//! - Samples are copied once, from the cache or the head into the answer.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use promontory_block::parquet::SamplePage;
+use promontory_block::{ColumnPair, Level, merge_columns};
+use promontory_model::labels::metric_key_range;
+use promontory_model::{Labels, METRIC_NAME, Matcher, TenantId, TimeRange};
+use tokio::time::Instant;
+
+use crate::catalog::state::Entry;
+use crate::error::Error;
+use crate::read::blocks::{BlockReader, NameRange, span_of};
+use crate::read::reader::Tail;
+use crate::read::source::{SampleSnapshot, Samples, Selection};
+use crate::write::head::HeadSelection;
+
+/// Blocks that one query works on at once; requests have their own bound.
+const BLOCKS_AT_ONCE: usize = 16;
+
+/// One tenant's part of one snapshot.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Whose samples.
+    pub tenant: TenantId,
+    /// The blocks that count for the tenant, in any order; each with rows of it.
+    pub blocks: Vec<Arc<Entry>>,
+    /// The tails of live writers.
+    pub tails: Vec<Tail>,
+    /// Samples before this are gone.
+    pub retained_from: Option<i64>,
+    /// After this moment the snapshot's objects may be swept; `None` for a view that nobody sweeps.
+    pub expires: Option<Instant>,
+    /// What is missing or uncertain.
+    pub warnings: Vec<String>,
+}
+
+/// A view with a reader of its blocks.
+#[derive(Debug)]
+pub struct ViewSnapshot {
+    view: View,
+    reader: Arc<BlockReader>,
+}
+
+impl ViewSnapshot {
+    /// A snapshot that reads `view` through `reader`.
+    #[must_use]
+    pub fn new(view: View, reader: Arc<BlockReader>) -> Self {
+        Self { view, reader }
+    }
+}
+
+#[async_trait]
+impl SampleSnapshot for ViewSnapshot {
+    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error> {
+        check_fresh(self.view.expires)?;
+        let range = match self.view.retained_from {
+            Some(from) => range.intersect(TimeRange::new(from, i64::MAX)),
+            None => range,
+        };
+        let search = Search::new(matchers, range, self.reader.config().selected_series_max);
+        let mut finds = Vec::new();
+        for entry in &self.view.blocks {
+            if !range.is_empty() && may_hold(entry, &self.view.tenant, search.names.as_ref(), range) {
+                finds.push(self.find(entry, &search).boxed());
+            }
+        }
+        let found = futures::stream::iter(finds).buffered(BLOCKS_AT_ONCE);
+        let mut blocks: Vec<BlockSelection> = found.try_collect().await?;
+        blocks.retain(|block| !block.series.is_empty());
+        let mut heads = Vec::new();
+        for tail in self.view.tails.iter().filter(|_| !range.is_empty()) {
+            let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
+            let selected = head.select(&self.view.tenant, matchers, range, tail.seqs());
+            search.count(selected.keys().len())?;
+            if !selected.is_empty() {
+                heads.push(selected);
+            }
+        }
+        let (reader, expires) = (self.reader.clone(), self.view.expires);
+        Ok(Arc::new(ViewSelection::new(reader, expires, range, blocks, heads)))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.view.warnings.clone()
+    }
+}
+
+impl ViewSnapshot {
+    /// The series of one block that pass.
+    async fn find(&self, entry: &Arc<Entry>, search: &Search<'_>) -> Result<BlockSelection, Error> {
+        let tables = self.reader.series(entry, &self.view.tenant, search.names.as_ref()).await?;
+        let (mut series, mut scratch) = (Vec::new(), Vec::new());
+        for table in &tables {
+            let found = table.find(search.matchers, search.range);
+            search.count(found.len())?;
+            for series_idx in found {
+                let row = table.row_within(series_idx, search.range);
+                let key = table.key_with(series_idx, &mut scratch);
+                series.push(BlockSeries { key, rows: row.rows, scale: row.scale });
+            }
+        }
+        if let Some(span) = span_of(entry, &self.view.tenant) {
+            check_rows(entry, &series, &span.rows)?;
+        }
+        if !series.is_empty() {
+            self.reader.prepare_samples(entry).await?;
+        }
+        Ok(BlockSelection { entry: entry.clone(), series })
+    }
+}
+
+/// What is looked for, and how much may still be found.
+struct Search<'a> {
+    matchers: &'a [Matcher],
+    range: TimeRange,
+    names: Option<NameRange>,
+    series_max: usize,
+    series: AtomicUsize,
+}
+
+impl<'a> Search<'a> {
+    fn new(matchers: &'a [Matcher], range: TimeRange, series_max: usize) -> Self {
+        Self { matchers, range, names: name_range(matchers), series_max, series: AtomicUsize::new(0) }
+    }
+
+    /// Counts found series before memory is taken for them.
+    fn count(&self, found: usize) -> Result<(), Error> {
+        let before = self.series.fetch_add(found, Ordering::Relaxed);
+        if before.saturating_add(found) <= self.series_max {
+            return Ok(());
+        }
+        let max = self.series_max;
+        Err(Error::Limited(format!(
+            "the selector matches more than {max} series, counted in each block; narrow it or its time range"
+        )))
+    }
+}
+
+/// What one block brings to a selection.
+#[derive(Debug)]
+struct BlockSelection {
+    entry: Arc<Entry>,
+    /// Ascending by key.
+    series: Vec<BlockSeries>,
+}
+
+#[derive(Debug)]
+struct BlockSeries {
+    key: Labels,
+    rows: Range<u64>,
+    scale: u8,
+}
+
+/// Series of blocks and heads with the places of their samples.
+struct ViewSelection {
+    reader: Arc<BlockReader>,
+    expires: Option<Instant>,
+    range: TimeRange,
+    blocks: Vec<Arc<Entry>>,
+    heads: Vec<HeadSelection>,
+    series: Vec<Labels>,
+    /// The places of series `i` are `places[place_ends[i]..place_ends[i + 1]]`.
+    place_ends: Vec<usize>,
+    places: Vec<Place>,
+    /// Rows of all series before series `i`, duplicates included.
+    rows_before: Vec<u64>,
+}
+
+/// Where one source holds samples of one series.
+#[derive(Clone, Debug)]
+enum Place {
+    Block { block: usize, rows: Range<u64>, scale: u8 },
+    Head { head: usize, series: usize },
+}
+
+impl fmt::Debug for ViewSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewSelection")
+            .field("series", &self.series.len())
+            .field("blocks", &self.blocks.len())
+            .field("heads", &self.heads.len())
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ViewSelection {
+    /// Merges the sources by key.
+    fn new(
+        reader: Arc<BlockReader>,
+        expires: Option<Instant>,
+        range: TimeRange,
+        blocks: Vec<BlockSelection>,
+        heads: Vec<HeadSelection>,
+    ) -> Self {
+        let (entries, lists): (Vec<_>, Vec<_>) =
+            blocks.into_iter().map(|block| (block.entry, block.series)).unzip();
+        let mut sources: Vec<Box<dyn Iterator<Item = (Labels, Place, u64)> + '_>> = Vec::new();
+        for (block, series) in lists.into_iter().enumerate() {
+            sources.push(Box::new(series.into_iter().map(move |BlockSeries { key, rows, scale }| {
+                let n_rows = rows.end - rows.start;
+                (key, Place::Block { block, rows, scale }, n_rows)
+            })));
+        }
+        for (head, selected) in heads.iter().enumerate() {
+            sources.push(Box::new(selected.keys().enumerate().map(move |(series, key)| {
+                (key.clone(), Place::Head { head, series }, selected.rows(series) as u64)
+            })));
+        }
+        let mut merged =
+            Merged { series: Vec::new(), place_ends: vec![0], places: Vec::new(), rows: vec![0] };
+        merged.take_all(sources);
+        Self {
+            reader,
+            expires,
+            range,
+            blocks: entries,
+            heads,
+            series: merged.series,
+            place_ends: merged.place_ends,
+            places: merged.places,
+            rows_before: merged.rows,
+        }
+    }
+
+    fn places_of(&self, series: Range<usize>) -> &[Place] {
+        &self.places[self.place_ends[series.start]..self.place_ends[series.end]]
+    }
+
+    /// The rows of `series`, by block.
+    fn block_rows(&self, series: Range<usize>) -> BTreeMap<usize, Vec<Range<u64>>> {
+        let mut rows: BTreeMap<usize, Vec<Range<u64>>> = BTreeMap::new();
+        for place in self.places_of(series) {
+            if let Place::Block { block, rows: wanted, .. } = place {
+                let rows = rows.entry(*block).or_default();
+                match rows.last_mut().filter(|last| last.end == wanted.start) {
+                    Some(last) => last.end = wanted.end,
+                    None => rows.push(wanted.clone()),
+                }
+            }
+        }
+        rows
+    }
+
+    /// The pages that `series` need, by block.
+    async fn pages(&self, series: Range<usize>) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
+        let rows = self.block_rows(series);
+        let mut reads = Vec::with_capacity(rows.len());
+        for (block, rows) in rows {
+            let read = async move { Ok((block, self.reader.pages(&self.blocks[block], &rows).await?)) };
+            reads.push(read.boxed());
+        }
+        futures::stream::iter(reads).buffer_unordered(BLOCKS_AT_ONCE).try_collect().await
+    }
+}
+
+#[async_trait]
+impl Selection for ViewSelection {
+    fn series(&self) -> &[Labels] {
+        &self.series
+    }
+
+    fn samples_max(&self, of: Range<usize>) -> u64 {
+        let last = self.rows_before.len() - 1;
+        self.rows_before[of.end.min(last)] - self.rows_before[of.start.min(of.end).min(last)]
+    }
+
+    async fn prefetch(&self, of: Range<usize>) -> Result<(), Error> {
+        check_fresh(self.expires)?;
+        let rows = self.block_rows(of.start.min(self.series.len())..of.end.min(self.series.len()));
+        let reads = rows.into_iter().map(|(block, rows)| {
+            let entry = &self.blocks[block];
+            async move { self.reader.prefetch_pages(entry, &rows).await }.boxed()
+        });
+        let reads: Vec<_> = reads.collect();
+        futures::stream::iter(reads).buffer_unordered(BLOCKS_AT_ONCE).try_collect().await
+    }
+
+    async fn read(&self, of: Range<usize>) -> Result<Samples, Error> {
+        check_fresh(self.expires)?;
+        if of.start > of.end || of.end > self.series.len() {
+            return Err(Error::Bug(format!("series {of:?} of {}", self.series.len())));
+        }
+        let pages = self.pages(of.clone()).await?;
+        let rows = self.samples_max(of.clone()) as usize;
+        let mut samples = Samples {
+            offsets: Vec::with_capacity(of.len() + 1),
+            ts: Vec::with_capacity(rows),
+            values: Vec::with_capacity(rows),
+        };
+        samples.offsets.push(0);
+        let mut columns: Vec<ColumnPair<'_>> = Vec::new();
+        for series in of {
+            let places = self.places_of(series..series + 1);
+            // Values of a decimal lane do not lie in memory as doubles; they are resolved first.
+            let resolved: Vec<(Vec<i64>, Vec<f64>)> =
+                places.iter().flat_map(|place| lane_columns(place, &pages)).collect();
+            let mut columns_here: Vec<ColumnPair<'_>> = std::mem::take(&mut columns);
+            for place in places {
+                match place {
+                    Place::Block { block, rows, .. } => {
+                        let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
+                        columns_here
+                            .extend(plain_columns(pages, rows).map(|column| clip(column, self.range)));
+                    }
+                    Place::Head { head, series } => {
+                        let of_head = self.heads[*head].columns(*series);
+                        columns_here.extend(of_head.map(|column| clip(column, self.range)));
+                    }
+                }
+            }
+            columns_here.extend(resolved.iter().map(|(ts, values)| clip((ts, values), self.range)));
+            merge_columns(&mut columns_here, &mut samples.ts, &mut samples.values);
+            samples.offsets.push(samples.ts.len());
+        }
+        Ok(samples)
+    }
+}
+
+/// The outcome of merging sources by key.
+struct Merged {
+    series: Vec<Labels>,
+    place_ends: Vec<usize>,
+    places: Vec<Place>,
+    rows: Vec<u64>,
+}
+
+impl Merged {
+    /// Takes everything from sources that each strictly ascend.
+    fn take_all(&mut self, mut sources: Vec<Box<dyn Iterator<Item = (Labels, Place, u64)> + '_>>) {
+        if let [only] = &mut sources[..] {
+            for (key, place, rows) in only {
+                self.begin(key);
+                self.add(place, rows);
+            }
+            return;
+        }
+        let mut waiting: Vec<Option<(Place, u64)>> = vec![None; sources.len()];
+        let mut heap = BinaryHeap::with_capacity(sources.len());
+        let mut next = |source: usize, waiting: &mut Vec<Option<(Place, u64)>>| {
+            let (key, place, rows) = sources[source].next()?;
+            waiting[source] = Some((place, rows));
+            Some(Reverse((key, source)))
+        };
+        for source in 0..waiting.len() {
+            heap.extend(next(source, &mut waiting));
+        }
+        while let Some(Reverse((key, source))) = heap.pop() {
+            if self.series.last() != Some(&key) {
+                self.begin(key);
+            }
+            if let Some((place, rows)) = waiting[source].take() {
+                self.add(place, rows);
+            }
+            heap.extend(next(source, &mut waiting));
+        }
+    }
+
+    fn begin(&mut self, key: Labels) {
+        self.series.push(key);
+        self.place_ends.push(self.places.len());
+        self.rows.push(self.rows.last().copied().unwrap_or(0));
+    }
+
+    /// Adds a place to the series that was begun last.
+    fn add(&mut self, place: Place, rows: u64) {
+        self.places.push(place);
+        if let (Some(end), Some(total)) = (self.place_ends.last_mut(), self.rows.last_mut()) {
+            *end = self.places.len();
+            *total += rows;
+        }
+    }
+}
+
+/// Slices of pages without a decimal lane that hold `rows`.
+fn plain_columns<'a>(
+    pages: &'a [Arc<SamplePage>],
+    rows: &'a Range<u64>,
+) -> impl Iterator<Item = ColumnPair<'a>> {
+    covering(pages, rows).filter(|page| page.lane.is_none()).map(|page| {
+        let from = rows.start.max(page.rows.start) - page.rows.start;
+        let to = rows.end.min(page.rows.end) - page.rows.start;
+        let here = from as usize..to as usize;
+        (&page.ts[here.clone()], &page.values[here])
+    })
+}
+
+/// Copies of the rows that lie in pages with a decimal lane.
+fn lane_columns(place: &Place, pages: &BTreeMap<usize, Vec<Arc<SamplePage>>>) -> Vec<(Vec<i64>, Vec<f64>)> {
+    let Place::Block { block, rows, scale } = place else { return Vec::new() };
+    let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
+    let with_lane = covering(pages, rows).filter(|page| page.lane.is_some());
+    let resolve = |page: &Arc<SamplePage>| {
+        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        page.append_rows(rows, *scale, &mut ts, &mut values);
+        (ts, values)
+    };
+    with_lane.map(resolve).collect()
+}
+
+/// The pages that hold any of `rows`; pages ascend.
+fn covering<'a>(
+    pages: &'a [Arc<SamplePage>],
+    rows: &'a Range<u64>,
+) -> impl Iterator<Item = &'a Arc<SamplePage>> {
+    let first = pages.partition_point(|page| page.rows.end <= rows.start);
+    pages[first..].iter().take_while(|page| page.rows.start < rows.end)
+}
+
+/// The part of a column inside `range`.
+fn clip(column: ColumnPair<'_>, range: TimeRange) -> ColumnPair<'_> {
+    let (ts, values) = column;
+    let part = range.part_of(ts);
+    (&ts[part.clone()], &values[part])
+}
+
+/// The metric names that matchers leave over, if they name them.
+fn name_range(matchers: &[Matcher]) -> Option<NameRange> {
+    let by_name = matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME);
+    let mut sets = by_name.filter_map(Matcher::set_values);
+    let names = sets.next()?;
+    // A series without a name has none in the index; an empty name cannot be pruned by it.
+    if names.iter().any(String::is_empty) {
+        return None;
+    }
+    Some(NameRange { first: names.iter().min()?.clone(), last: names.iter().max()?.clone() })
+}
+
+/// False if the catalog entry alone shows that the block holds nothing wanted.
+fn may_hold(entry: &Entry, tenant: &TenantId, names: Option<&NameRange>, range: TimeRange) -> bool {
+    let Some(span) = span_of(entry, tenant) else { return false };
+    if !span.time_range.overlaps(range) {
+        return false;
+    }
+    // The keys of an entry are those of its first and its last tenant.
+    let one_tenant = entry.meta.level != Level::L1 || entry.meta.tenants.len() == 1;
+    names.filter(|_| one_tenant).is_none_or(|names| {
+        let (first, _) = metric_key_range(&names.first);
+        let (_, after) = metric_key_range(&names.last);
+        entry.meta.last_key.as_ref() >= first.as_slice() && entry.meta.first_key.as_ref() < after.as_slice()
+    })
+}
+
+/// A row range outside the tenant's span would read another tenant's samples.
+fn check_rows(entry: &Entry, series: &[BlockSeries], span: &Range<u64>) -> Result<(), Error> {
+    match series.iter().find(|series| series.rows.start < span.start || series.rows.end > span.end) {
+        None => Ok(()),
+        Some(series) => Err(Error::Corrupt {
+            object: entry.path.to_string(),
+            why: format!("rows {:?} of a series lie outside its tenant's rows {span:?}", series.rows),
+        }),
+    }
+}
+
+fn check_fresh(expires: Option<Instant>) -> Result<(), Error> {
+    match expires.filter(|expires| Instant::now() >= *expires) {
+        None => Ok(()),
+        Some(_) => Err(Error::Stale("the snapshot is older than half the grace of the store".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Reading a writer's slots in order, as the tail and adoption do.
+//!
+//! Discovery and fetch are one cheap request per slot and need no list: the first slot that is not
+//! there ends the log. While a log is long its slots are fetched some at a time.
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use promontory_block::{Error as BlockError, Segment, Slot};
+use promontory_model::WriterId;
+
+use crate::counters::add;
+use crate::error::Error;
+use crate::heavy::heavy;
+use crate::object::context::{Context, DAMAGED_READS_MAX};
+use crate::object::keys;
+
+/// Slots of one writer fetched at once.
+const WINDOW_MAX: u64 = 16;
+
+/// One slot of a log.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Nothing: the log ends before it.
+    Nothing,
+    /// A segment and its encoded size.
+    Segment(Segment, u64),
+    /// The mark that closes the writer.
+    ClosedMark,
+    /// Damaged or foreign bytes: never skipped.
+    Foreign(String),
+}
+
+/// Reads the slots of one writer from a sequence number on.
+#[derive(Debug)]
+pub(crate) struct Slots<'a> {
+    context: &'a Context,
+    writer: WriterId,
+    /// The next slot to hand out.
+    next: u64,
+    window: u64,
+    /// Slots from `next` on that were fetched already; present ones only.
+    fetched: std::collections::VecDeque<Bytes>,
+}
+
+impl<'a> Slots<'a> {
+    pub(crate) fn new(context: &'a Context, writer: WriterId, first: u64) -> Self {
+        Self { context, writer, next: first, window: 1, fetched: Default::default() }
+    }
+
+    /// What the next slot holds. After anything but a segment it stays the next slot.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store does not answer.
+    pub(crate) async fn next(&mut self) -> Result<Found, Error> {
+        if self.fetched.is_empty() {
+            self.fetch().await?;
+        }
+        let Some(bytes) = self.fetched.pop_front() else {
+            return Ok(Found::Nothing);
+        };
+        let found = self.decode(bytes).await?;
+        match found {
+            Found::Segment(..) => self.next += 1,
+            _ => self.fetched.clear(),
+        }
+        Ok(found)
+    }
+
+    /// Gives a slot up as if it were an empty segment: the planted bug.
+    pub(crate) fn skip(&mut self) {
+        self.fetched.clear();
+        self.next += 1;
+    }
+
+    async fn fetch(&mut self) -> Result<(), Error> {
+        let seqs = self.next..self.next + self.window;
+        let (context, writer) = (self.context, self.writer);
+        let gets = seqs.map(|seq| async move { context.get(&keys::slot(writer, seq)).await });
+        let mut answers = stream::iter(gets).buffered(WINDOW_MAX as usize);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(Some(bytes)) => self.fetched.push_back(bytes),
+                // What lies above a hole is in flight; it comes with the next look.
+                Ok(None) => break,
+                Err(error) if self.fetched.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        self.window = (self.window * 2).min(WINDOW_MAX);
+        Ok(())
+    }
+
+    async fn decode(&self, mut bytes: Bytes) -> Result<Found, Error> {
+        let key = keys::slot(self.writer, self.next);
+        let mut reads = 1;
+        loop {
+            let size = bytes.len() as u64;
+            let why = match heavy(|| Slot::decode(&bytes)) {
+                Ok(slot) if (slot.writer(), slot.seq()) != (self.writer, self.next) => {
+                    return Ok(Found::Foreign(format!("is slot {} of writer {}", slot.seq(), slot.writer())));
+                }
+                Ok(Slot::Segment(segment)) => return Ok(Found::Segment(segment, size)),
+                Ok(Slot::Closed(_)) => return Ok(Found::ClosedMark),
+                Err(corrupt @ BlockError::Corrupt { .. }) => corrupt.to_string(),
+                Err(error) => return Ok(Found::Foreign(error.to_string())),
+            };
+            if reads >= DAMAGED_READS_MAX {
+                return Ok(Found::Foreign(why));
+            }
+            add(&self.context.counters.damaged_reads, 1);
+            self.context.back_off(reads).await;
+            bytes = match self.context.get(&key).await? {
+                Some(bytes) => bytes,
+                None => return Ok(Found::Nothing),
+            };
+            reads += 1;
+        }
+    }
+}

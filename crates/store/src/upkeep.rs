@@ -1,0 +1,7 @@
+//! What keeps a bucket small and whole: adoption, merges, sweeps, the check.
+
+pub(crate) mod adopter;
+pub(crate) mod compaction;
+pub(crate) mod fsck;
+pub(crate) mod merger;
+pub(crate) mod sweeper;

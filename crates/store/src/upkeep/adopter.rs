@@ -1,0 +1,287 @@
+//! The adopter: closes writers that look dead and writes what they left behind.
+//!
+//! Adoption is safe at any moment: a writer that was only slow finds the closed mark, moves what is
+//! not acknowledged under a new id and loses nothing. So the timeout is a heuristic, and no clock is
+//! trusted.
+//!
+//! Invariants:
+//! - Only time in which our own requests succeeded counts as silence of the other.
+//! - The mark closes the writer only if its slot is above the watermark in the version that the
+//!   closing builds on, with every slot between read; otherwise everything starts again from reading.
+//! - A slot with damaged or foreign bytes is never skipped: what lies below it becomes a block, the
+//!   writer stays and is reported.
+//! - At most `replay_bytes_max` of segments, and one more segment, are in memory at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use promontory_block::{Closed, Level, TenantRows, merge_tenants};
+use promontory_model::WriterId;
+use tokio::time::Instant;
+
+use crate::catalog::chain::{Chain, Next, Outcome, last_present};
+use crate::catalog::state::{Catalog, Change, Entry};
+use crate::counters::add;
+use crate::error::Error;
+use crate::heavy::heavy;
+use crate::object::context::Context;
+use crate::object::keys;
+use crate::planted::Bug;
+use crate::read::slots::{Found, Slots};
+use crate::write::upload::upload_block;
+
+/// How many writers are probed at once.
+const PROBES_MAX: usize = 16;
+
+/// How often one call starts an adoption again; the next tick goes on.
+const STARTS_MAX: u32 = 16;
+
+/// How often a closed mark is tried in one slot before the store is said not to answer.
+const MARK_TRIES_MAX: u32 = 8;
+
+/// Bounds of an adopter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdopterSettings {
+    /// A writer without a new slot for this long is dead.
+    pub dead_after: Duration,
+    /// Encoded bytes of segments that one block may take; the rest becomes further blocks.
+    pub replay_bytes_max: u64,
+}
+
+impl Default for AdopterSettings {
+    fn default() -> Self {
+        Self { dead_after: Duration::from_secs(90), replay_bytes_max: 64 << 20 }
+    }
+}
+
+/// How an adoption ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// The writer is closed and contained in blocks.
+    Closed,
+    /// It had left already.
+    Gone,
+    /// A slot holds damaged or foreign bytes; the writer stays until a human decides.
+    Quarantined {
+        /// The slot.
+        seq: u64,
+        /// What it holds.
+        why: String,
+    },
+}
+
+/// Watches the live writers and adopts the dead.
+#[derive(Debug)]
+pub struct Adopter {
+    chain: Arc<Chain>,
+    settings: AdopterSettings,
+    watched: tokio::sync::Mutex<BTreeMap<WriterId, Watched>>,
+}
+
+/// What is known of one live writer.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    /// The last slot seen.
+    last: u64,
+    /// How long no new one appeared, as far as the store answered.
+    quiet: Duration,
+    /// The last probe, if it was answered.
+    answered: Option<Instant>,
+}
+
+/// The segments between a watermark and wherever reading stopped.
+struct Replay {
+    rows: Vec<TenantRows>,
+    last: u64,
+    end: End,
+}
+
+enum End {
+    Mark(u64),
+    BytesMax,
+    Foreign(String),
+}
+
+impl Adopter {
+    /// An adopter that has seen nothing yet.
+    #[must_use]
+    pub fn new(chain: Arc<Chain>, settings: AdopterSettings) -> Self {
+        Self { chain, settings, watched: tokio::sync::Mutex::default() }
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        self.chain.context()
+    }
+
+    /// Probes every live writer once and adopts those that look dead, one after the other.
+    ///
+    /// # Errors
+    /// `Unavailable`; what was begun is finished by a later tick.
+    pub async fn tick(&self) -> Result<Vec<(WriterId, Adoption)>, Error> {
+        let dead = self.dead().await?;
+        let mut adopted = Vec::new();
+        for writer in dead {
+            adopted.push((writer, self.adopt(writer).await?));
+        }
+        Ok(adopted)
+    }
+
+    async fn dead(&self) -> Result<Vec<WriterId>, Error> {
+        let catalog = self.chain.refresh().await?;
+        let mut watched = self.watched.lock().await;
+        let known = std::mem::take(&mut *watched);
+        let probes = catalog.writers.iter().map(|(id, state)| {
+            let fresh = Watched { last: state.watermark, quiet: Duration::ZERO, answered: None };
+            let mut watched = known.get(id).copied().unwrap_or(fresh);
+            watched.last = watched.last.max(state.watermark);
+            self.probe(*id, watched)
+        });
+        *watched = stream::iter(probes.collect::<Vec<_>>()).buffered(PROBES_MAX).collect().await;
+        let dead = watched.iter().filter(|(_, watched)| watched.quiet >= self.settings.dead_after);
+        Ok(dead.map(|(id, _)| *id).collect())
+    }
+
+    async fn probe(&self, writer: WriterId, mut watched: Watched) -> (WriterId, Watched) {
+        let exists = |seq| async move { self.context().exists(&keys::slot(writer, seq)).await };
+        match last_present(watched.last, exists).await {
+            Ok(last) => {
+                let now = Instant::now();
+                if last > watched.last {
+                    watched.quiet = Duration::ZERO;
+                } else if let Some(before) = watched.answered {
+                    // Time in which nobody asked, because this process stood still, proves little.
+                    watched.quiet += (now - before).min(self.settings.dead_after / 3);
+                }
+                watched.last = last;
+                watched.answered = Some(now);
+            }
+            Err(_) => watched.answered = None,
+        }
+        (writer, watched)
+    }
+
+    /// Closes a writer and writes what it left as L1 blocks.
+    ///
+    /// # Errors
+    /// `Unavailable`; calling again goes on.
+    pub async fn adopt(&self, writer: WriterId) -> Result<Adoption, Error> {
+        let counters = &self.context().counters;
+        for starts in 1..=STARTS_MAX {
+            let catalog = self.chain.refresh().await?;
+            let Some(state) = catalog.writers.get(&writer) else {
+                return Ok(Adoption::Gone);
+            };
+            let replay = self.replay(writer, state.watermark).await?;
+            if !self.commit(writer, state.watermark, &catalog, &replay).await? {
+                add(&counters.adoptions_void, 1);
+                self.context().back_off(starts).await;
+                continue;
+            }
+            match replay.end {
+                End::Mark(_) => {
+                    add(&counters.adoptions, 1);
+                    tracing::info!(%writer, segments = replay.last - state.watermark, "adopted a dead writer");
+                    return Ok(Adoption::Closed);
+                }
+                End::Foreign(why) => {
+                    let seq = replay.last + 1;
+                    tracing::error!(%writer, seq, why, "a writer's slot is damaged; it cannot be adopted");
+                    return Ok(Adoption::Quarantined { seq, why });
+                }
+                End::BytesMax => {}
+            }
+        }
+        Err(Error::Busy(format!("adoption of writer {writer} began {STARTS_MAX} times; it goes on later")))
+    }
+
+    /// Reads from the watermark to the closed mark, which is created where the log ends.
+    async fn replay(&self, writer: WriterId, watermark: u64) -> Result<Replay, Error> {
+        let mut slots = Slots::new(self.context(), writer, watermark + 1);
+        let (mut segments, mut bytes, mut last, mut marks) = (Vec::new(), 0, watermark, 0);
+        let end = loop {
+            if bytes >= self.settings.replay_bytes_max {
+                break End::BytesMax;
+            }
+            match slots.next().await {
+                Ok(Found::Segment(segment, size)) => {
+                    bytes += size;
+                    last = segment.seq;
+                    segments.push(segment.sections);
+                }
+                Ok(Found::ClosedMark) => break End::Mark(last + 1),
+                Ok(Found::Foreign(why)) => break End::Foreign(why),
+                Ok(Found::Nothing) => {
+                    let seq = last + 1;
+                    let mark = Closed { writer, seq, applied: self.chain.latest().version };
+                    match self.context().create(&keys::slot(writer, seq), mark.encode()).await {
+                        Ok(()) => break End::Mark(seq),
+                        Err(error) if marks >= MARK_TRIES_MAX => return Err(error),
+                        // Ours, another adopter's, or a segment: the next look tells.
+                        Err(_) => marks += 1,
+                    }
+                    self.context().back_off(marks).await;
+                }
+                Err(_) if self.context().planted.is(Bug::SwallowUnavailable) => {
+                    slots.skip();
+                    last += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let inputs: Vec<&[TenantRows]> = segments.iter().map(Vec::as_slice).collect();
+        Ok(Replay { rows: heavy(|| merge_tenants(&inputs)), last, end })
+    }
+
+    /// Uploads and commits; false if it was void.
+    async fn commit(
+        &self,
+        writer: WriterId,
+        from: u64,
+        catalog: &Catalog,
+        replay: &Replay,
+    ) -> Result<bool, Error> {
+        let mark = match replay.end {
+            End::Mark(mark) => Some(mark),
+            _ if replay.last == from => return Ok(true),
+            _ => None,
+        };
+        let entry = match &replay.rows[..] {
+            [] => None,
+            rows => Some(upload_block(self.context(), catalog.version, Level::L1, rows).await?),
+        };
+        let change = match mark {
+            Some(mark) => Change::Close { writer, from, mark, entry: entry.clone() },
+            None => Change::L1 { writer, from, to: replay.last, entry: entry.clone() },
+        };
+        let outcome = self
+            .chain
+            .commit(|catalog| match self.stop(catalog, writer, from, entry.as_ref()) {
+                Some(committed) => Next::Stop(committed),
+                None => Next::Try(change.clone()),
+            })
+            .await?;
+        Ok(match outcome {
+            Outcome::Committed(_) => true,
+            Outcome::Stopped(committed) => committed,
+            Outcome::Void(_) => false,
+        })
+    }
+
+    /// Whether the commit is pointless on this version; if so, whether somebody made it.
+    fn stop(&self, catalog: &Catalog, writer: WriterId, from: u64, entry: Option<&Entry>) -> Option<bool> {
+        let planted = self.context().planted;
+        let Some(state) = catalog.writers.get(&writer) else {
+            // Closed by us with a lost answer, by another adopter, or by itself. Who reads the
+            // catalog next sees that it is gone.
+            return Some(false);
+        };
+        let moved = state.watermark != from && !planted.is(Bug::SkipWatermarkCheck);
+        let below = entry.is_some_and(|entry| entry.id.base < catalog.floor);
+        (moved || below && !planted.is(Bug::CommitBelowFloor)).then_some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;

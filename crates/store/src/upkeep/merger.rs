@@ -1,0 +1,365 @@
+//! The merger: many small blocks into few large ones, losing and doubling nothing.
+//!
+//! A merge reads a version, reads its inputs, uploads its outputs under names that carry that
+//! version, and commits; if its start is gone by then it is void and its uploads are swept.
+//!
+//! Invariants:
+//! - A merge from L1 takes *all* rows of its tenant between two L1 watermarks, whatever their
+//!   timestamps.
+//! - What of L1 cannot be read is passed over: it stays where it is, counted and readable as far as it
+//!   is, and the merge takes the rest. Nothing that is damaged keeps a tenant from being merged.
+//! - A merge above L1 is void unless all its inputs are in the version that it builds on.
+//! - Two values for one timestamp are settled by [`promontory_block::merge`], as everywhere.
+//!
+//! L1 objects hold many tenants, and a merge takes one. So what was decoded stays until
+//! [`Merger::forget_inputs`], as far as it is within [`MergerSettings::rows_max`]: a round over a
+//! thousand tenants reads each object once and not a thousand times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use promontory_block::{Level, SeriesRun, TenantRows, merge};
+use promontory_model::{Labels, TenantId, TimeRange};
+use tokio::time::Instant;
+
+use crate::catalog::chain::{Chain, Latest, Next, Outcome};
+use crate::catalog::state::{Catalog, Change, Entry};
+use crate::counters::add;
+use crate::error::Error;
+use crate::heavy::heavy;
+use crate::object::context::Context;
+use crate::object::keys::BlockId;
+use crate::planted::Bug;
+use crate::read::reader::clipped;
+use crate::read::whole_blocks;
+use crate::write::upload::upload_block;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Inputs that are decoded at once.
+const INPUTS_AT_ONCE: usize = 4;
+
+/// Bounds of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergerSettings {
+    /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one. Inputs, result and
+    /// the block that is being encoded are in memory at once, about 64 bytes a row.
+    pub rows_max: u64,
+    /// Windows that get a block of their own; what is older shares one late block.
+    pub windows_max: usize,
+    /// Length of a window of L2.
+    pub l2_window_ms: i64,
+    /// Length of a window of L3.
+    pub l3_window_ms: i64,
+    /// Series per output block.
+    pub series_max: usize,
+}
+
+impl Default for MergerSettings {
+    fn default() -> Self {
+        Self {
+            rows_max: 8 << 20,
+            windows_max: 64,
+            l2_window_ms: 2 * HOUR_MS,
+            l3_window_ms: 24 * HOUR_MS,
+            series_max: 256 << 10,
+        }
+    }
+}
+
+/// How a merge ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// There was nothing to merge.
+    Nothing,
+    /// The outputs are in the catalog.
+    Committed {
+        /// Blocks that came.
+        blocks: usize,
+        /// Their rows.
+        rows: u64,
+        /// Damaged L1 blocks that stay where they are.
+        passed_over: usize,
+    },
+    /// Its start was gone; perhaps an earlier attempt of the same merge is in.
+    Void,
+}
+
+/// Merges blocks of one tenant at a time.
+#[derive(Debug)]
+pub struct Merger {
+    chain: Arc<Chain>,
+    settings: MergerSettings,
+    inputs: Mutex<Inputs>,
+}
+
+/// L1 blocks that were decoded for one tenant and may be wanted for the next.
+#[derive(Debug, Default)]
+struct Inputs {
+    blocks: BTreeMap<BlockId, Arc<Vec<TenantRows>>>,
+    rows: u64,
+}
+
+impl Merger {
+    /// A merger over a chain.
+    #[must_use]
+    pub fn new(chain: Arc<Chain>, settings: MergerSettings) -> Self {
+        Self { chain, settings, inputs: Mutex::default() }
+    }
+
+    /// Gives the memory of decoded inputs back: call it after a round of merges.
+    pub fn forget_inputs(&self) {
+        *self.inputs() = Inputs::default();
+    }
+
+    fn inputs(&self) -> std::sync::MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        self.chain.context()
+    }
+
+    /// Merges the oldest rows of `tenant` in L1 into L2; damaged blocks are passed over.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Stale` if it stood still too long; nothing is half done.
+    pub async fn merge_l1(&self, tenant: &TenantId) -> Result<Merged, Error> {
+        self.chain.refresh().await?;
+        let Latest { catalog, as_of } = self.chain.latest_as_of();
+        let from = catalog.l1_watermark(tenant);
+        let (inputs, to) = self.l1_inputs(&catalog, tenant);
+        if inputs.is_empty() {
+            return Ok(Merged::Nothing);
+        }
+        let (versions, inputs): (Vec<u64>, Vec<Arc<Entry>>) = inputs.into_iter().unzip();
+        let (planted, mut passed_over) = (self.context().planted, Vec::new());
+        let rows = self.read(&catalog, as_of, tenant, &inputs, |input, error| {
+            tracing::error!(%tenant, %error, "an L1 block is damaged and is passed over: its rows are not merged");
+            if !planted.is(Bug::ForgetPassedOver) {
+                passed_over.push(versions[input]);
+            }
+            Ok(())
+        });
+        let rows = rows.await?;
+        let outputs = self.upload(&catalog, tenant, Level::L2, rows).await?;
+        let change =
+            Change::MergeL1 { tenant: tenant.clone(), from, to, passed_over, outputs: outputs.clone() };
+        let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
+        self.commit(&outputs, change, |catalog| unchecked || catalog.l1_watermark(tenant) == from).await
+    }
+
+    /// The first L1 blocks above the tenant's L1 watermark, and the watermark that they reach.
+    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(u64, Arc<Entry>)>, u64) {
+        let (mut inputs, mut rows, mut to) = (Vec::new(), 0, catalog.version);
+        for (version, entry) in catalog.unmerged_l1_of(tenant) {
+            let spans = entry.meta.tenants.iter().filter(|span| span.tenant == *tenant);
+            rows += spans.map(|span| span.rows.end - span.rows.start).sum::<u64>();
+            if rows > self.settings.rows_max && !inputs.is_empty() {
+                // Everything below this one is taken, and nothing of it.
+                to = version - 1;
+                break;
+            }
+            inputs.push((version, entry.clone()));
+        }
+        (inputs, to)
+    }
+
+    /// Merges blocks above L1 into blocks of `level`.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`, `Limited` if the inputs have too many rows, `Stale` if it stood
+    /// still too long; nothing is half done.
+    pub async fn merge(&self, tenant: &TenantId, inputs: &[BlockId], level: Level) -> Result<Merged, Error> {
+        self.chain.refresh().await?;
+        let Latest { catalog, as_of } = self.chain.latest_as_of();
+        let find =
+            |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
+        let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<Entry>>>>() else {
+            return Ok(Merged::Void);
+        };
+        let rows: u64 = entries.iter().map(|entry| entry.meta.rows).sum();
+        if rows > self.settings.rows_max {
+            let limit = self.settings.rows_max;
+            return Err(Error::Limited(format!(
+                "a merge of {rows} rows of tenant {tenant}, at most {limit}"
+            )));
+        }
+        if entries.is_empty() {
+            return Ok(Merged::Nothing);
+        }
+        let rows = self.read(&catalog, as_of, tenant, &entries, |_, error| Err(error)).await?;
+        let outputs = self.upload(&catalog, tenant, level, rows).await?;
+        let change =
+            Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
+        let there = |catalog: &Catalog| {
+            let blocks = catalog.tenants.get(tenant).map(|tenant| &tenant.blocks);
+            blocks.is_some_and(|blocks| inputs.iter().all(|id| blocks.contains_key(id)))
+        };
+        self.commit(&outputs, change, there).await
+    }
+
+    /// The merged rows of the tenant; `damaged` decides about each input that is.
+    async fn read(
+        &self,
+        catalog: &Catalog,
+        as_of: Instant,
+        tenant: &TenantId,
+        inputs: &[Arc<Entry>],
+        mut damaged: impl FnMut(usize, Error) -> Result<(), Error>,
+    ) -> Result<SeriesRun, Error> {
+        let planted = self.context().planted;
+        let run_of = |rows: &'_ Vec<TenantRows>| {
+            rows.iter().position(|(id, _)| id == tenant || planted.is(Bug::WrongTenantPrefix))
+        };
+        // Merging in steps equals merging at once, and only the inputs of one step are in memory.
+        let mut merged = SeriesRun::default();
+        for (first, step) in (0..).step_by(INPUTS_AT_ONCE).zip(inputs.chunks(INPUTS_AT_ONCE)) {
+            let mut blocks = Vec::with_capacity(step.len());
+            for (input, entry) in (first..).zip(step) {
+                match self.read_input(entry).await {
+                    Ok(rows) => blocks.push(rows),
+                    // A merge that stood still longer than the grace may find its inputs swept.
+                    Err(error) if as_of.elapsed() > self.context().format.snapshot_age_max() => {
+                        return Err(overtaken(&error));
+                    }
+                    Err(error @ Error::Corrupt { .. }) => damaged(input, error)?,
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut runs: Vec<&SeriesRun> =
+                blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
+            if !merged.is_empty() {
+                runs.push(&merged);
+            }
+            merged =
+                if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge(&runs)) };
+        }
+        let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
+        Ok(match retained_from {
+            Some(from_ts) => clipped(&merged, from_ts),
+            None => merged,
+        })
+    }
+
+    /// The rows of one block, which may have been decoded for another tenant.
+    async fn read_input(&self, entry: &Arc<Entry>) -> Result<Arc<Vec<TenantRows>>, Error> {
+        if let Some(rows) = self.inputs().blocks.get(&entry.id) {
+            return Ok(rows.clone());
+        }
+        let rows = Arc::new(whole_blocks::read(self.context(), entry).await?);
+        let mut inputs = self.inputs();
+        let total = inputs.rows.saturating_add(entry.meta.rows);
+        let wanted_again = entry.meta.tenants.len() > 1;
+        if wanted_again && total <= self.settings.rows_max {
+            inputs.rows = total;
+            inputs.blocks.insert(entry.id, rows.clone());
+        }
+        Ok(rows)
+    }
+
+    async fn upload(
+        &self,
+        catalog: &Catalog,
+        tenant: &TenantId,
+        level: Level,
+        rows: SeriesRun,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut outputs = Vec::new();
+        for part in self.parts(level, rows) {
+            let rows = [(tenant.clone(), part)];
+            outputs.push(upload_block(self.context(), catalog.version, level, &rows).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// Cuts rows by window, then by number of series.
+    fn parts(&self, level: Level, rows: SeriesRun) -> Vec<SeriesRun> {
+        let window = if level == Level::L3 { self.settings.l3_window_ms } else { self.settings.l2_window_ms };
+        // Nearly always there is nothing to cut, and nothing to copy.
+        let TimeRange { start, end } = rows.time_range();
+        let one_window = rows.is_empty() || start.div_euclid(window) == end.div_euclid(window);
+        if one_window && rows.keys.len() <= self.settings.series_max {
+            return if rows.is_empty() { Vec::new() } else { vec![rows] };
+        }
+        let windows: BTreeSet<i64> = rows.ts.iter().map(|ts| ts.div_euclid(window)).collect();
+        let late = windows.iter().rev().nth(self.settings.windows_max).copied();
+        // All late windows fall into the newest of them.
+        let window_of = |ts: i64| late.map_or(ts.div_euclid(window), |late| ts.div_euclid(window).max(late));
+        let mut open: BTreeMap<i64, SeriesRun> = BTreeMap::new();
+        let mut parts = Vec::new();
+        for (series_idx, key) in rows.keys.iter().enumerate() {
+            let (ts, values) = rows.series(series_idx);
+            let mut start = 0;
+            while start < ts.len() {
+                let window = window_of(ts[start]);
+                let end = start + ts[start..].partition_point(|ts| window_of(*ts) <= window);
+                let part = open.entry(window).or_default();
+                let rows = ts[start..end].iter().copied().zip(values[start..end].iter().copied());
+                part.push_series(key.clone(), rows);
+                if part.keys.len() >= self.settings.series_max {
+                    parts.push(std::mem::take(part));
+                }
+                start = end;
+            }
+        }
+        parts.extend(open.into_values().filter(|part| !part.is_empty()));
+        parts
+    }
+
+    async fn commit(
+        &self,
+        outputs: &[Entry],
+        change: Change,
+        still_there: impl Fn(&Catalog) -> bool,
+    ) -> Result<Merged, Error> {
+        let counters = &self.context().counters;
+        let unchecked = self.context().planted.is(Bug::CommitBelowFloor);
+        let passed_over = match &change {
+            Change::MergeL1 { passed_over, .. } => passed_over.len(),
+            _ => 0,
+        };
+        let outcome = self.chain.commit(|catalog| {
+            let above_floor = unchecked || outputs.iter().all(|entry| entry.id.base >= catalog.floor);
+            if still_there(catalog) && above_floor { Next::Try(change.clone()) } else { Next::Stop(()) }
+        });
+        match outcome.await? {
+            Outcome::Committed(_) => {
+                add(&counters.merges, 1);
+                let rows = outputs.iter().map(|entry| entry.meta.rows).sum();
+                add(&counters.l1_blocks_passed_over, passed_over as u64);
+                Ok(Merged::Committed { blocks: outputs.len(), rows, passed_over })
+            }
+            Outcome::Stopped(()) | Outcome::Void(_) => {
+                add(&counters.merges_void, 1);
+                Ok(Merged::Void)
+            }
+        }
+    }
+}
+
+fn overtaken(error: &Error) -> Error {
+    Error::Stale(format!("a merge took longer than half the grace: {error}"))
+}
+
+/// The planted bug: values of one timestamp are added up.
+fn added_up(runs: &[&SeriesRun]) -> SeriesRun {
+    let mut all: BTreeMap<Labels, BTreeMap<i64, f64>> = BTreeMap::new();
+    for run in runs {
+        for (series_idx, key) in run.keys.iter().enumerate() {
+            let (ts, values) = run.series(series_idx);
+            let series = all.entry(key.clone()).or_default();
+            for (ts, value) in ts.iter().zip(values) {
+                series.entry(*ts).and_modify(|sum| *sum += value).or_insert(*value);
+            }
+        }
+    }
+    let mut out = SeriesRun::default();
+    for (key, samples) in all {
+        out.push_series(key, samples);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

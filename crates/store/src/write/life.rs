@@ -1,0 +1,181 @@
+//! One writer id of this process: which of its segments are confirmed, and their samples.
+//!
+//! Words: a *life* is the time of one writer id, from its birth to its closing; a process may have
+//! several after each other.
+//!
+//! Invariants:
+//! - `confirmed` rises by one with each slot that is known to hold its bytes, and is published before
+//!   the acknowledgement.
+//! - The head holds at least the rows of segments `watermark + 1..=confirmed`. It is replaced, never
+//!   emptied, when the watermark rises, so that a snapshot keeps what it has.
+//! - The watermark is raised here only after the chain of this process has published the version
+//!   that raised it: whoever takes a view and then the newest catalog misses nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use promontory_model::WriterId;
+
+use crate::catalog::state::Catalog;
+use crate::write::head::{Contribution, Head};
+
+/// A head that its writer goes on filling while others read it.
+pub type SharedHead = Arc<RwLock<Head>>;
+
+/// One writer id of this process.
+#[derive(Debug)]
+pub struct Life {
+    writer: WriterId,
+    born: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    head: SharedHead,
+    watermark: u64,
+    confirmed: u64,
+    /// Sequence number and encoded size of the confirmed segments above the watermark.
+    sizes: VecDeque<(u64, u64)>,
+    bytes: u64,
+    retired: bool,
+}
+
+/// What a life holds at one moment.
+#[derive(Clone, Debug)]
+pub struct LifeView {
+    /// Whose samples.
+    pub writer: WriterId,
+    /// At least the rows of segments `watermark + 1..=confirmed`.
+    pub head: SharedHead,
+    /// The last segment that an L1 block contains.
+    pub watermark: u64,
+    /// The last segment that is known to be stored.
+    pub confirmed: u64,
+    /// Confirmed segments above the watermark.
+    pub segments: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
+}
+
+impl Life {
+    /// A life that begins with the catalog version `born`.
+    #[must_use]
+    pub fn new(writer: WriterId, born: u64) -> Arc<Self> {
+        let state = State {
+            head: shared(Head::new(writer)),
+            watermark: 0,
+            confirmed: 0,
+            sizes: VecDeque::new(),
+            bytes: 0,
+            retired: false,
+        };
+        Arc::new(Self { writer, born, state: Mutex::new(state) })
+    }
+
+    /// The writer's id.
+    #[must_use]
+    pub fn writer(&self) -> WriterId {
+        self.writer
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is now.
+    #[must_use]
+    pub fn view(&self) -> LifeView {
+        let state = self.state();
+        LifeView {
+            writer: self.writer,
+            head: state.head.clone(),
+            watermark: state.watermark,
+            confirmed: state.confirmed,
+            segments: state.confirmed.saturating_sub(state.watermark),
+            bytes: state.bytes,
+        }
+    }
+
+    /// Publishes the next segment, which is known to be stored.
+    pub(crate) fn confirm(&self, seq: u64, rows: Contribution, bytes: u64) {
+        let mut state = self.state();
+        // An adopter may have contained it in an L1 block before we knew that it is stored.
+        if seq > state.watermark {
+            state.head.write().unwrap_or_else(PoisonError::into_inner).insert(seq, rows);
+            state.sizes.push_back((seq, bytes));
+            state.bytes += bytes;
+        }
+        state.confirmed = state.confirmed.max(seq);
+    }
+
+    /// Lets go of what an L1 block contains.
+    pub(crate) fn raise_watermark(&self, watermark: u64) {
+        let mut state = self.state();
+        if watermark <= state.watermark {
+            return;
+        }
+        let rebased = state.head.read().unwrap_or_else(PoisonError::into_inner).rebased(watermark);
+        state.head = shared(rebased);
+        state.watermark = watermark;
+        while let Some((_, bytes)) = state.sizes.pop_front_if(|(seq, _)| *seq <= watermark) {
+            state.bytes -= bytes;
+        }
+    }
+
+    /// No more segments will come.
+    pub(crate) fn retire(&self) {
+        self.state().retired = true;
+    }
+
+    /// True if the blocks of `catalog` contain all that this life acknowledged or ever will.
+    fn is_contained(&self, catalog: &Catalog) -> bool {
+        match catalog.writers.get(&self.writer) {
+            None => catalog.version >= self.born,
+            Some(writer) => {
+                let state = self.state();
+                state.retired && writer.watermark >= state.confirmed
+            }
+        }
+    }
+}
+
+impl LifeView {
+    /// The rows of segments `watermark + 1..=up_to`.
+    pub(crate) fn contributions(&self, up_to: u64) -> Vec<Contribution> {
+        let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
+        let above = head.contributions_above(self.watermark);
+        above.take_while(|(seq, _)| *seq <= up_to).map(|(_, rows)| rows.clone()).collect()
+    }
+}
+
+fn shared(head: Head) -> SharedHead {
+    Arc::new(RwLock::new(head))
+}
+
+/// The lives of this process, where its reader finds their samples without a request.
+#[derive(Debug, Default)]
+pub struct LocalLives {
+    lives: Mutex<BTreeMap<WriterId, Arc<Life>>>,
+}
+
+impl LocalLives {
+    fn lives(&self) -> MutexGuard<'_, BTreeMap<WriterId, Arc<Life>>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn register(&self, life: &Arc<Life>) {
+        self.lives().insert(life.writer, life.clone());
+    }
+
+    /// All lives, in order of their ids.
+    #[must_use]
+    pub fn views(&self) -> BTreeMap<WriterId, LifeView> {
+        self.lives().iter().map(|(id, life)| (*id, life.view())).collect()
+    }
+
+    /// Forgets the lives that blocks contain.
+    pub(crate) fn forget_contained(&self, catalog: &Catalog) {
+        self.lives().retain(|_, life| !life.is_contained(catalog));
+    }
+}

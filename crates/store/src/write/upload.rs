@@ -1,0 +1,30 @@
+//! Blocks on their way up, as flushes, adoption and merges write them.
+
+use promontory_block::{Level, TenantRows};
+
+use crate::catalog::state::Entry;
+use crate::error::Error;
+use crate::heavy::heavy;
+use crate::object::context::Context;
+use crate::object::keys::{self, BlockId};
+
+/// Encodes rows and uploads them under a name that carries `base`.
+///
+/// The block counts only once a commit names it; if none does, it is swept when the floor passes its
+/// base.
+pub(crate) async fn upload_block(
+    context: &Context,
+    base: u64,
+    level: Level,
+    tenants: &[TenantRows],
+) -> Result<Entry, Error> {
+    let encoded =
+        heavy(|| context.codec.encode(level, tenants)).map_err(|error| Error::Bug(error.to_string()))?;
+    let id = BlockId { base, unique: context.random.next_u128() };
+    let tenant = (level != Level::L1).then(|| &tenants[0].0);
+    let path = keys::block(level, tenant, encoded.meta.time_range.start, id);
+    for object in &encoded.objects {
+        context.upload(&keys::block_object(&path, object.kind), &object.bytes).await?;
+    }
+    Ok(Entry { id, path, applied: base, meta: encoded.meta })
+}
