@@ -16,7 +16,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use promontory_model::sample::value_order;
+use promontory_model::samples::value_order;
 
 use crate::codec::TenantRows;
 use crate::run::SeriesRun;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use promontory_block::{SeriesRun, TenantRows};
 use promontory_model::append::{RefusalReason, Refusals};
-use promontory_model::sample::value_order;
+use promontory_model::samples::value_order;
 use promontory_model::{
     AppendError, Batch, IngestLimits, Labels, LabelsBuilder, LabelsCodec, METRIC_NAME, TenantId,
 };

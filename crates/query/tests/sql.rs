@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
-use promontory_model::sample::stale_nan;
+use promontory_model::samples::stale_nan;
 use promontory_model::{Labels, TenantId};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, RequestContext, Value};
 use promontory_query::sql::{SqlAnswer, SqlQuery};

@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
     PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
-use promontory_model::sample::is_stale;
+use promontory_model::samples::is_stale;
 
 use crate::grids::{Grids, Timestamps, label_keys, labels_of};
 use crate::sql::tables::{LABELS, NAME, TS, VALUE, label_maps, names, timestamp_type};

@@ -57,8 +57,10 @@ pub const SHARED_NAMES: &[&str] = &[
     "Bucket",
     "Command",
     "Entry",
+    "MetricMetadata",
     "Reader",
     "Root",
+    "Samples",
     "Tenant",
     "Writer",
 ];

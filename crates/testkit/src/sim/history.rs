@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use promontory_model::sample::value_order;
+use promontory_model::samples::value_order;
 use promontory_model::{Labels, TenantId};
 
 use crate::sim::random::mix;

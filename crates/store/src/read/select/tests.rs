@@ -4,7 +4,7 @@ use std::sync::RwLock;
 
 use object_store::memory::InMemory;
 use promontory_block::{SeriesRun, TenantRows};
-use promontory_model::sample::value_order;
+use promontory_model::samples::value_order;
 use promontory_model::{MatchOp, WriterId, stale_nan};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;

@@ -1,4 +1,4 @@
-//! Sample values: stale markers, and the one order that settles two values at the same timestamp.
+//! Stale markers, and the order that settles two floats at one timestamp.
 
 use std::cmp::Ordering;
 
@@ -35,20 +35,4 @@ pub fn value_order(a: f64, b: f64) -> Ordering {
         }
     }
     rank(a).cmp(&rank(b)).then_with(|| a.total_cmp(&b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stale_is_lowest_then_nan_then_numbers() {
-        let quiet = f64::NAN;
-        let ascending = [stale_nan(), -quiet, quiet, f64::NEG_INFINITY, -1.0, -0.0, 0.0, 1.0, f64::INFINITY];
-        for pair in ascending.windows(2) {
-            assert_eq!(value_order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
-            assert_eq!(value_order(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
-        }
-        assert_eq!(value_order(stale_nan(), stale_nan()), Ordering::Equal);
-    }
 }

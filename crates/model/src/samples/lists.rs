@@ -1,0 +1,223 @@
+//! Samples of many series in shared columns.
+
+use super::lane::{Column, Floats, FloatsView, Histograms, HistogramsView, Lane, LaneView};
+use super::series::SamplesView;
+use crate::histogram::HistogramColumn;
+use crate::time::TimeRange;
+
+/// Samples of one kind of consecutive series, in one lane.
+///
+/// Invariants: there is one offset more than there are series; offsets start at 0, never fall and end at
+/// the lane's length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneLists<C> {
+    offsets: Vec<usize>,
+    lane: Lane<C>,
+}
+
+/// Samples of consecutive series, both kinds.
+///
+/// Invariant: the histograms, where there are any, have as many series as the floats.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleLists {
+    floats: LaneLists<Vec<f64>>,
+    /// Nearly always `None`: then no offset per series is held for nothing.
+    histograms: Option<Box<LaneLists<HistogramColumn>>>,
+}
+
+impl<C: Default> Default for LaneLists<C> {
+    fn default() -> Self {
+        Self { offsets: vec![0], lane: Lane::default() }
+    }
+}
+
+impl<C: Column> LaneLists<C> {
+    /// Lists over a lane.
+    ///
+    /// # Panics
+    /// If `offsets` does not start at 0, falls, or does not end at the lane's length.
+    #[must_use]
+    pub fn new(offsets: Vec<usize>, lane: Lane<C>) -> Self {
+        assert_eq!((offsets.first(), offsets.last()), (Some(&0), Some(&lane.len())), "ends of the offsets");
+        assert!(offsets.is_sorted(), "offsets never fall");
+        Self { offsets, lane }
+    }
+
+    /// No series, with room for `series` of `samples` together.
+    #[must_use]
+    pub fn with_capacity(series: usize, samples: usize) -> Self {
+        let mut offsets = Vec::with_capacity(series + 1);
+        offsets.push(0);
+        Self { offsets, lane: Lane::with_capacity(samples) }
+    }
+
+    /// Number of series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// True if there is no series.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the samples of each series lie in the lane, from 0 to its length.
+    #[must_use]
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The samples of all series.
+    #[must_use]
+    pub fn lane(&self) -> &Lane<C> {
+        &self.lane
+    }
+
+    /// The samples of one series.
+    #[must_use]
+    pub fn series(&self, series_idx: usize) -> LaneView<'_, C::View<'_>> {
+        self.lane.view().part(self.offsets[series_idx]..self.offsets[series_idx + 1])
+    }
+
+    /// Appends one series, whose samples `fill` appends to the lane; answers how many they were.
+    pub fn push_with(&mut self, fill: impl FnOnce(&mut Lane<C>)) -> usize {
+        let before = self.lane.len();
+        fill(&mut self.lane);
+        debug_assert!(self.lane.len() >= before, "a series cannot take samples of others away");
+        self.offsets.push(self.lane.len());
+        self.lane.len() - before
+    }
+
+    /// Offsets and lane, taken apart.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<usize>, Lane<C>) {
+        (self.offsets, self.lane)
+    }
+
+    /// Takes the last series, which must be empty, away.
+    fn pop_empty(&mut self) {
+        let last = self.offsets.pop();
+        debug_assert_eq!(last, self.offsets.last().copied(), "only an empty series can be taken away");
+    }
+}
+
+impl SampleLists {
+    /// No series, with room for the floats of `series` of `samples` together.
+    #[must_use]
+    pub fn with_capacity(series: usize, samples: usize) -> Self {
+        Self { floats: LaneLists::with_capacity(series, samples), histograms: None }
+    }
+
+    /// Number of series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.floats.len()
+    }
+
+    /// True if there is no series.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty()
+    }
+
+    /// Number of samples of both kinds.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.floats.lane.len() + self.histograms.as_ref().map_or(0, |lists| lists.lane.len())
+    }
+
+    /// The floats of all series.
+    #[must_use]
+    pub fn floats(&self) -> &LaneLists<Vec<f64>> {
+        &self.floats
+    }
+
+    /// The native histograms of all series; `None` if no series has any.
+    #[must_use]
+    pub fn histograms(&self) -> Option<&LaneLists<HistogramColumn>> {
+        self.histograms.as_deref()
+    }
+
+    /// The samples of one series.
+    #[must_use]
+    pub fn series(&self, series_idx: usize) -> SamplesView<'_> {
+        SamplesView {
+            floats: self.floats.series(series_idx),
+            histograms: self
+                .histograms
+                .as_ref()
+                .map_or_else(HistogramsView::empty, |lists| lists.series(series_idx)),
+        }
+    }
+
+    /// Appends one series; it may be empty.
+    pub fn push(&mut self, samples: SamplesView<'_>) {
+        self.push_with(
+            |floats| floats.extend(samples.floats),
+            |histograms| histograms.extend(samples.histograms),
+        );
+    }
+
+    /// Appends one series, whose samples the two append to the lanes; answers how many they were.
+    ///
+    /// `fill_histograms` is given an empty lane to try where no series before had any.
+    pub fn push_with(
+        &mut self,
+        fill_floats: impl FnOnce(&mut Floats),
+        fill_histograms: impl FnOnce(&mut Histograms),
+    ) -> usize {
+        let series_before = self.floats.len();
+        let n_floats = self.floats.push_with(fill_floats);
+        if let Some(lists) = &mut self.histograms {
+            return n_floats + lists.push_with(fill_histograms);
+        }
+        let mut lane = Histograms::default();
+        fill_histograms(&mut lane);
+        let n_histograms = lane.len();
+        if n_histograms > 0 {
+            let mut offsets = vec![0; series_before + 1];
+            offsets.push(n_histograms);
+            self.histograms = Some(Box::new(LaneLists::new(offsets, lane)));
+        }
+        n_floats + n_histograms
+    }
+
+    /// Takes the last series, which must be empty, away.
+    pub fn pop_empty(&mut self) {
+        self.floats.pop_empty();
+        if let Some(lists) = &mut self.histograms {
+            lists.pop_empty();
+        }
+    }
+
+    /// The time range of all samples; empty if there are none.
+    #[must_use]
+    pub fn time_range(&self) -> TimeRange {
+        let cover = |range: TimeRange, ts: &[i64]| ts.iter().fold(range, |range, ts| range.cover(*ts));
+        let range = cover(TimeRange::EMPTY, self.floats.lane.ts());
+        self.histograms.as_ref().map_or(range, |lists| cover(range, lists.lane.ts()))
+    }
+
+    /// Memory of the columns in bytes; what histograms hold on the heap is left out.
+    #[must_use]
+    pub fn column_bytes(&self) -> usize {
+        fn of<C: Column>(lists: &LaneLists<C>) -> usize {
+            lists.lane.column_bytes() + size_of::<usize>() * lists.offsets.len()
+        }
+        of(&self.floats) + self.histograms.as_ref().map_or(0, |lists| of(lists))
+    }
+
+    /// The samples of a series, by kind.
+    #[must_use]
+    pub fn floats_of(&self, series_idx: usize) -> FloatsView<'_> {
+        self.floats.series(series_idx)
+    }
+}
+
+impl From<LaneLists<Vec<f64>>> for SampleLists {
+    fn from(floats: LaneLists<Vec<f64>>) -> Self {
+        Self { floats, histograms: None }
+    }
+}
