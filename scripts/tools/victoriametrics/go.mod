@@ -6,7 +6,7 @@ tool github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
 
 require (
 	cloud.google.com/go/compute/metadata v0.9.0 // indirect
-	github.com/VictoriaMetrics/VictoriaMetrics v1.150.0 // indirect
+	github.com/VictoriaMetrics/VictoriaMetrics v1.151.0 // indirect
 	github.com/VictoriaMetrics/easyproto v1.2.0 // indirect
 	github.com/VictoriaMetrics/fastcache v1.13.3 // indirect
 	github.com/VictoriaMetrics/metrics v1.44.0 // indirect
