@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -19,9 +20,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 pub enum Peer {
     /// The product, over a local folder.
     Promontory,
-    /// Prometheus 3.14 as a remote write receiver.
+    /// Prometheus as a remote write receiver.
     Prometheus,
-    /// VictoriaMetrics 1.150, single node.
+    /// VictoriaMetrics, single node.
     VictoriaMetrics,
 }
 
@@ -43,12 +44,14 @@ impl Peer {
     /// All of them, the product first.
     pub const ALL: [Self; 3] = [Self::Promontory, Self::Prometheus, Self::VictoriaMetrics];
 
-    /// As the reports call it.
+    /// As the reports call it: with the version that is pinned, and so the version that ran.
     pub fn name(self) -> &'static str {
+        static PROMETHEUS: LazyLock<String> = LazyLock::new(|| titled("Prometheus", "prometheus"));
+        static VICTORIA: LazyLock<String> = LazyLock::new(|| titled("VictoriaMetrics", "victoriametrics"));
         match self {
             Self::Promontory => "Promontory",
-            Self::Prometheus => "Prometheus 3.14",
-            Self::VictoriaMetrics => "VictoriaMetrics 1.150",
+            Self::Prometheus => &PROMETHEUS,
+            Self::VictoriaMetrics => &VICTORIA,
         }
     }
 
@@ -122,21 +125,41 @@ fn victoria_metrics(data: &Path, port: u16) -> Result<Command> {
     Ok(command)
 }
 
+/// Folders of `scripts/tools` and the module that each pins.
+const PINS: [(&str, &str); 3] = [
+    ("prometheus", "github.com/prometheus/prometheus"),
+    ("victoriametrics", "github.com/VictoriaMetrics/VictoriaMetrics"),
+    ("minio", "github.com/minio/minio"),
+];
+
 /// The versions of the other programs, from the pins of `scripts/tools`.
 pub fn pinned_versions() -> String {
-    const PINS: [(&str, &str); 3] = [
-        ("prometheus", "github.com/prometheus/prometheus"),
-        ("victoriametrics", "github.com/VictoriaMetrics/VictoriaMetrics"),
-        ("minio", "github.com/minio/minio"),
-    ];
-    let pins = PINS.map(|(folder, module)| {
-        let text = std::fs::read_to_string(repository().join("scripts/tools").join(folder).join("go.mod"));
-        let text = text.unwrap_or_default();
-        let words = text.lines().map(|line| line.trim_start_matches("require ").trim().split(' '));
-        let found = words.map(Vec::from_iter).find(|words| words.first() == Some(&module));
-        format!("{module} {}", found.and_then(|words| words.get(1).copied()).unwrap_or("of unknown version"))
-    });
-    pins.join(", ")
+    PINS.map(|(folder, module)| format!("{module} {}", pinned(folder, module))).join(", ")
+}
+
+/// A version as a module has it, such as `v0.316.0`.
+fn pinned(folder: &str, module: &str) -> String {
+    let text = std::fs::read_to_string(repository().join("scripts/tools").join(folder).join("go.mod"));
+    let text = text.unwrap_or_default();
+    let words = text.lines().map(|line| line.trim_start_matches("require ").trim().split(' '));
+    let found = words.map(Vec::from_iter).find(|words| words.first() == Some(&module));
+    found.and_then(|words| words.get(1).copied()).unwrap_or("of unknown version").to_owned()
+}
+
+/// A program's name with the version that people know it by: two numbers.
+fn titled(name: &str, folder: &str) -> String {
+    let module = PINS.iter().find(|(known, _)| *known == folder).map_or("", |(_, module)| module);
+    format!("{name} {}", spoken_version(&pinned(folder, module)))
+}
+
+/// Prometheus' module counts 3.16.0 as v0.316.0, because its library promises nothing.
+fn spoken_version(module_version: &str) -> String {
+    let mut parts = module_version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(0)), Some(Ok(minor))) if minor >= 100 => format!("{}.{}", minor / 100, minor % 100),
+        (Some(Ok(major)), Some(Ok(minor))) => format!("{major}.{minor}"),
+        _ => module_version.to_owned(),
+    }
 }
 
 impl Running {
@@ -176,6 +199,24 @@ impl Running {
         match &mut self.process {
             Process::Product(product) => product.program(),
             Process::Other(program) => program,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_name_the_programs_with_their_pinned_versions() {
+        assert_eq!(spoken_version("v0.316.0"), "3.16");
+        assert_eq!(spoken_version("v0.305.1"), "3.5");
+        assert_eq!(spoken_version("v1.151.0"), "1.151");
+        assert_eq!(spoken_version("of unknown version"), "of unknown version");
+        for peer in [Peer::Prometheus, Peer::VictoriaMetrics] {
+            let (name, version) = peer.name().split_once(' ').unwrap();
+            assert!(peer.short_name().contains(&name.to_lowercase()[..8]), "{name}");
+            assert!(version.contains('.') && !version.contains("unknown"), "{version}");
         }
     }
 }
