@@ -45,10 +45,10 @@ pub struct BucketQuantile {
 /// Relative difference of neighbouring counts below which it counts as rounding.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
 
-/// The upper bound of a series; `None` if `le` is missing or no number, for which a warning is due.
+/// The upper bound of a series; `None` if `le` is missing, no number or NaN, for which a warning is due.
 #[must_use]
 pub fn upper_bound(labels: LabelsRef<'_>) -> Option<f64> {
-    go::parse_float(&labels.get(BUCKET_LABEL)?)
+    go::parse_float(&labels.get(BUCKET_LABEL)?).filter(|bound| !bound.is_nan())
 }
 
 /// The `q`-quantile, interpolated linearly inside a bucket; `buckets` is sorted and mended.

@@ -53,7 +53,11 @@ impl Ranks {
         Ok(Self { lower: lower as usize, upper: upper as usize, weight: rank - rank.floor() })
     }
 
+    /// An exact rank is not interpolated: zero times an infinite neighbour would be NaN.
     fn interpolate(&self, lower: f64, upper: f64) -> f64 {
+        if self.weight == 0.0 {
+            return lower;
+        }
         lower * (1.0 - self.weight) + upper * self.weight
     }
 }
@@ -93,6 +97,15 @@ mod tests {
         assert_eq!(quantile(1.1, &mut [1.0]), f64::INFINITY);
         assert!(quantile(f64::NAN, &mut [1.0]).is_nan());
         assert!(quantile(0.5, &mut []).is_nan());
+    }
+
+    #[test]
+    fn infinite_neighbours_of_an_exact_rank_do_not_count() {
+        assert_eq!(quantile(0.5, &mut [1.0, 2.0, f64::INFINITY]), 2.0);
+        assert_eq!(quantile(0.5, &mut [f64::NEG_INFINITY, 2.0, 3.0]), 2.0);
+        assert_eq!(quantile_of_sorted(0.0, &[f64::NEG_INFINITY]), f64::NEG_INFINITY);
+        assert_eq!(quantile_of_sorted(1.0, &[1.0, f64::INFINITY]), f64::INFINITY);
+        assert!(quantile(0.5, &mut [f64::NEG_INFINITY, f64::INFINITY]).is_nan());
     }
 
     #[test]
