@@ -31,8 +31,7 @@ const FLAGS: [&str; 4] = [
     "--auth.multitenancy-enabled",
     "--query.max-samples=10000",
     "--ingester.flush-interval=200ms",
-    "--enable-feature=promql-experimental-functions,promql-duration-expr,promql-binop-fill-modifiers,\
-     promql-delayed-name-removal,promql-extended-range-selectors",
+    "--enable-feature=promql-experimental-functions,promql-binop-fill-modifiers,promql-delayed-name-removal",
 ];
 /// Scripts that run at once: while one waits for an acknowledgement, others evaluate.
 const SCRIPTS_AT_ONCE: usize = 4;

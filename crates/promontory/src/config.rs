@@ -180,7 +180,7 @@ pub struct Flags {
     #[arg(long = "sql.max-rows", env = "PROMONTORY_SQL_MAX_ROWS", default_value_t = SqlConfig::default().rows_max)]
     pub sql_rows: usize,
     /// Features that are off by default, as in Prometheus: promql-experimental-functions,
-    /// promql-binop-fill-modifiers, promql-delayed-name-removal, promql-extended-range-selectors.
+    /// promql-binop-fill-modifiers, promql-delayed-name-removal.
     #[arg(long = "enable-feature", env = "PROMONTORY_ENABLE_FEATURE", value_delimiter = ',')]
     pub enable_feature: Vec<String>,
 
@@ -422,8 +422,6 @@ fn engine_options(flags: &Flags) -> anyhow::Result<EngineOptions> {
         memory_bytes_max: at_least_one("query.max-memory", flags.query_memory)?,
         concurrency_max: at_least_one("query.max-concurrency", flags.query_concurrency)?,
         queue_max: flags.query_queue,
-        // On by default since Prometheus 3.14.
-        duration_expressions: true,
         ..EngineOptions::default()
     };
     for feature in flags.enable_feature.iter().filter(|feature| !feature.is_empty()) {
@@ -431,8 +429,8 @@ fn engine_options(flags: &Flags) -> anyhow::Result<EngineOptions> {
             "promql-experimental-functions" => options.experimental_functions = true,
             "promql-binop-fill-modifiers" => options.fill_modifiers = true,
             "promql-delayed-name-removal" => options.delayed_name_removal = true,
-            "promql-extended-range-selectors" => options.extended_selectors = true,
-            "promql-duration-expr" => options.duration_expressions = true,
+            // What Prometheus has made permanent; the flag says nothing there either.
+            "promql-extended-range-selectors" | "promql-duration-expr" => {}
             unknown => bail!("--enable-feature: unknown feature \"{unknown}\""),
         }
     }

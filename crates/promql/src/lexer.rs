@@ -323,6 +323,7 @@ impl<'a> Lexer<'a> {
             return Err("unexpected left bracket '['".to_owned());
         }
         self.got_colon = false;
+        self.got_duration = false;
         self.bracket_open = true;
         self.state = State::DurationExpr;
         Ok(TokenKind::LeftBracket)
@@ -390,9 +391,13 @@ impl<'a> Lexer<'a> {
                 self.state = State::Statements;
                 self.number_or_duration()
             }
-            c => self.duration_word(c).ok_or_else(|| {
-                format!("unexpected character in duration expression: {}", quote_char(Some(c)))
-            }),
+            c => {
+                let word = self.duration_word(c).ok_or_else(|| {
+                    format!("unexpected character in duration expression: {}", quote_char(Some(c)))
+                })?;
+                self.got_duration = true;
+                Ok(word)
+            }
         }
     }
 

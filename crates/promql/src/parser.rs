@@ -1,5 +1,5 @@
 //! The parser of PromQL: precedence climbing over the tokens of [`crate::lexer`], then the type
-//! checks, with the errors of Prometheus 3.14.
+//! checks, with the errors of Prometheus 3.16.
 //!
 //! Words:
 //! - *context*: the innermost construct that names itself in an error (`in label matching, expected
@@ -38,15 +38,13 @@ pub use literal::{parse_number, unquote};
 /// with nested aggregations), so that a thread of 1 MiB suffices; hand-written queries stay below 20.
 pub const DEPTH_MAX: u32 = 256;
 
-/// What a parser accepts. The default is what Prometheus 3.14 accepts without feature flags.
+/// What a parser accepts. The default is what Prometheus 3.16 accepts without feature flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParserOptions {
     /// `promql-experimental-functions`
     pub experimental_functions: bool,
     /// Arithmetic, `step()` and `range()` in brackets and offsets; on by default.
     pub duration_expressions: bool,
-    /// `promql-extended-range-selectors`: `anchored` and `smoothed`.
-    pub extended_range_selectors: bool,
     /// `promql-binop-fill-modifiers`
     pub fill_modifiers: bool,
     /// Most nodes on a path from the root to a leaf.
@@ -58,7 +56,6 @@ impl Default for ParserOptions {
         Self {
             experimental_functions: false,
             duration_expressions: true,
-            extended_range_selectors: false,
             fill_modifiers: false,
             depth_max: DEPTH_MAX,
         }
@@ -72,7 +69,6 @@ impl ParserOptions {
         Self {
             experimental_functions: true,
             duration_expressions: true,
-            extended_range_selectors: true,
             fill_modifiers: true,
             depth_max: DEPTH_MAX,
         }
@@ -744,11 +740,10 @@ impl<'a> Parser<'a> {
         let ExprKind::Vector(selector) = expr.kind else {
             return refuse("ranges only allowed for vector selectors");
         };
-        // Only what has a fixed value is refused: 3.14.0 takes `x offset step() [5m]`.
-        if selector.offset.fixed_ms().is_some_and(|offset| offset != 0) {
+        if selector.offset != DurationSpec::ZERO {
             return refuse("no offset modifiers allowed before range");
         }
-        if matches!(selector.at, Some(At::Timestamp(_))) {
+        if selector.at.is_some() {
             return refuse("no @ modifiers allowed before range");
         }
         let matrix = MatrixSelector { selector: *selector, selector_span: expr.span, range };
@@ -832,9 +827,6 @@ impl<'a> Parser<'a> {
     fn extension(&mut self, mut expr: Expr, extension: RangeExtension) -> Parsed<Expr> {
         self.bump()?;
         let word = if extension == RangeExtension::Anchored { "anchored" } else { "smoothed" };
-        if !self.options.extended_range_selectors {
-            return self.error(expr.span, format!("{word} modifier is experimental and not enabled"));
-        }
         let selector = match &mut expr.kind {
             ExprKind::Vector(selector) => selector,
             ExprKind::Matrix(matrix) => &mut matrix.selector,
@@ -947,9 +939,9 @@ impl<'a> Parser<'a> {
             TokenKind::LeftParen => {
                 self.bump()?;
                 let inner = self.duration_expr(0)?;
-                let close = self.expect(TokenKind::RightParen)?;
+                self.expect(TokenKind::RightParen)?;
                 self.computed(inner.span)?;
-                Ok(wrap(inner, token.span.to(close.span)))
+                Ok(wrap(inner, token.span))
             }
             _ => Err(self.unexpected(token)),
         }
@@ -986,7 +978,7 @@ impl<'a> Parser<'a> {
             (sign, DurationTerm::Number(number)) => {
                 DurationTerm::Number(Number { value: apply_sign(sign, number.value), ..number })
             }
-            (UnaryOp::Plus, term) => term,
+            (UnaryOp::Plus, term) => return Ok(DurationExpr { term, span: operand.span }),
             (UnaryOp::Minus, term) => {
                 DurationTerm::Minus(Box::new(DurationExpr { term, span: operand.span }))
             }
@@ -1045,13 +1037,18 @@ fn spec(duration: DurationExpr) -> DurationSpec {
     }
 }
 
-/// Parentheses around parentheses count once, and those around a number not at all, as upstream.
-fn wrap(inner: DurationExpr, span: Span) -> DurationExpr {
-    match inner.term {
-        DurationTerm::Paren(_) => DurationExpr { span, ..inner },
-        DurationTerm::Number(_) => inner,
-        _ => DurationExpr { term: DurationTerm::Paren(Box::new(inner)), span },
-    }
+/// Parentheses around parentheses count once. A number in them is computed with the query, so that
+/// `[(0)]` is refused when it runs.
+///
+/// Errors of durations name places as upstream does: without the parentheses, but from the opening one
+/// to the end of the number if there is only a number between them.
+fn wrap(inner: DurationExpr, open: Span) -> DurationExpr {
+    let span = match inner.term {
+        DurationTerm::Paren(_) => return inner,
+        DurationTerm::Number(_) => open.to(inner.span),
+        _ => inner.span,
+    };
+    DurationExpr { term: DurationTerm::Paren(Box::new(inner)), span }
 }
 
 /// Parentheses keep the operator in the offset when it is printed; upstream's print loses it.

@@ -30,11 +30,8 @@ pub struct EngineOptions {
     pub batch_values: usize,
     /// `promql-experimental-functions`.
     pub experimental_functions: bool,
-    /// Arithmetic in brackets and offsets; on by default, as in Prometheus 3.14.
+    /// Arithmetic in brackets and offsets; on by default, as in Prometheus.
     pub duration_expressions: bool,
-    /// `promql-extended-range-selectors`: `anchored` and `smoothed` parse (they are not evaluated
-    /// yet).
-    pub extended_selectors: bool,
     /// `promql-binop-fill-modifiers`.
     pub fill_modifiers: bool,
     /// `promql-delayed-name-removal`: metric names go at the end of the query, not in each function.
@@ -56,7 +53,6 @@ impl Default for EngineOptions {
             batch_values: 64 << 10,
             experimental_functions: false,
             duration_expressions: true,
-            extended_selectors: false,
             fill_modifiers: false,
             delayed_name_removal: false,
         }
@@ -70,7 +66,6 @@ impl EngineOptions {
         ParserOptions {
             experimental_functions: self.experimental_functions,
             duration_expressions: self.duration_expressions,
-            extended_range_selectors: self.extended_selectors,
             fill_modifiers: self.fill_modifiers,
             ..ParserOptions::default()
         }

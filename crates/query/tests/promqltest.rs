@@ -54,7 +54,6 @@ impl Asked {
             samples_max: 10_000,
             experimental_functions: true,
             duration_expressions: true,
-            extended_selectors: true,
             fill_modifiers: true,
             delayed_name_removal: true,
             ..EngineOptions::default()
