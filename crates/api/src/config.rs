@@ -121,7 +121,7 @@ pub struct BuildInfo {
 
 impl BuildInfo {
     /// The version of Prometheus whose API this is.
-    pub const PROMETHEUS_VERSION: &'static str = "3.14.0";
+    pub const PROMETHEUS_VERSION: &'static str = "3.16.0";
 }
 
 impl Default for BuildInfo {

@@ -81,13 +81,40 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("cannot parse {} to a valid duration", quote(text));
     if let Some(seconds) = parse_float(text) {
         let nanos = seconds * 1e9;
-        if nanos.is_nan() || nanos.abs() >= i64::MAX as f64 {
+        // As a float the largest of 64 bits is one too many; the smallest is itself.
+        if nanos.is_nan() || nanos >= i64::MAX as f64 || nanos < i64::MIN as f64 {
             return Err(format!("{}. It overflows int64", invalid()));
         }
         return Ok(nanos as i64);
     }
     let ms = duration::parse_duration(text).map_err(|_| invalid())?;
     ms.checked_mul(1_000_000).ok_or_else(invalid)
+}
+
+/// Nanoseconds as Go writes a duration: `-1h0m0.5s`, `-1.5ms`, `0s`.
+pub(crate) fn go_duration(nanos: i64) -> String {
+    const MINUTE: u64 = 60_000_000_000;
+    let size = nanos.unsigned_abs();
+    let sign = if nanos < 0 { "-" } else { "" };
+    let (minutes, rest) = (size / MINUTE, size % MINUTE);
+    let text = match size {
+        0 => "0s".to_owned(),
+        1..=999 => format!("{size}ns"),
+        1_000..=999_999 => in_units(size, 1_000, "µs"),
+        1_000_000..=999_999_999 => in_units(size, 1_000_000, "ms"),
+        _ => in_units(rest, 1_000_000_000, "s"),
+    };
+    match minutes {
+        0 => format!("{sign}{text}"),
+        1..=59 => format!("{sign}{minutes}m{text}"),
+        _ => format!("{sign}{}h{}m{text}", minutes / 60, minutes % 60),
+    }
+}
+
+fn in_units(nanos: u64, unit: u64, name: &str) -> String {
+    let digits = unit.ilog10() as usize;
+    let fraction = format!(".{:0digits$}", nanos % unit);
+    format!("{}{}{name}", nanos / unit, fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
 impl Form {
@@ -245,6 +272,24 @@ mod tests {
 
     fn ms(text: &str) -> Result<i64, String> {
         Time::parse(text).map(Time::ms)
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (nanos, expected) in [
+            (0, "0s"),
+            (-1, "-1ns"),
+            (-1_500, "-1.5µs"),
+            (-1_500_000, "-1.5ms"),
+            (-1_500_000_000, "-1.5s"),
+            (-5_000_000_000, "-5s"),
+            (-90_000_000_000, "-1m30s"),
+            (-3_600_000_000_000, "-1h0m0s"),
+            (-3_723_500_000_000, "-1h2m3.5s"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
+        ] {
+            assert_eq!(go_duration(nanos), expected);
+        }
     }
 
     #[test]

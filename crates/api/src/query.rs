@@ -17,8 +17,8 @@ use crate::config::flag_of;
 use crate::document::Items;
 use crate::form::Form;
 use crate::json;
-use crate::params::Time;
-use crate::respond::{ApiError, ErrorType, success, success_parts};
+use crate::params::{Time, go_duration};
+use crate::respond::{ApiError, success, success_parts};
 use crate::routes::Api;
 use crate::tenant::Tenant;
 
@@ -93,13 +93,15 @@ pub(crate) async fn format(State(api): State<Arc<Api>>, form: Form) -> Result<Re
 /// Whose question it is and how long it may take, by the parameter `timeout`.
 ///
 /// # Errors
-/// If the parameter is no duration, or the time is up before it starts.
+/// If the parameter is no duration, or none that is longer than nothing.
 pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
     let timeout = match form.duration("timeout")? {
         None => None,
         Some(nanos @ 1..) => Some(Duration::from_nanos(nanos.unsigned_abs())),
-        // The time is up before it starts.
-        Some(_) => return Err(ApiError::new(ErrorType::Timeout, "query timed out in query execution")),
+        Some(nanos) => {
+            let why = format!("timeout must be positive, got {}", go_duration(nanos));
+            return Err(ApiError::parameter("timeout", why));
+        }
     };
     Ok(RequestContext { tenant, timeout, must_contain: Vec::new() })
 }
@@ -294,7 +296,7 @@ fn write_point(out: &mut Vec<u8>, point: Point) {
     out.push(b']');
 }
 
-/// Source: prometheus v3.14 `util/stats/query_stats.go`; the arrays per step stand behind a feature
+/// Source: prometheus v3.16 `util/stats/query_stats.go`; the arrays per step stand behind a feature
 /// flag there and are left out.
 fn write_statistics(out: &mut Vec<u8>, statistics: &Statistics) {
     let eval_total =
@@ -315,6 +317,7 @@ fn write_statistics(out: &mut Vec<u8>, statistics: &Statistics) {
     let samples = [
         ("},\"samples\":{\"totalQueryableSamples\":", statistics.total_queryable_samples),
         (",\"samplesRead\":", statistics.samples_read),
+        (",\"seriesTouched\":", statistics.series_touched),
         (",\"peakSamples\":", statistics.peak_samples),
     ];
     for (name, count) in samples {

@@ -135,6 +135,8 @@ pub struct Statistics {
     pub peak_samples: u64,
     /// Samples read from storage.
     pub samples_read: u64,
+    /// Series that selectors matched; counted once for each selector that matched them.
+    pub series_touched: u64,
     /// Seconds in the queue.
     pub exec_queue_seconds: f64,
     /// Seconds for parsing, snapshot and planning.

@@ -22,6 +22,7 @@ pub struct QueryContext {
     samples_max: u64,
     samples_held: AtomicU64,
     samples_read: AtomicU64,
+    series_touched: AtomicU64,
     samples_queryable: AtomicU64,
     annotations: Collector,
 }
@@ -35,6 +36,7 @@ impl QueryContext {
             samples_max,
             samples_held: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
+            series_touched: AtomicU64::new(0),
             samples_queryable: AtomicU64::new(0),
             annotations: Collector::default(),
         }
@@ -77,14 +79,20 @@ impl QueryContext {
         Ok(())
     }
 
-    /// Counts samples that storage gave.
-    pub fn count_read(&self, samples: u64) {
+    /// Counts what storage gave to a selector: series with their samples.
+    pub fn count_read(&self, series: u64, samples: u64) {
+        self.series_touched.fetch_add(series, Ordering::Relaxed);
         self.samples_read.fetch_add(samples, Ordering::Relaxed);
     }
 
     /// Counts samples that windows held, once per evaluation time.
     pub fn count_queryable(&self, samples: u64) {
         self.samples_queryable.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Series that selectors matched, a series once for each of them.
+    pub fn series_touched(&self) -> u64 {
+        self.series_touched.load(Ordering::Relaxed)
     }
 
     /// Samples read, samples in windows, most samples held.

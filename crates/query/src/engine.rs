@@ -509,6 +509,7 @@ fn statistics(context: &QueryContext, times: Times, total: Duration) -> Statisti
         total_queryable_samples,
         peak_samples,
         samples_read,
+        series_touched: context.series_touched(),
         exec_queue_seconds: times.queue.as_secs_f64(),
         query_preparation_seconds: times.preparation.as_secs_f64(),
         inner_eval_seconds: times.evaluation.as_secs_f64(),

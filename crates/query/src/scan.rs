@@ -159,7 +159,7 @@ impl Reader {
         if samples.offsets.len() != of.len() + 1 {
             return internal_err!("{} offsets for {} series", samples.offsets.len(), of.len());
         }
-        self.context.count_read(samples.ts.len() as u64);
+        self.context.count_read(of.len() as u64, samples.ts.len() as u64);
         let labels = self.labels_of(of);
         let offsets = list_offsets(&samples.offsets)?;
         let ts = timestamps_column(offsets.clone(), samples.ts)?;

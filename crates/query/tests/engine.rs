@@ -233,6 +233,7 @@ fn statistics_count_samples_read_and_samples_in_windows() {
     let answer = house.runtime.block_on(engine.instant(&context(), &query)).unwrap();
     // Left-open: 75 s, 90 s, 105 s, 120 s.
     assert_eq!(answer.statistics.samples_read, 4);
+    assert_eq!(answer.statistics.series_touched, 1);
     assert_eq!(answer.statistics.total_queryable_samples, 4);
     assert!(answer.statistics.exec_total_seconds > 0.0);
 }

@@ -195,7 +195,7 @@ async fn status_pages_show_what_they_were_given() {
         .get("/api/v1/status/config")
         .await
         .is(200, r#"{"status":"success","data":{"yaml":"global: {}\n"}}"#);
-    let build = r#"{"version":"3.14.0","revision":"abc","branch":"promontory-9.9.9","buildUser":"","buildDate":"","goVersion":""}"#;
+    let build = r#"{"version":"3.16.0","revision":"abc","branch":"promontory-9.9.9","buildUser":"","buildDate":"","goVersion":""}"#;
     faces.get("/api/v1/status/buildinfo").await.is(200, &format!(r#"{{"status":"success","data":{build}}}"#));
     faces.get("/version").await.is(200, build);
     let reply = faces.get("/api/v1/status/runtimeinfo").await;
