@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use promontory_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, TimeRange};
+use promontory_model::{Labels, LabelsBuilder, MatchOp, TimeRange};
 use promontory_promql::annotations::{Annotation, Collector};
 use promontory_promql::ast::{
     Aggregate, At, Binary, BinaryOp as AstOp, Call, Cardinality, DurationSpec, Expr, ExprKind, FunctionId,
@@ -341,8 +341,7 @@ impl Lowering<'_> {
             let kind = NodeKind::Absent { input: Box::new(node), labels: labels_if_absent };
             return Ok(Node::new(kind, grid));
         }
-        let kind = NodeKind::Distinct { input: Box::new(node), scope: DuplicateScope::Range };
-        Ok(Node::new(kind, grid))
+        Ok(distinct(node))
     }
 
     fn date_call(&mut self, function: DateFunction, args: &[Expr], grid: Grid) -> Lowered<Node> {
@@ -816,7 +815,7 @@ fn depends_on_time(function: FunctionId) -> bool {
 fn labels_of_absence(selector: &VectorSelector) -> Labels {
     let mut builder = LabelsBuilder::default();
     let mut seen: Vec<&str> = Vec::new();
-    for matcher in selector.matchers.iter().filter(|matcher| matcher.name() != METRIC_NAME) {
+    for matcher in selector.matchers.iter().filter(|matcher| !is_reserved(matcher.name().as_bytes())) {
         if matcher.op() == MatchOp::Equal && !seen.contains(&matcher.name()) {
             builder.set(matcher.name(), matcher.value());
             seen.push(matcher.name());

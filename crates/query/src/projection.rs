@@ -36,9 +36,9 @@ impl LabelProjection {
         Self::By(sorted(labels))
     }
 
-    /// All but these and the metric name, as `without` and `ignoring` mean it.
+    /// All but these, the metric name and the labels that go with it, as `without` and `ignoring` mean it.
     pub fn without(labels: impl IntoIterator<Item = String>) -> Self {
-        Self::Without(sorted(labels.into_iter().chain([METRIC_NAME.to_owned()])))
+        Self::Without(sorted(labels.into_iter().chain(RESERVED.map(str::to_owned))))
     }
 
     /// All but exactly these.

@@ -77,9 +77,9 @@ pub struct MatchSpec {
     pub labels: Vec<String>,
     /// Labels that the result takes from the one side.
     pub include: Vec<String>,
-    /// Stands in for a missing left element (of the many side with `group_right`).
+    /// Stands in for a missing left element (of the one side with `group_right`).
     pub fill_left: Option<f64>,
-    /// Stands in for a missing right element (of the one side with `group_right`).
+    /// Stands in for a missing right element (of the many side with `group_right`).
     pub fill_right: Option<f64>,
     /// The result has no metric name.
     pub drop_name: bool,
@@ -419,9 +419,8 @@ impl<'a> Matching<'a> {
     fn values(&self, op: BinaryOp, comparison: Comparison) -> Result<Results> {
         let swapped = self.spec.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (&self.right, &self.left) } else { (&self.left, &self.right) };
-        // Prometheus swaps the sides of `group_right` before it looks at fill values, and not these: with
-        // it `fill_left` stands in for the many side.
-        let (fill_many, fill_one) = (self.spec.fill_left, self.spec.fill_right);
+        let (fill_left, fill_right) = (self.spec.fill_left, self.spec.fill_right);
+        let (fill_many, fill_one) = if swapped { (fill_right, fill_left) } else { (fill_left, fill_right) };
         let mut errors = FirstError::default();
         let one_rows = one.rows_by_group(self.groups);
         self.check_one_side(one, &one_rows, swapped, &mut errors);

@@ -276,7 +276,7 @@ fn a_check_for_equal_labels_is_left_out_where_names_are_the_same() {
     assert_eq!(operators(&one_name), ["ProjectionExec", "SeriesScan"], "{one_name}");
     let many_names = house.explain("rate({job=\"job0\"}[5m])");
     assert_eq!(operators(&many_names), ["AggregateExec", "ProjectionExec", "SeriesScan"], "{many_names}");
-    assert!(many_names.contains("one_per_range"), "{many_names}");
+    assert!(many_names.contains("one_per_step"), "{many_names}");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn what_an_aggregation_keeps_of_labels_is_pushed_into_the_scan() {
     assert_eq!(operators(&plan), ["AggregateExec", "ProjectionExec", "SeriesScan"], "{plan}");
     assert!(plan.contains("labels=by (job)"), "{plan}");
     let plan = house.explain("sum without (instance) (temperature)");
-    assert!(plan.contains("labels=without (__name__, instance)"), "{plan}");
+    assert!(plan.contains("labels=without (__name__, __type__, __unit__, instance)"), "{plan}");
 }
 
 #[test]
