@@ -7,6 +7,9 @@
 //!    segment's slot holds its bytes.
 //! 4. The block loop writes an L1 block every block interval, early when the head is large.
 //! 5. On shutdown: no more appends, one last cut, one last block, a closed mark.
+//!
+//! Flushes and the writer's slots are tasks of their own; a panic in one of them goes up through
+//! [`Ingester::run`], so that whoever runs the role sees it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +20,9 @@ use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
     Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
 };
-use promontory_store::Writer;
+use promontory_store::{Writer, panic_when_asked};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::intake::{Cut, Intake};
@@ -183,46 +187,45 @@ impl Ingester {
     /// Flushes and writes blocks until `shutdown` resolves, then stops gracefully.
     ///
     /// # Errors
-    /// If the last cut, block or closed mark could not be written: nothing acknowledged is lost, an
-    /// adopter will take the writer over.
+    /// If the writer's slots end before, or the last cut, block or closed mark could not be written:
+    /// nothing acknowledged is lost, an adopter will take the writer over.
+    ///
+    /// # Panics
+    /// With the panic of any task that it started.
     pub async fn run(
         self: Arc<Self>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), promontory_store::Error> {
-        let slots = tokio::spawn({
-            let writer = self.writer.clone();
-            async move { writer.run().await }
-        });
-        let flushes = self.clone().flush_loop();
-        let blocks = self.clone().block_loop();
+        // Dropping the sets aborts their tasks.
+        let (mut slots, mut flushes) = (JoinSet::new(), JoinSet::new());
+        slots.spawn(drive_slots(self.writer.clone()));
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = async { tokio::join!(flushes, blocks); } => {}
+            ended = slots.join_next() => return Err(slots_ended(ended)),
+            () = async { tokio::join!(self.flush_loop(&mut flushes), self.block_loop()); } => {}
         }
-        let stopped = tokio::time::timeout(STOP_TIMEOUT, self.stop()).await.unwrap_or_else(|_| {
+        tokio::time::timeout(STOP_TIMEOUT, self.stop(flushes)).await.unwrap_or_else(|_| {
             Err(promontory_store::Error::Busy(format!(
                 "the object store did not take the last samples within {} s; what was acknowledged is in it, and an \
                  adopter will close this writer",
                 STOP_TIMEOUT.as_secs()
             )))
-        });
-        slots.abort();
-        stopped
+        })
     }
 
     /// The last cut; closing the writer writes the last block and the closed mark.
-    async fn stop(&self) -> Result<(), promontory_store::Error> {
+    async fn stop(&self, mut flushes: JoinSet<()>) -> Result<(), promontory_store::Error> {
         self.stopping.store(true, Relaxed);
-        if let Ok(permit) = self.in_flight.clone().acquire_many_owned(CUTS_IN_FLIGHT_MAX as u32).await {
-            drop(permit);
+        while let Some(ended) = flushes.join_next().await {
+            with_its_panic(ended);
         }
         let (cut, waiters) = self.take_cut();
         self.flush(cut, waiters).await;
         self.writer.close().await
     }
 
-    async fn flush_loop(self: Arc<Self>) {
+    async fn flush_loop(self: &Arc<Self>, flushes: &mut JoinSet<()>) {
         let mut ticks = tokio::time::interval(self.config.flush_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut index_swept = Instant::now();
@@ -230,6 +233,10 @@ impl Ingester {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.hurry.notified() => {}
+                Some(ended) = flushes.join_next() => {
+                    with_its_panic(ended);
+                    continue;
+                }
             }
             let Ok(permit) = self.in_flight.clone().acquire_owned().await else { return };
             let (cut, waiters) = self.take_cut();
@@ -241,8 +248,12 @@ impl Ingester {
                 self.forget_idle_series();
             }
             let ingester = self.clone();
-            tokio::spawn(async move {
-                ingester.flush(cut, waiters).await;
+            flushes.spawn(async move {
+                tokio::select! {
+                    biased;
+                    never = panic_when_asked("ingester flush") => match never {},
+                    () = ingester.flush(cut, waiters) => {}
+                }
                 drop(permit);
             });
         }
@@ -284,7 +295,7 @@ impl Ingester {
         waiters.send_replace(Some(outcome));
     }
 
-    async fn block_loop(self: Arc<Self>) {
+    async fn block_loop(&self) {
         let interval = self.config.block_interval;
         // Many ingesters of one bucket commit at different times.
         let spread = self.writer.status().life.writer.0 % interval.as_millis().max(1);
@@ -369,6 +380,32 @@ impl Ingester {
             Some(Err(error)) => Err(error.clone()),
             None => Err(unavailable("the outcome is unknown")),
         }
+    }
+}
+
+async fn drive_slots(writer: Arc<Writer>) -> Result<(), promontory_store::Error> {
+    tokio::select! {
+        ended = writer.run() => ended,
+        never = panic_when_asked("ingester slots") => match never {},
+    }
+}
+
+/// Why the slots of a writer that nobody closed are driven no more.
+fn slots_ended(
+    ended: Option<Result<Result<(), promontory_store::Error>, JoinError>>,
+) -> promontory_store::Error {
+    match ended.and_then(with_its_panic) {
+        Some(Err(error)) => error,
+        _ => promontory_store::Error::Bug("the writer's slots ended before the writer was closed".into()),
+    }
+}
+
+/// What a task answered; its panic goes on here, so that it ends this role and not only the task.
+fn with_its_panic<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(answer) => Some(answer),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_cancelled)) => None,
     }
 }
 

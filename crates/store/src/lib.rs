@@ -41,7 +41,7 @@ pub use object::counted::{Component, Operation, RequestCounters};
 pub use object::format::Format;
 pub use object::keys::{BLOCKS, block_object};
 pub use object::self_test::self_test;
-pub use planted::{Bug, Planted};
+pub use planted::{Bug, Planted, panic_when_asked};
 pub use read::blocks::{BlockReader, BlockReaderConfig};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
 pub use read::source::{SampleSnapshot, SampleSource, Samples, Selection};

@@ -4,6 +4,11 @@
 //! point, so that the simulator can prove that it would notice. It exists only with the cargo
 //! feature `planted-bugs`, which no shipped build has: without it [`Planted::is`] is always false
 //! and the compiler removes every broken branch.
+//!
+//! [`panic_when_asked`] is of the same kind for roles: it ends one of them in a real process, to show
+//! that the process notices.
+
+use std::convert::Infallible;
 
 /// One broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,4 +120,30 @@ impl Planted {
     pub const fn is(self, _bug: Bug) -> bool {
         false
     }
+}
+
+/// The variable that names the file which says where to panic.
+#[cfg(feature = "planted-bugs")]
+const PANIC_VARIABLE: &str = "PROMONTORY_PLANTED_PANIC";
+
+/// Panics once the file that `PROMONTORY_PLANTED_PANIC` names holds `place` and nothing else; otherwise never
+/// resolves. A role polls it beside its loop, so that a suite can end that role in a running process.
+#[cfg(feature = "planted-bugs")]
+pub async fn panic_when_asked(place: &'static str) -> Infallible {
+    /// Short beside the second within which the process must have ended.
+    const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
+    let Some(file) = std::env::var_os(PANIC_VARIABLE) else { return std::future::pending().await };
+    loop {
+        if std::fs::read_to_string(&file).is_ok_and(|text| text == place) {
+            panic!("planted in {place}");
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Panics where a suite asked for it: never, in a build without the feature.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+pub async fn panic_when_asked(_place: &'static str) -> Infallible {
+    std::future::pending().await
 }
