@@ -70,6 +70,7 @@ pub const ROOMS: &[Room] = &[
         guests: &["tokio", "async-trait", "hashbrown", "xxhash-rust"],
         test_guests: &["object_store"],
     },
+    Room { name: "querier", uses: THINGS, guests: &["tokio"], test_guests: &[] },
     Room {
         name: "compactor",
         uses: THINGS,
@@ -96,7 +97,19 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "promontory",
-        uses: &["model", "wire", "promql", "block", "store", "query", "ingester", "compactor", "api", "sql"],
+        uses: &[
+            "model",
+            "wire",
+            "promql",
+            "block",
+            "store",
+            "query",
+            "ingester",
+            "querier",
+            "compactor",
+            "api",
+            "sql",
+        ],
         guests: &[
             "anyhow",
             "clap",

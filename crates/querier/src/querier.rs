@@ -1,0 +1,75 @@
+//! The loop of the querier: looks for new catalog versions and segments again and again.
+//!
+//! A query looks itself where the view is older than the probe interval, so the loop is not needed for
+//! a right answer: with it a query seldom waits for a probe, and a tail is fetched while it is short.
+//! A look that fails is logged and the next one comes as if it had not; what could not be seen for
+//! long is named in the warnings of the answers.
+
+use std::sync::Arc;
+
+use promontory_store::{
+    BlockReader, BlockReaderConfig, Chain, Error, LocalLives, Reader, ReaderSettings, SampleSource,
+    StoredSource,
+};
+use tokio::time::sleep;
+
+/// When a querier looks, and what its reading may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QuerierConfig {
+    /// Of the view: how often it is renewed and how much of the tails it may hold.
+    pub reader: ReaderSettings,
+    /// Of reading blocks: caches and requests.
+    pub blocks: BlockReaderConfig,
+}
+
+/// The querier role.
+#[derive(Debug)]
+pub struct Querier {
+    config: QuerierConfig,
+    reader: Arc<Reader>,
+    blocks: Arc<BlockReader>,
+}
+
+impl Querier {
+    /// A querier over a catalog; writers of the same process are read in `locals`, without the store.
+    #[must_use]
+    pub fn new(chain: Arc<Chain>, locals: Arc<LocalLives>, config: QuerierConfig) -> Self {
+        let blocks = BlockReader::new(chain.context().bucket.clone(), config.blocks);
+        let reader = Reader::new(chain, locals, config.reader);
+        Self { config, reader, blocks }
+    }
+
+    /// Everything that was written, to be asked.
+    #[must_use]
+    pub fn source(&self) -> Arc<dyn SampleSource> {
+        Arc::new(StoredSource::new(self.reader.clone(), self.blocks.clone()))
+    }
+
+    /// The reader of blocks, for its counters and caches.
+    #[must_use]
+    pub fn blocks(&self) -> &Arc<BlockReader> {
+        &self.blocks
+    }
+
+    /// Looks for new samples until `shutdown` resolves.
+    ///
+    /// # Errors
+    /// None today; the signature is that of every role.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = self.follow() => {}
+        }
+        Ok(())
+    }
+
+    async fn follow(&self) {
+        loop {
+            if let Err(error) = self.reader.refresh().await {
+                tracing::warn!(%error, "cannot look for new samples; answers carry a warning if it lasts");
+            }
+            sleep(self.config.reader.probe_interval).await;
+        }
+    }
+}
