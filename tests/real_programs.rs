@@ -10,5 +10,6 @@ mod end_to_end;
 mod flips;
 mod kill;
 mod outage;
+mod role_ends;
 mod support;
 mod tutorial;

@@ -74,6 +74,12 @@ impl Store {
         }
     }
 
+    /// The same store, for a process with one more environment variable.
+    pub fn with_variable(mut self, name: &'static str, value: String) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
     /// What one of the product's commands prints about this store.
     ///
     /// # Panics

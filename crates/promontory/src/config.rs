@@ -4,17 +4,21 @@
 //! Flags carry Prometheus' names where it has them. Every flag has an environment variable: the name
 //! in capitals, `.` and `-` as `_`, after `PROMONTORY_`.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use promontory_api::CorsOrigin;
 use promontory_compactor::CompactorConfig;
 use promontory_ingester::IngesterConfig;
 use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::duration::{format_duration, parse_duration};
+use promontory_querier::QuerierConfig;
 use promontory_query::EngineOptions;
 use promontory_sql::SqlConfig;
 use promontory_store::{BlockReaderConfig, StoreUrl};
@@ -71,6 +75,9 @@ pub enum BlocksCommand {
     },
 }
 
+/// Every role in one process.
+const ALL_ROLES: &str = "all";
+
 const DEFAULT_STORE: &str = "./data";
 
 /// The size of a cache that is a share of the memory.
@@ -83,10 +90,8 @@ const CACHE_BYTES_MIN: u64 = 16 << 20;
 const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
 
 /// A duty of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Role {
-    /// Every role in one process.
-    All,
     /// Takes samples.
     Ingester,
     /// Answers queries.
@@ -111,9 +116,15 @@ pub struct Flags {
     /// memory:///. Credentials come from the usual environment of each cloud.
     #[arg(long, env = "PROMONTORY_STORE", default_value = DEFAULT_STORE, value_name = "URL")]
     pub store: String,
-    /// Which duties this process has.
-    #[arg(long, env = "PROMONTORY_ROLE", value_enum, default_value = "all")]
-    pub role: Role,
+    /// Which duties this process has; several are separated by commas.
+    #[arg(
+        long,
+        env = "PROMONTORY_ROLE",
+        default_value = ALL_ROLES,
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(role_names())
+    )]
+    pub role: Vec<String>,
     /// Address to listen on for the UI, API, and telemetry.
     #[arg(
         long = "web.listen-address",
@@ -287,7 +298,7 @@ pub struct Config {
     /// Where the data lies.
     pub store: StoreUrl,
     /// Which duties this process has.
-    pub role: Role,
+    pub roles: Roles,
     /// Where to listen.
     pub listen_addresses: Vec<SocketAddr>,
     /// Where to write the address.
@@ -304,8 +315,8 @@ pub struct Config {
     pub default_tenant: TenantId,
     /// For the query engine.
     pub engine: EngineOptions,
-    /// For the reader of blocks.
-    pub blocks: BlockReaderConfig,
+    /// For the querier.
+    pub querier: QuerierConfig,
     /// For the SQL face.
     pub sql: SqlConfig,
     /// Most bytes of a query text.
@@ -320,34 +331,52 @@ pub struct Config {
     pub shown_flags: Vec<(String, String)>,
 }
 
+/// The duties of one process; never none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(BTreeSet<Role>);
+
 impl Role {
-    /// Does a process of this role take samples?
+    /// Its name on the command line.
     #[must_use]
-    pub fn ingests(self) -> bool {
-        matches!(self, Self::All | Self::Ingester)
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+impl Roles {
+    /// The roles in the order in which they start.
+    pub fn iter(&self) -> impl Iterator<Item = Role> + '_ {
+        self.0.iter().copied()
     }
 
-    /// Does it answer queries?
+    /// Is `role` among them?
     #[must_use]
-    pub fn queries(self) -> bool {
-        matches!(self, Self::All | Self::Querier)
+    pub fn contains(&self, role: Role) -> bool {
+        self.0.contains(&role)
     }
 
-    /// Does it adopt, merge and sweep?
-    #[must_use]
-    pub fn compacts(self) -> bool {
-        matches!(self, Self::All | Self::Compactor)
-    }
-
-    /// The flag's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Ingester => "ingester",
-            Self::Querier => "querier",
-            Self::Compactor => "compactor",
+    /// From the values of `--role`.
+    fn check(names: &[String]) -> anyhow::Result<Self> {
+        let mut roles = BTreeSet::new();
+        for name in names {
+            match Role::from_str(name, false) {
+                Ok(role) => drop(roles.insert(role)),
+                Err(_) if name == ALL_ROLES => roles.extend(Role::value_variants()),
+                Err(_) => bail!("--role: there is no role \"{name}\""),
+            }
         }
+        ensure!(!roles.is_empty(), "--role must name at least one role");
+        Ok(Self(roles))
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() == Role::value_variants().len() {
+            return f.write_str(ALL_ROLES);
+        }
+        let names: Vec<String> = self.iter().map(Role::name).collect();
+        f.write_str(&names.join(","))
     }
 }
 
@@ -388,7 +417,7 @@ impl Config {
             "--ingester.block-interval must not be below --ingester.flush-interval"
         );
         Ok(Self {
-            role: flags.role,
+            roles: Roles::check(&flags.role)?,
             listen_addresses: resolve(&flags.listen_address)?,
             address_file: flags.address_file.clone(),
             connections_max: at_least_one("web.max-connections", flags.max_connections)?,
@@ -408,7 +437,7 @@ impl Config {
                 sweep_interval: duration("compactor.sweep-interval", &flags.sweep_interval)?,
             },
             shown_flags: shown_flags(flags, &store, &blocks),
-            blocks,
+            querier: QuerierConfig { blocks, ..QuerierConfig::default() },
             store,
         })
     }
@@ -498,11 +527,17 @@ fn resolve(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(resolved.collect())
 }
 
+fn role_names() -> Vec<PossibleValue> {
+    let all = PossibleValue::new(ALL_ROLES).help("Every role in one process");
+    let each = Role::value_variants().iter().filter_map(Role::to_possible_value);
+    std::iter::once(all).chain(each).collect()
+}
+
 fn shown_flags(flags: &Flags, store: &StoreUrl, blocks: &BlockReaderConfig) -> Vec<(String, String)> {
     let ms = |text: &str| parse_duration(text).map_or_else(|_| text.to_owned(), format_duration);
     let mut shown = vec![
         ("store", store.to_string()),
-        ("role", flags.role.as_str().to_owned()),
+        ("role", flags.role.join(",")),
         ("web.listen-address", flags.listen_address.clone()),
         ("web.max-connections", flags.max_connections.to_string()),
         ("web.read-timeout", ms(&flags.read_timeout)),
@@ -558,11 +593,31 @@ mod tests {
         let config = check(&[]).unwrap();
         assert_eq!(config.store, StoreUrl::Local("./data".into()));
         assert_eq!(config.listen_addresses, ["127.0.0.1:9090".parse().unwrap()]);
-        assert_eq!(config.role, Role::All);
+        assert_eq!(config.roles.to_string(), "all");
         assert_eq!(config.default_tenant.as_str(), "anonymous");
         assert_eq!(config.ingester, IngesterConfig::default());
         assert_eq!(config.compactor, CompactorConfig::default());
         assert_eq!(config.engine.lookback_delta, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn roles_are_a_set() {
+        let roles = |text: &str| check(&[&format!("--role={text}")]).map(|config| config.roles);
+        let some = roles("querier,ingester,querier").unwrap();
+        assert_eq!(some.iter().collect::<Vec<_>>(), [Role::Ingester, Role::Querier]);
+        assert!(some.contains(Role::Querier) && !some.contains(Role::Compactor));
+        for (text, shown) in [
+            ("all", "all"),
+            ("compactor,all", "all"),
+            ("compactor", "compactor"),
+            ("querier,ingester", "ingester,querier"),
+            ("ingester,querier,compactor", "all"),
+        ] {
+            assert_eq!(roles(text).unwrap().to_string(), shown);
+        }
+        for wrong in ["", "ingester,", "scraper", "Ingester"] {
+            assert!(roles(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

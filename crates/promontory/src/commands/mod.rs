@@ -1,27 +1,43 @@
-//! What the program does besides serving; each command opens the store and only reads.
+//! What the program does, one module per command: serving, and commands that only read a store.
 
-pub mod blocks;
-pub mod fsck;
+mod blocks;
+mod fsck;
+mod serve;
 
-use std::sync::Arc;
+use promontory_store::StoreUrl;
 
-use anyhow::Context as _;
-use promontory_store::{Bucket, Format, StoreUrl};
+use crate::config::{BlocksCommand, Command, CommandLine, Config, Flags};
+use crate::store::{Opened, open_existing};
+use crate::telemetry;
 
-use crate::serve::{Opened, open_catalog};
+/// Runs the command that a line names, to its end.
+///
+/// # Errors
+/// If the command could not do what it was asked for.
+pub fn run(line: CommandLine) -> anyhow::Result<()> {
+    match line.command {
+        None => run_server(&line.flags),
+        Some(Command::Serve(flags)) => run_server(&flags),
+        Some(Command::Blocks { command: BlocksCommand::Ls { store, files, tenant } }) => {
+            block_on(blocks::ls(&store, files, tenant.as_deref()))
+        }
+        Some(Command::Fsck { store }) => block_on(fsck::run(&store)),
+    }
+}
 
-/// Opens the catalog of an existing store.
+fn run_server(flags: &Flags) -> anyhow::Result<()> {
+    let config = Config::check(flags)?;
+    telemetry::start(&flags.log_level, flags.log_format)?;
+    serve::run(config)
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// Opens an existing store by the text of its flag.
 async fn open(store: &str) -> anyhow::Result<(StoreUrl, Opened)> {
     let url: StoreUrl = store.parse()?;
-    if let StoreUrl::Local(path) = &url {
-        anyhow::ensure!(path.is_dir(), "cannot open store {url}: there is no such folder");
-    }
-    let requests = Arc::default();
-    let bucket = Bucket::open(&url, &requests)?;
-    let cannot_open = || format!("cannot open store {url}");
-    let format = Format::load(&bucket).await.with_context(cannot_open)?.with_context(|| {
-        format!("cannot open store {url}: it holds no object `format`: nothing was written there yet, or that object was deleted")
-    })?;
-    let opened = open_catalog(bucket, format, requests).await.with_context(cannot_open)?;
+    let opened = open_existing(&url).await?;
     Ok((url, opened))
 }

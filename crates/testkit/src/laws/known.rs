@@ -43,7 +43,6 @@ pub const OPEN_CRATES: &[&str] = &[
     "block",
     "ingester",
     "model",
-    "promontory",
     "promql",
     "query",
 ];

@@ -11,7 +11,7 @@ use promontory_ingester::ingester::{IngesterCounters, Latency};
 use promontory_model::append::RefusalReason;
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
-use crate::metrics::Family;
+use super::Family;
 
 /// Build and version, as every Prometheus program shows them.
 #[must_use]

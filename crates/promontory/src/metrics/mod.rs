@@ -4,6 +4,8 @@
 //! Parts keep plain atomics and know nothing of metrics; the binary hands this module closures that
 //! read them.
 
+pub mod exports;
+
 use std::fmt;
 use std::sync::Arc;
 

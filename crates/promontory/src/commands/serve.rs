@@ -1,0 +1,137 @@
+//! `promontory serve`, which is also what no command means: serves until a signal comes.
+//!
+//! 1. Listen, and answer "not ready" while the store is opened.
+//! 2. Start the roles, hand their doors to the faces, be ready.
+//! 3. On SIGTERM or SIGINT: take no new requests, let those in flight finish, write the last segment,
+//!    block and closed mark, exit 0. A second signal ends the process at once.
+//! 4. If a role or the server ends by itself: be "not ready" at once, give the other roles a moment to
+//!    stop, exit with an error within [`FAILED_STOP_TIMEOUT`], so that a supervisor starts the process
+//!    again. What was acknowledged is in the store before it is acknowledged, so nothing needs more time.
+//!
+//! Two runtimes: IO (HTTP, store, ingester) and query (DataFusion, decoding), so that a heavy query
+//! cannot delay an acknowledgement.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use promontory_api::{Readiness, ReadyState};
+use promontory_store::StoreUrl;
+use tokio::runtime::{Builder, Handle};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::{Config, Role};
+use crate::faces::{self, Faces};
+use crate::server::ServerLimits;
+use crate::signals::StopAsked;
+use crate::tasks::Tasks;
+use crate::{roles, store};
+
+/// How long the runtimes may take to end their last tasks after a graceful stop.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the other roles may take to stop after one has ended.
+const FAILED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a process with an ended role at least answers that it is not ready: a probe that comes now
+/// and then should see it, and clients go elsewhere before their connections break.
+const FAILED_NOT_READY_MIN: Duration = Duration::from_millis(250);
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// If the address cannot be listened on, the store cannot be used, a role has ended by itself, or the
+/// last samples could not be written (nothing acknowledged is lost in any case).
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let io =
+        Builder::new_multi_thread().worker_threads(threads.max(2)).thread_name("io").enable_all().build()?;
+    let query = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("query")
+        .thread_stack_size(promontory_query::THREAD_STACK_BYTES)
+        .enable_all()
+        .build()?;
+    let outcome = io.block_on(serve(config, query.handle().clone()));
+    // After a failure there is nothing to wait for, and what failed may never end.
+    let patience = if outcome.is_ok() { RUNTIME_SHUTDOWN_TIMEOUT } else { Duration::ZERO };
+    query.shutdown_timeout(patience);
+    io.shutdown_timeout(patience);
+    outcome
+}
+
+async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut stop_asked = StopAsked::listen()?;
+    let (listener, address) = faces::listen(&config).await?;
+    tracing::info!(%address, store = %config.store, role = %config.roles, "listening");
+    let readiness = Readiness::default();
+    let faces = Faces::new(&config, readiness.clone());
+    let mut server = Tasks::default();
+    let limits = ServerLimits { connections_max: config.connections_max, read_timeout: config.read_timeout };
+    faces.serve(listener, limits, &mut server);
+
+    let opened = tokio::select! {
+        opened = store::open(&config.store) => opened?,
+        asked = stop_asked.wait() => return asked.and(server.stop().await),
+        failure = server.failure() => return Err(failure),
+    };
+    let (doors, mut roles) = roles::start(&config, opened, query_runtime).await?;
+    faces.open(doors);
+    readiness.set(ReadyState::Ready);
+    tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "ready to receive requests");
+    greet(&config, address);
+
+    let asked = tokio::select! {
+        asked = stop_asked.wait() => asked,
+        failure = roles.failure() => Err(failure),
+        failure = server.failure() => Err(failure),
+    };
+    readiness.set(ReadyState::Stopping);
+    let drained = match asked {
+        Ok(()) => drain(&mut server, &mut roles).await,
+        failed => failed,
+    };
+    if let Err(failure) = drained {
+        return Err(give_up(failure, &mut roles).await);
+    }
+    roles.stop().await?;
+    tracing::info!("stopped; every acknowledged sample is in the store");
+    Ok(())
+}
+
+/// Lets requests in flight finish, which needs every role.
+async fn drain(server: &mut Tasks, roles: &mut Tasks) -> anyhow::Result<()> {
+    tracing::info!("stopping");
+    tokio::select! {
+        drained = server.stop() => drained,
+        failure = roles.failure() => Err(failure),
+    }
+}
+
+/// Gives the other roles a moment to stop while the process answers that it is not ready.
+async fn give_up(failure: anyhow::Error, roles: &mut Tasks) -> anyhow::Error {
+    let error = format!("{failure:#}");
+    tracing::error!(error, "this process cannot do its duty any more and ends; start it again");
+    // How the others stop changes nothing: this process ends with an error, and `stop` logs theirs.
+    let _ = tokio::join!(timeout(FAILED_STOP_TIMEOUT, roles.stop()), sleep(FAILED_NOT_READY_MIN));
+    failure
+}
+
+#[expect(clippy::print_stdout, reason = "for the person who started the program by hand")]
+fn greet(config: &Config, address: SocketAddr) {
+    let url = format!("http://{address}");
+    println!("Promontory is ready on {url}, over {}.", config.store);
+    if config.roles.contains(Role::Ingester) {
+        println!("  Send it metrics, in prometheus.yml:");
+        println!("    remote_write:");
+        println!("      - url: {url}/api/v1/write");
+    }
+    if config.roles.contains(Role::Querier) {
+        println!("  Ask it:        curl '{url}/api/v1/query?query=up'");
+        println!("  In Grafana:    add a Prometheus data source with the URL {url}");
+    }
+    if let StoreUrl::Local(path) = &config.store {
+        println!("  Your samples:  Parquet below {}, listed by", path.display());
+        println!("                 promontory blocks ls --files --store {}", path.display());
+    }
+    println!("  Its health:    {url}/-/ready and {url}/metrics");
+    println!("  Stop it:       Ctrl-C; nothing that was acknowledged is lost, not even by kill -9.");
+}

@@ -1,0 +1,132 @@
+//! The HTTP faces of a process: one router over the doors of its roles, its own metrics, and the server
+//! that carries them.
+//!
+//! The router is exchanged as roles start, while connections stay: before the roles have started it has
+//! no doors and everything but `/-/healthy` is "not ready".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use promontory_api::{ApiConfig, ApiState, Readiness, RuntimeInfo};
+use promontory_model::Clock;
+use promontory_promql::Engine;
+use promontory_sql::{SqlConfig, SqlState};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::config::Config;
+use crate::environment::SystemClock;
+use crate::metrics::{self, exports};
+use crate::roles::Doors;
+use crate::server::{self, ServerLimits};
+use crate::tasks::Tasks;
+
+/// What all routers of this process share.
+pub struct Faces {
+    config: ApiConfig,
+    sql: SqlConfig,
+    counters: Arc<promontory_api::Counters>,
+    readiness: Readiness,
+    current: watch::Sender<Router>,
+}
+
+impl Faces {
+    /// Faces without doors.
+    #[must_use]
+    pub fn new(config: &Config, readiness: Readiness) -> Self {
+        let (current, _) = watch::channel(Router::new());
+        let (api, sql) = (api_config(config), config.sql);
+        let faces = Self { config: api, sql, counters: Arc::default(), readiness, current };
+        faces.open(Doors::default());
+        faces
+    }
+
+    /// Serves on `listener` until the tasks are told to stop, then lets requests in flight finish.
+    pub fn serve(&self, listener: TcpListener, limits: ServerLimits, tasks: &mut Tasks) {
+        let router = swappable(self.current.subscribe());
+        let stopping = tasks.stopping();
+        tasks.spawn("http server", async move {
+            server::serve(listener, router, limits, stopping).await;
+            Ok::<(), anyhow::Error>(())
+        });
+    }
+
+    /// From the next request on everything leads to these doors.
+    pub fn open(&self, doors: Doors) {
+        let _before = self.current.send_replace(self.router(doors));
+    }
+
+    fn router(&self, doors: Doors) -> Router {
+        let Doors { append, engine, mut metrics } = doors;
+        let counters = self.counters.clone();
+        metrics.add(exports::build_info);
+        metrics.add(metrics::process);
+        metrics.add(move || exports::http(&counters));
+        let metrics = Arc::new(metrics);
+        let state = Arc::new(ApiState {
+            append,
+            engine: engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>),
+            config: self.config.clone(),
+            counters: self.counters.clone(),
+            readiness: self.readiness.clone(),
+            clock: Arc::new(SystemClock),
+        });
+        let sql = promontory_sql::routes(SqlState { api: state.clone(), engine, config: self.sql });
+        let page = get(move |headers: HeaderMap| async move { metrics::respond(&metrics, &headers) });
+        promontory_api::router(state, sql).route("/metrics", page)
+    }
+}
+
+/// Listens where the configuration says and writes the address to its file.
+///
+/// # Errors
+/// If the address cannot be listened on or the file cannot be written.
+pub async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(&config.listen_addresses[..]).await.with_context(|| {
+        let wanted: Vec<String> = config.listen_addresses.iter().map(ToString::to_string).collect();
+        format!("cannot listen on {}; choose another with --web.listen-address", wanted.join(" or "))
+    })?;
+    let address = listener.local_addr()?;
+    if let Some(file) = &config.address_file {
+        std::fs::write(file, format!("{address}\n"))
+            .with_context(|| format!("cannot write --web.address-file {}", file.display()))?;
+    }
+    Ok((listener, address))
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    let working_directory = std::env::current_dir().map(|dir| dir.display().to_string());
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ApiConfig {
+        multitenancy: config.multitenancy,
+        default_tenant: config.default_tenant.clone(),
+        limits: config.ingester.limits.clone(),
+        write_bytes_in_flight_max: config.write_in_flight_max,
+        query_text_bytes_max: config.query_length_max,
+        parser: config.engine.parser(),
+        cors_origin: config.cors_origin.clone(),
+        runtime_info: RuntimeInfo {
+            start_ms: SystemClock.now_ms(),
+            working_directory: working_directory.unwrap_or_default(),
+            hostname: hostname.trim().to_owned(),
+            storage_retention: String::new(),
+        },
+        flags: config.shown_flags.iter().cloned().collect(),
+        ..ApiConfig::default()
+    }
+}
+
+/// A router that asks for the current one at each request, so that kept connections see the roles
+/// that started after them.
+fn swappable(current: watch::Receiver<Router>) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let router = current.borrow().clone();
+        async move { router.oneshot(request).await }
+    })
+}
