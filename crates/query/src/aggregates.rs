@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 use promontory_model::LabelsRef;
+use promontory_plan::{BucketFunction, DuplicateScope, labels_of};
 use promontory_promql::annotations::{Annotation, AnnotationSet};
 use promontory_promql::grid::{Grid, Validity};
 use promontory_promql::kernels::aggregate::QuantileAccumulator;
@@ -37,8 +38,7 @@ use promontory_promql::kernels::{AggregateFunction, GridAccumulator, Param, go};
 
 use crate::context::QueryContext;
 use crate::error::{QueryError, execution};
-use crate::grids::{GridBuilder, GridRow, Grids, grid_type, label_keys, labels_of};
-use crate::plan::{BucketFunction, DuplicateScope};
+use crate::grids::{GridBuilder, GridRow, Grids, grid_type, label_keys};
 
 /// Which aggregation.
 #[derive(Clone, Debug)]

@@ -3,12 +3,12 @@
 use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use promontory_model::{Labels, TimeRange, is_stale};
+use promontory_plan::{ScalarArg, labels_of};
 use promontory_promql::engine::{Point, Sample, Series, Value};
 use promontory_promql::grid::Grid;
 
 use crate::context::QueryContext;
-use crate::grids::{Grids, Timestamps, label_keys, labels_of, vector_columns};
-use crate::plan::ScalarArg;
+use crate::grids::{Grids, Timestamps, label_keys, vector_columns};
 use crate::sort_key::label_key;
 
 /// The only row of a scalar, as values over the grid.

@@ -26,6 +26,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::StreamExt;
 use promontory_model::Labels;
+use promontory_plan::{
+    LabelProjection, Plan, QuerySettings, Root, ScalarArg, ScanFacts, admit, all_counters, estimate,
+    for_each_vector, lower, name_fact, prune, prune_counter_notes, push_labels,
+};
 use promontory_promql::ast::{Expr, QueryTimes, ValueType};
 use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
@@ -40,17 +44,10 @@ use tokio::task::JoinHandle;
 
 use crate::answer;
 use crate::context::{QueryContext, QueryExtension};
-use crate::error::{EVALUATION, QUEUE, QueryError, store_error, to_engine_error};
-use crate::estimate::{admit, estimate};
-use crate::lower::{QuerySettings, lower};
+use crate::error::{EVALUATION, QUEUE, QueryError, plan_error, store_error, to_engine_error};
 use crate::metadata;
 use crate::options::{EngineOptions, too_many_points};
-use crate::passes::{
-    ScanFacts, all_counters, for_each_vector, name_fact, prune, prune_counter_notes, push_labels,
-};
 use crate::physical::{PhysicalPlanner, PreparedScan, coalesce};
-use crate::plan::{Plan, Root, ScalarArg};
-use crate::projection::LabelProjection;
 
 /// The stack that a thread of the query runtime needs: the deepest expression that parses is a chain of
 /// 256 operators, each of which polls the next.
@@ -349,7 +346,8 @@ impl Inner {
         let entered = Instant::now();
         let snapshot = self.snapshot(request).await?;
         let pinned = entered.elapsed();
-        let Plan { mut root, scans } = lower(&query.expr, query.grid, query.settings, context.annotations())?;
+        let Plan { mut root, scans } =
+            lower(&query.expr, query.grid, query.settings, context.annotations()).map_err(plan_error)?;
         let selecting = Instant::now();
         let selects = scans.iter().map(|scan| snapshot.select(&scan.matchers, scan.range));
         let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
@@ -370,7 +368,7 @@ impl Inner {
             push_labels(node);
         });
         let series: Vec<u64> = selections.iter().map(|selection| selection.series().len() as u64).collect();
-        admit(estimate(&root, &series), self.options.memory_bytes_max)?;
+        admit(estimate(&root, &series), self.options.memory_bytes_max).map_err(plan_error)?;
 
         let prepared: Vec<PreparedScan> = scans
             .iter()

@@ -6,6 +6,7 @@
 use std::error::Error as StdError;
 
 use datafusion::common::DataFusionError;
+use promontory_plan::PlanError;
 use promontory_promql::engine::EngineError;
 use promontory_store::Error as StoreError;
 
@@ -62,6 +63,16 @@ pub fn to_engine_error(error: DataFusionError) -> EngineError {
         }
         DataFusionError::Execution(text) => EngineError::Execution(text.clone()),
         root => EngineError::Internal(root.to_string()),
+    }
+}
+
+/// The door's error for a query without a plan.
+pub fn plan_error(error: PlanError) -> EngineError {
+    match error {
+        PlanError::Invalid(_) | PlanError::Limited(_) | PlanError::Unsupported(_) => {
+            EngineError::Execution(error.to_string())
+        }
+        PlanError::Bug(_) => EngineError::Internal(error.to_string()),
     }
 }
 

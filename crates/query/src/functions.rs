@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use promontory_model::{LabelsBuilder, LabelsRef, METRIC_NAME};
+use promontory_plan::{DROP_NAME_MARK, LabelProjection, labels_of, split_mark};
 use promontory_promql::annotations::{Annotation, looks_like_counter};
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::{self, BinaryOp, Comparison};
@@ -30,10 +31,9 @@ use promontory_promql::kernels::{
 use crate::context::QueryExtension;
 use crate::error::QueryError;
 use crate::grids::{
-    DROP_NAME_MARK, GridBuilder, Grids, Timestamps, grid_type, label_keys, labels_array, labels_of,
-    list_offsets, samples_column, split_mark, timestamps_column, timestamps_type,
+    GridBuilder, Grids, Timestamps, grid_type, label_keys, labels_array, list_offsets, samples_column,
+    timestamps_column, timestamps_type,
 };
-use crate::projection::LabelProjection;
 use crate::sort_key::{label_key, natural_key};
 
 /// A function by name; two of one name are equal.

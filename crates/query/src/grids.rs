@@ -7,9 +7,8 @@
 //! ```
 //!
 //! `labels` holds exactly the canonical key of [`promontory_model::Labels`]; a scalar is one row with
-//! the empty label set. While metric names are removed late (`promql-delayed-name-removal`), a key
-//! whose name is to go at the end carries the byte FF before it: no key starts with it, because the
-//! first field is UTF-8. The schema is the same for every node and every query.
+//! the empty label set. A key whose metric name is to go at the end of the query carries a mark before
+//! it ([`promontory_plan::DROP_NAME_MARK`]). The schema is the same for every node and every query.
 //!
 //! Raw samples, which only functions of windows read, are `labels`, `ts: List<Int64>`,
 //! `values: List<Float64>` without nulls.
@@ -23,7 +22,6 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, exec_err, internal_err};
-use promontory_model::LabelsRef;
 use promontory_promql::grid::Validity;
 
 /// Column of label sets.
@@ -32,9 +30,6 @@ pub const LABELS: &str = "labels";
 pub const TS: &str = "ts";
 /// Column of values.
 pub const VALUES: &str = "values";
-
-/// Marks a key whose metric name goes at the end of the query.
-pub const DROP_NAME_MARK: u8 = 0xFF;
 
 static VALUE_ITEM: LazyLock<FieldRef> =
     LazyLock::new(|| Arc::new(Field::new("item", DataType::Float64, true)));
@@ -304,17 +299,4 @@ pub fn vector_columns(batch: &RecordBatch) -> Result<(&BinaryViewArray, Grids)> 
         return internal_err!("a vector has two columns, not {}", batch.num_columns());
     }
     Ok((label_keys(batch.column(0))?, Grids::new(batch.column(1))?))
-}
-
-/// A key as stored in a column: whether its name goes at the end, and the label set.
-pub fn split_mark(key: &[u8]) -> (bool, LabelsRef<'_>) {
-    match key.split_first() {
-        Some((&DROP_NAME_MARK, rest)) => (true, LabelsRef::new(rest)),
-        _ => (false, LabelsRef::new(key)),
-    }
-}
-
-/// The label set of a key as stored in a column.
-pub fn labels_of(key: &[u8]) -> LabelsRef<'_> {
-    split_mark(key).1
 }

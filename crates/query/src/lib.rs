@@ -3,9 +3,8 @@
 //! This crate does not know: HTTP, any role, how blocks and segments are laid out, the object store's
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
 //!
-//! In reading order: [`engine`] (the door), [`plan`] (our own plan), [`lower`] (syntax tree to plan),
-//! [`passes`] and [`estimate`] (rewrites and admission), [`physical`] (plan to operators), [`scan`] and
-//! [`vector_match`] (our two operators), [`functions`] and [`aggregates`] (everything that standard
+//! In reading order: [`engine`] (the door), [`physical`] (a plan of `promontory_plan` to operators),
+//! [`scan`] and [`vector_match`] (our two operators), [`functions`] and [`aggregates`] (everything that standard
 //! operators call), [`grids`] (the one table shape), [`answer`] and [`metadata`] (results), [`sql`] (the same
 //! scan for SQL).
 
@@ -14,16 +13,11 @@ pub mod answer;
 pub mod context;
 pub mod engine;
 pub mod error;
-pub mod estimate;
 pub mod functions;
 pub mod grids;
-pub mod lower;
 pub mod metadata;
 pub mod options;
-pub mod passes;
 pub mod physical;
-pub mod plan;
-pub mod projection;
 pub mod scan;
 pub mod sort_key;
 pub mod sql;

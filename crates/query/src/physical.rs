@@ -33,6 +33,10 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use promontory_model::Labels;
+use promontory_plan::{
+    LabelProjection, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SelectFunction, SortKey,
+    Take,
+};
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::RangeWindow;
 use promontory_promql::kernels::binary::Comparison;
@@ -45,11 +49,6 @@ use crate::functions::{self as f, scalar_function};
 use crate::grids::{
     LABELS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
 };
-use crate::lower::bucket_labels;
-use crate::plan::{
-    MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SelectFunction, SortKey, Take,
-};
-use crate::projection::LabelProjection;
 use crate::scan::{ScanShape, SeriesScan};
 use crate::vector_match::VectorMatch;
 
@@ -149,7 +148,7 @@ impl PhysicalPlanner<'_> {
                     named: self.named_annotations,
                 });
                 let name = format!("buckets_{function:?}").to_lowercase();
-                self.group_rows(columns, &bucket_labels(), &name, kind, true, node.grid)
+                self.group_rows(columns, &LabelProjection::without_bucket(), &name, kind, true, node.grid)
             }
             NodeKind::Absent { input, labels } => {
                 let kind = AggregateKind::Grid(promontory_promql::kernels::AggregateFunction::Group);

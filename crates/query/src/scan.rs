@@ -29,12 +29,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
+use promontory_plan::LabelProjection;
 use promontory_store::Selection;
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::grids::{labels_array, list_offsets, samples_column, samples_schema, timestamps_column};
-use crate::projection::LabelProjection;
 
 /// Work that is worth another partition, in values.
 const VALUES_PER_PARTITION_MIN: u64 = 512 << 10;

@@ -26,8 +26,9 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use promontory_model::samples::is_stale;
+use promontory_plan::labels_of;
 
-use crate::grids::{Grids, Timestamps, label_keys, labels_of};
+use crate::grids::{Grids, Timestamps, label_keys};
 use crate::sql::tables::{LABELS, NAME, TS, VALUE, label_maps, names, timestamp_type};
 
 /// Turns `labels`, `ts`, `values` of series into rows of the table `samples`.

@@ -22,11 +22,11 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use promontory_model::{LabelsRef, METRIC_NAME};
+use promontory_plan::LabelProjection;
 use promontory_store::{SampleSnapshot, Selection};
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
-use crate::projection::LabelProjection;
 use crate::scan::{ScanShape, SeriesScan};
 use crate::sql::bounds::Bounds;
 use crate::sql::rows::SampleRows;

@@ -2,13 +2,20 @@
 //!
 //! A projection is a value, so that the planner can move it into the scan and compose it with the one
 //! above.
+//!
+//! A label set travels as the canonical key of [`promontory_model::Labels`]. While metric names are
+//! removed late (`promql-delayed-name-removal`), a key whose name is to go at the end of the query
+//! carries [`DROP_NAME_MARK`] before it.
 
 use std::fmt;
 use std::sync::Arc;
 
-use promontory_model::METRIC_NAME;
+use promontory_model::{LabelsRef, METRIC_NAME};
+use promontory_promql::kernels::histogram::BUCKET_LABEL;
 
-use crate::grids::{DROP_NAME_MARK, split_mark};
+/// Marks a key whose metric name goes at the end of the query. No key starts with it, because the first
+/// field of a key is UTF-8.
+pub const DROP_NAME_MARK: u8 = 0xFF;
 
 /// The labels that go with the metric name.
 ///
@@ -44,6 +51,11 @@ impl LabelProjection {
     /// All but exactly these.
     pub fn without_exactly(labels: impl IntoIterator<Item = String>) -> Self {
         Self::Without(sorted(labels))
+    }
+
+    /// All but the label that the buckets of a classic histogram differ in.
+    pub fn without_bucket() -> Self {
+        Self::without_exactly([BUCKET_LABEL.to_owned()])
     }
 
     /// This projection, then `next`, as one; `None` if it takes two.
@@ -100,6 +112,19 @@ impl LabelProjection {
 /// True for labels that go with the metric name.
 pub fn is_reserved(name: &[u8]) -> bool {
     RESERVED.iter().any(|label| label.as_bytes() == name)
+}
+
+/// A key as it travels: whether its name goes at the end, and the label set.
+pub fn split_mark(key: &[u8]) -> (bool, LabelsRef<'_>) {
+    match key.split_first() {
+        Some((&DROP_NAME_MARK, rest)) => (true, LabelsRef::new(rest)),
+        _ => (false, LabelsRef::new(key)),
+    }
+}
+
+/// The label set of a key as it travels.
+pub fn labels_of(key: &[u8]) -> LabelsRef<'_> {
+    split_mark(key).1
 }
 
 fn contains(labels: &[String], wanted: &str) -> bool {

@@ -1,8 +1,8 @@
-//! Our own plan: a query as a tree of vector operations over step grids, before DataFusion.
+//! A query as a tree of vector operations over step grids.
 //!
 //! Every [`Node`] yields rows of (`labels`, `values`) over its own [`Grid`]. A scalar is a
 //! [`ScalarArg`]: a number, one number per step known at planning, or a node of one row with the empty
-//! label set. Passes rewrite this tree; [`crate::physical`] turns it into operators.
+//! label set. Passes rewrite this tree; the query engine turns it into operators.
 //!
 //! What each node means is Prometheus' semantics with one row per series: the operator of a node must
 //! give, at each step, what Prometheus' evaluator gives at that time.
@@ -17,8 +17,8 @@ use promontory_promql::kernels::{
     AggregateFunction, DateFunction, RangeFunction, RangeWindow, UnaryFunction,
 };
 
+use crate::matching::MatchSpec;
 use crate::projection::LabelProjection;
-use crate::vector_match::MatchSpec;
 
 /// A vector over a grid.
 #[derive(Clone, Debug)]

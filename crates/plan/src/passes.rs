@@ -12,10 +12,9 @@ use promontory_model::labels::metric_key_range;
 use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::kernels::RangeFunction;
 
-use crate::lower::touches_reserved;
-use crate::plan::{Node, NodeKind, RangeInput, Relabel, Root, ScalarArg};
-use crate::projection::LabelProjection;
-use crate::vector_match::MatchOperation;
+use crate::matching::MatchOperation;
+use crate::node::{Node, NodeKind, RangeInput, Relabel, Root, ScalarArg};
+use crate::projection::{LabelProjection, is_reserved};
 
 /// What is known of the rows of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +202,11 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
     };
     node.ordered = facts.ordered;
     facts
+}
+
+/// True if a change of this label makes the argument about names invalid.
+fn touches_reserved(label: &str) -> bool {
+    is_reserved(label.as_bytes())
 }
 
 fn prune_arg(arg: &mut ScalarArg, scans: &[ScanFacts]) {

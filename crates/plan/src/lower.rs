@@ -20,24 +20,23 @@ use promontory_promql::ast::{
     Aggregate, At, Binary, BinaryOp as AstOp, Call, Cardinality, DurationSpec, Expr, ExprKind, FunctionId,
     Grouping, RangeExtension, Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector,
 };
-use promontory_promql::engine::EngineError;
 use promontory_promql::functions::AggregateOp;
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::Comparison;
 use promontory_promql::kernels::go::format_general;
-use promontory_promql::kernels::histogram::BUCKET_LABEL;
 use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
 use promontory_promql::kernels::{
     AggregateFunction, DateFunction, KernelError, Param, RangeFunction, RangeWindow, UnaryFunction, math,
     select, subquery_grid,
 };
 
-use crate::plan::{
+use crate::error::PlanError;
+use crate::matching::{MatchOperation, MatchSpec};
+use crate::node::{
     BucketFunction, DuplicateScope, MapFunction, Node, NodeKind, Plan, RangeInput, Relabel, Root, ScalarArg,
     ScanSpec, SelectFunction, SortKey, Take, kernel_op,
 };
 use crate::projection::{LabelProjection, is_reserved};
-use crate::vector_match::{MatchOperation, MatchSpec};
 
 /// What lowering needs to know about the query around the expression.
 #[derive(Clone, Copy, Debug)]
@@ -61,13 +60,13 @@ pub struct QuerySettings {
 /// Lowers a resolved expression for the grid of the query.
 ///
 /// # Errors
-/// `Execution` for what cannot be evaluated.
+/// [`PlanError`] for what cannot be evaluated.
 pub fn lower(
     expr: &Expr,
     grid: Grid,
     settings: QuerySettings,
     annotations: &Collector,
-) -> Result<Plan, EngineError> {
+) -> Result<Plan, PlanError> {
     let mut lowering = Lowering { settings, annotations, scans: Vec::new() };
     let root = lowering.root(expr.without_parens(), grid)?;
     Ok(Plan { root, scans: lowering.scans })
@@ -79,22 +78,26 @@ struct Lowering<'a> {
     scans: Vec<ScanSpec>,
 }
 
-type Lowered<T> = Result<T, EngineError>;
+type Lowered<T> = Result<T, PlanError>;
 
-fn fail<T>(text: impl Into<String>) -> Lowered<T> {
-    Err(EngineError::Execution(text.into()))
+fn invalid<T>(text: impl Into<String>) -> Lowered<T> {
+    Err(PlanError::Invalid(text.into()))
 }
 
-fn unsupported<T>(what: &str) -> Lowered<T> {
-    fail(format!("{what} is not supported yet"))
+fn unsupported<T>(what: impl Into<String>) -> Lowered<T> {
+    Err(PlanError::Unsupported(what.into()))
 }
 
-fn kernel_error(error: KernelError) -> EngineError {
-    EngineError::Execution(error.0)
+fn bug<T>(what: impl Into<String>) -> Lowered<T> {
+    Err(PlanError::Bug(what.into()))
+}
+
+fn kernel_error(error: KernelError) -> PlanError {
+    PlanError::Invalid(error.0)
 }
 
 fn fixed(duration: &DurationSpec) -> Lowered<i64> {
-    duration.fixed_ms().map_or_else(|| fail("bug: a duration was not resolved"), Ok)
+    duration.fixed_ms().map_or_else(|| bug("a duration was not resolved"), Ok)
 }
 
 impl Lowering<'_> {
@@ -118,7 +121,7 @@ impl Lowering<'_> {
                     let (node, _) = self.subquery(subquery, grid)?;
                     Root::Subquery(self.finish_names(node))
                 }
-                other => fail(format!("bug: {other:?} is no range vector"))?,
+                other => bug(format!("{other:?} is no range vector"))?,
             },
         })
     }
@@ -161,7 +164,7 @@ impl Lowering<'_> {
                     UnaryOp::Minus => distinct(self.map(input, MapFunction::Negate, Vec::new())),
                 })
             }
-            other => fail(format!("bug: {other:?} is no instant vector")),
+            other => bug(format!("{other:?} is no instant vector")),
         }
     }
 
@@ -228,7 +231,8 @@ impl Lowering<'_> {
         let outer = at.map_or(grid, Grid::instant);
         let inner = subquery_grid(outer, range, offset, step);
         if inner.steps as u64 > self.settings.samples_max {
-            return fail("query processing would load too many samples into memory in query execution");
+            let text = "query processing would load too many samples into memory in query execution";
+            return Err(PlanError::Limited(text.into()));
         }
         let window = match at {
             Some(time) => RangeWindow::fixed(grid, range, time.saturating_sub(offset)),
@@ -299,14 +303,14 @@ impl Lowering<'_> {
                 self.vector(&args[0], grid)?;
                 Ok(Node::new(NodeKind::Empty, grid))
             }
-            _ => unsupported(&format!("function {}()", call.function.name)),
+            _ => unsupported(format!("function {}()", call.function.name)),
         }
     }
 
     fn range_call(&mut self, function: RangeFunction, call: &Call, grid: Grid) -> Lowered<Node> {
         let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
         let Some(matrix) = call.args.iter().find(is_matrix) else {
-            return fail(format!("bug: {}() without a range vector", call.function.name));
+            return bug(format!("{}() without a range vector", call.function.name));
         };
         let params = call.args.iter().filter(|arg| !is_matrix(arg));
         let params = params.map(|arg| self.scalar(arg, grid)).collect::<Lowered<Vec<_>>>()?;
@@ -323,7 +327,7 @@ impl Lowering<'_> {
                 let (node, window) = self.subquery(subquery, grid)?;
                 (RangeInput::Subquery(Box::new(node)), window, Labels::empty())
             }
-            other => return fail(format!("bug: {other:?} is no range vector")),
+            other => return bug(format!("{other:?} is no range vector")),
         };
         if function == RangeFunction::QuantileOverTime {
             self.note_quantiles(&params[0], arg.span.start);
@@ -406,7 +410,7 @@ impl Lowering<'_> {
     }
 
     fn buckets(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
-        let (vector, scalars) = call.args.split_last().map_or_else(|| fail("bug: no arguments"), Ok)?;
+        let (vector, scalars) = call.args.split_last().map_or_else(|| bug("no arguments"), Ok)?;
         let params = scalars.iter().map(|arg| self.scalar(arg, grid)).collect::<Lowered<Vec<_>>>()?;
         let function = if call.function.id == FunctionId::HistogramQuantile {
             self.note_quantiles(&params[0], scalars[0].span.start);
@@ -466,7 +470,7 @@ impl Lowering<'_> {
             return Ok(Node::new(NodeKind::Aggregate { input, function, by }, grid));
         }
         let Some(param) = &aggregate.param else {
-            return fail(format!("bug: {} without a parameter", aggregate.op));
+            return bug(format!("{} without a parameter", aggregate.op));
         };
         if aggregate.op == AggregateOp::CountValues {
             return self.count_values(aggregate, param, by, grid);
@@ -484,7 +488,7 @@ impl Lowering<'_> {
             AggregateOp::Bottomk => SelectFunction::Bottomk,
             AggregateOp::Limitk => SelectFunction::Limitk,
             AggregateOp::LimitRatio => SelectFunction::LimitRatio,
-            other => return fail(format!("bug: {other} is no aggregation with a parameter")),
+            other => return bug(format!("{other} is no aggregation with a parameter")),
         };
         match function {
             SelectFunction::LimitRatio => self.check_ratio(&param, place)?,
@@ -516,7 +520,7 @@ impl Lowering<'_> {
     fn check_ratio(&self, param: &ScalarArg, place: usize) -> Lowered<()> {
         let Some(values) = param.known() else { return Ok(()) };
         if values.iter().any(|value| value.is_nan()) {
-            return fail("Ratio value is NaN");
+            return invalid("Ratio value is NaN");
         }
         let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -538,7 +542,7 @@ impl Lowering<'_> {
     ) -> Lowered<Node> {
         let label = string_of(param)?;
         if label.is_empty() {
-            return fail("invalid label name \"\"");
+            return invalid("invalid label name \"\"");
         }
         let input = Box::new(self.vector(&aggregate.expr, grid)?);
         // The label with the value replaces one of the same name before groups are made.
@@ -560,12 +564,12 @@ impl Lowering<'_> {
     fn binary(&mut self, binary: &Binary, grid: Grid) -> Lowered<Node> {
         let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
         if matches!(binary.op, AstOp::TrimUpper | AstOp::TrimLower) {
-            return unsupported(&format!("operator {}", binary.op));
+            return unsupported(format!("operator {}", binary.op));
         }
         if !scalar(&binary.lhs) && !scalar(&binary.rhs) {
             return self.match_vectors(binary, grid);
         }
-        let op = kernel_op(binary.op).map_or_else(|| fail(format!("bug: operator {}", binary.op)), Ok)?;
+        let op = kernel_op(binary.op).map_or_else(|| bug(format!("operator {}", binary.op)), Ok)?;
         let comparison = comparison_of(binary);
         let (input, function, param) = if scalar(&binary.rhs) {
             let input = self.vector(&binary.lhs, grid)?;
@@ -597,7 +601,7 @@ impl Lowering<'_> {
             AstOp::Or => MatchOperation::Or,
             AstOp::Unless => MatchOperation::Unless,
             op => {
-                let op = kernel_op(op).map_or_else(|| fail(format!("bug: operator {op}")), Ok)?;
+                let op = kernel_op(op).map_or_else(|| bug(format!("operator {op}")), Ok)?;
                 MatchOperation::Values(op, comparison_of(binary))
             }
         };
@@ -629,14 +633,14 @@ impl Lowering<'_> {
             }
             ExprKind::Binary(binary) => {
                 let op = kernel_op(binary.op)
-                    .map_or_else(|| fail(format!("bug: operator {} of scalars", binary.op)), Ok)?;
+                    .map_or_else(|| bug(format!("operator {} of scalars", binary.op)), Ok)?;
                 let left = self.scalar(&binary.lhs, grid)?;
                 let right = self.scalar(&binary.rhs, grid)?;
                 let function = MapFunction::VectorScalar(op, Comparison::Bool);
                 Ok(self.scalar_pair(left, right, grid, function, |a, b| op.apply(a, b)))
             }
             ExprKind::Call(call) => self.scalar_call(expr, call, grid),
-            other => fail(format!("bug: {other:?} is no scalar")),
+            other => bug(format!("{other:?} is no scalar")),
         }
     }
 
@@ -670,7 +674,7 @@ impl Lowering<'_> {
                 };
                 Ok(ScalarArg::Node(Box::new(node)))
             }
-            _ => unsupported(&format!("function {}()", call.function.name)),
+            _ => unsupported(format!("function {}()", call.function.name)),
         }
     }
 
@@ -759,7 +763,7 @@ fn changes_schema(op: AstOp) -> bool {
 fn string_of(expr: &Expr) -> Lowered<String> {
     match &expr.without_parens().kind {
         ExprKind::String(text) => Ok(text.clone()),
-        other => fail(format!("bug: {other:?} is no string")),
+        other => bug(format!("{other:?} is no string")),
     }
 }
 
@@ -859,16 +863,6 @@ fn range_function(id: FunctionId) -> Option<RangeFunction> {
         F::DoubleExponentialSmoothing => R::DoubleExponentialSmoothing,
         _ => return None,
     })
-}
-
-/// Labels whose change makes the argument about names in [`crate::passes`] invalid.
-pub(crate) fn touches_reserved(label: &str) -> bool {
-    is_reserved(label.as_bytes())
-}
-
-/// Labels that a classic histogram's buckets differ in.
-pub(crate) fn bucket_labels() -> LabelProjection {
-    LabelProjection::without_exactly([BUCKET_LABEL.to_owned()])
 }
 
 /// A float as OpenMetrics writes it: with a point or an exponent.

@@ -4,9 +4,8 @@
 //! known: the estimate is a lower bound, and a query that passes it may still reach the limit of its
 //! memory pool.
 
-use promontory_promql::engine::EngineError;
-
-use crate::plan::{Node, NodeKind, RangeInput, Root, ScalarArg};
+use crate::error::PlanError;
+use crate::node::{Node, NodeKind, RangeInput, Root, ScalarArg};
 
 /// Bytes of a point in a column: the value and its validity.
 const COLUMN_POINT: u64 = 9;
@@ -42,12 +41,12 @@ pub fn estimate(root: &Root, series: &[u64]) -> Estimate {
 /// Refuses a query that would certainly hold more than `bytes_max`.
 ///
 /// # Errors
-/// `Execution` with the numbers.
-pub fn admit(estimate: Estimate, bytes_max: usize) -> Result<(), EngineError> {
+/// `Limited` with the numbers.
+pub fn admit(estimate: Estimate, bytes_max: usize) -> Result<(), PlanError> {
     if estimate.bytes <= bytes_max as u64 {
         return Ok(());
     }
-    Err(EngineError::Execution(format!(
+    Err(PlanError::Limited(format!(
         "query would hold at least {} bytes of memory for {} series, more than the {bytes_max} that a query may \
          use; narrow the selectors, shorten the range or raise the step",
         estimate.bytes, estimate.rows
