@@ -1,0 +1,279 @@
+//! Calls of functions that give a vector.
+
+use promontory_model::Labels;
+use promontory_promql::annotations::Annotation;
+use promontory_promql::ast::{Call, Expr, ExprKind, FunctionId, ValueType};
+use promontory_promql::grid::Grid;
+use promontory_promql::kernels::go::format_general;
+use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
+use promontory_promql::kernels::{DateFunction, RangeFunction, UnaryFunction};
+
+use super::scalars::times;
+use super::selectors::{fixed, labels_of_absence, no_extension};
+use super::{Lowered, Lowering, bug, distinct, kernel_error, string_of, unsupported};
+use crate::node::{
+    BucketFunction, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SortKey, Take,
+};
+use crate::projection::LabelProjection;
+
+impl Lowering<'_> {
+    pub(super) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Lowered<Node> {
+        use FunctionId as F;
+        let args = &call.args;
+        if let Some(function) = range_function(call.function.id) {
+            return self.range_call(function, call, grid);
+        }
+        if let Some(function) = UnaryFunction::parse(call.function.name) {
+            let input = self.vector(&args[0], grid)?;
+            return Ok(distinct(self.map(input, MapFunction::Unary(function), Vec::new())));
+        }
+        if let Some(function) = DateFunction::parse(call.function.name) {
+            return self.date_call(function, args, grid);
+        }
+        match call.function.id {
+            F::Round => {
+                let input = self.vector(&args[0], grid)?;
+                let nearest = match args.get(1) {
+                    Some(arg) => self.scalar(arg, grid)?,
+                    None => ScalarArg::Constant(1.0),
+                };
+                Ok(distinct(self.map(input, MapFunction::Round, vec![nearest])))
+            }
+            F::Clamp | F::ClampMin | F::ClampMax => self.clamp(call.function.id, args, grid),
+            F::LabelReplace | F::LabelJoin => self.relabel(call, grid),
+            F::Sort | F::SortDesc => {
+                self.sort(expr, args, SortKey::Value, call.function.id == F::SortDesc, grid)
+            }
+            F::SortByLabel | F::SortByLabelDesc => {
+                let labels = args[1..].iter().map(string_of).collect::<Lowered<_>>()?;
+                self.sort(expr, args, SortKey::Labels(labels), call.function.id == F::SortByLabelDesc, grid)
+            }
+            F::Vector => {
+                let values = self.scalar(&args[0], grid)?;
+                Ok(values.into_node(grid))
+            }
+            F::Timestamp => self.timestamp(&args[0], grid),
+            F::Absent => {
+                let arg = args[0].without_parens();
+                let labels = match &arg.kind {
+                    ExprKind::Vector(selector) => labels_of_absence(selector),
+                    _ => Labels::empty(),
+                };
+                let input = Box::new(self.vector(arg, grid)?);
+                Ok(Node::new(NodeKind::Absent { input, labels }, grid))
+            }
+            F::HistogramQuantile | F::HistogramFraction => self.buckets(call, grid),
+            F::HistogramQuantiles => self.quantiles(call, grid),
+            F::HistogramAvg
+            | F::HistogramCount
+            | F::HistogramSum
+            | F::HistogramStddev
+            | F::HistogramStdvar => {
+                // Floats have no such property, and native histograms are refused at the door until
+                // they are stored: Prometheus answers the same over the same samples.
+                self.vector(&args[0], grid)?;
+                Ok(Node::new(NodeKind::Empty, grid))
+            }
+            _ => unsupported(format!("function {}()", call.function.name)),
+        }
+    }
+
+    fn range_call(&mut self, function: RangeFunction, call: &Call, grid: Grid) -> Lowered<Node> {
+        let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
+        let Some(matrix) = call.args.iter().find(is_matrix) else {
+            return bug(format!("{}() without a range vector", call.function.name));
+        };
+        let params = call.args.iter().filter(|arg| !is_matrix(arg));
+        let params = params.map(|arg| self.scalar(arg, grid)).collect::<Lowered<Vec<_>>>()?;
+        let arg = matrix.without_parens();
+        let (input, window, labels_if_absent) = match &arg.kind {
+            ExprKind::Matrix(matrix) => {
+                let selector = &matrix.selector;
+                no_extension(selector)?;
+                let window = self.window(selector, fixed(&matrix.range)?, grid)?;
+                let scan = self.scan(selector, window.ends.covered(window.range));
+                (RangeInput::Scan(scan), window, labels_of_absence(selector))
+            }
+            ExprKind::Subquery(subquery) => {
+                let (node, window) = self.subquery(subquery, grid)?;
+                (RangeInput::Subquery(Box::new(node)), window, Labels::empty())
+            }
+            other => return bug(format!("{other:?} is no range vector")),
+        };
+        if function == RangeFunction::QuantileOverTime {
+            self.note_quantiles(&params[0], arg.span.start);
+        }
+        let keeps_name = matches!(
+            function,
+            RangeFunction::FirstOverTime | RangeFunction::LastOverTime | RangeFunction::AbsentOverTime
+        );
+        let labels = if keeps_name { LabelProjection::All } else { self.drop_name() };
+        let counter_place =
+            matches!(function, RangeFunction::Rate | RangeFunction::Increase).then_some(arg.span.start);
+        let kind = NodeKind::Range { input, function, window, params, labels, counter_place };
+        let node = Node::new(kind, grid);
+        if function == RangeFunction::AbsentOverTime {
+            let kind = NodeKind::Absent { input: Box::new(node), labels: labels_if_absent };
+            return Ok(Node::new(kind, grid));
+        }
+        Ok(distinct(node))
+    }
+
+    fn date_call(&mut self, function: DateFunction, args: &[Expr], grid: Grid) -> Lowered<Node> {
+        let Some(arg) = args.first() else {
+            // Whole seconds, rounded towards zero, of the evaluation time.
+            let values = times(grid, |ms| function.apply((ms / 1000) as f64));
+            return Ok(values.into_node(grid));
+        };
+        let input = self.vector(arg, grid)?;
+        Ok(distinct(self.map(input, MapFunction::Date(function), Vec::new())))
+    }
+
+    fn clamp(&mut self, id: FunctionId, args: &[Expr], grid: Grid) -> Lowered<Node> {
+        let input = self.vector(&args[0], grid)?;
+        let first = self.scalar(&args[1], grid)?;
+        let params = match id {
+            FunctionId::ClampMin => vec![first, ScalarArg::Constant(f64::INFINITY)],
+            FunctionId::ClampMax => vec![ScalarArg::Constant(f64::NEG_INFINITY), first],
+            _ => vec![first, self.scalar(&args[2], grid)?],
+        };
+        Ok(distinct(self.map(input, MapFunction::Clamp, params)))
+    }
+
+    fn relabel(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
+        let texts = call.args[1..].iter().map(string_of).collect::<Lowered<Vec<_>>>()?;
+        let function = if call.function.id == FunctionId::LabelReplace {
+            LabelReplace::new(&texts[0], &texts[1], &texts[2], &texts[3]).map_err(kernel_error)?;
+            let [to, replacement, from, regex] = [0, 1, 2, 3].map(|index: usize| texts[index].clone());
+            Relabel::Replace { to, replacement, from, regex }
+        } else {
+            LabelJoin::new(&texts[0], &texts[1], &texts[2..]).map_err(kernel_error)?;
+            Relabel::Join { to: texts[0].clone(), separator: texts[1].clone(), from: texts[2..].to_vec() }
+        };
+        let input = Box::new(self.vector(&call.args[0], grid)?);
+        Ok(distinct(Node::new(NodeKind::Relabel { input, function }, grid)))
+    }
+
+    fn sort(
+        &mut self,
+        expr: &Expr,
+        args: &[Expr],
+        key: SortKey,
+        descending: bool,
+        grid: Grid,
+    ) -> Lowered<Node> {
+        let input = self.vector(&args[0], grid)?;
+        if grid.steps > 1 {
+            self.annotations.add(Annotation::sort_in_range_query(), expr.span.start);
+            return Ok(input);
+        }
+        Ok(Node::new(NodeKind::Sort { input: Box::new(input), key, descending }, grid))
+    }
+
+    fn timestamp(&mut self, arg: &Expr, grid: Grid) -> Lowered<Node> {
+        let arg = arg.without_parens();
+        if let ExprKind::Vector(selector) = &arg.kind {
+            let labels = self.drop_name();
+            return Ok(distinct(self.instant(selector, grid, Take::Timestamp, labels)?));
+        }
+        let input = self.vector(arg, grid)?;
+        Ok(distinct(self.map(input, MapFunction::EvaluationTime, Vec::new())))
+    }
+
+    fn buckets(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
+        let (vector, scalars) = call.args.split_last().map_or_else(|| bug("no arguments"), Ok)?;
+        let params = scalars.iter().map(|arg| self.scalar(arg, grid)).collect::<Lowered<Vec<_>>>()?;
+        let function = if call.function.id == FunctionId::HistogramQuantile {
+            self.note_quantiles(&params[0], scalars[0].span.start);
+            BucketFunction::Quantile
+        } else {
+            BucketFunction::Fraction
+        };
+        let place = vector.span.start;
+        let input = self.vector(vector, grid)?;
+        Ok(distinct(self.bucket_node(input, function, params, place)))
+    }
+
+    fn bucket_node(
+        &self,
+        input: Node,
+        function: BucketFunction,
+        params: Vec<ScalarArg>,
+        place: usize,
+    ) -> Node {
+        let grid = input.grid;
+        let kind = NodeKind::Buckets { input: Box::new(input), function, params, place };
+        self.map(Node::new(kind, grid), MapFunction::Identity, Vec::new())
+    }
+
+    fn quantiles(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
+        let input = self.vector(&call.args[0], grid)?;
+        let label = string_of(&call.args[1])?;
+        let mut inputs = Vec::new();
+        for arg in &call.args[2..] {
+            let quantile = self.scalar(arg, grid)?;
+            self.note_quantiles(&quantile, arg.span.start);
+            let ScalarArg::Constant(q) = quantile else {
+                return unsupported("histogram_quantiles() with a quantile that is no constant");
+            };
+            let place = call.args[0].span.start;
+            let node = self.bucket_node(input.clone(), BucketFunction::Quantile, vec![quantile], place);
+            let function = Relabel::Set { to: label.clone(), value: open_metrics_float(q) };
+            inputs.push(Node::new(NodeKind::Relabel { input: Box::new(node), function }, grid));
+        }
+        Ok(distinct(Node::new(NodeKind::Union { inputs }, grid)))
+    }
+
+    fn note_quantiles(&self, quantile: &ScalarArg, position: usize) {
+        let Some(values) = quantile.known() else { return };
+        for value in values.iter().filter(|value| !(0.0..=1.0).contains(*value)) {
+            self.annotations.add(Annotation::invalid_quantile(*value), position);
+        }
+    }
+}
+
+fn range_function(id: FunctionId) -> Option<RangeFunction> {
+    use FunctionId as F;
+    use RangeFunction as R;
+    Some(match id {
+        F::Rate => R::Rate,
+        F::Increase => R::Increase,
+        F::Delta => R::Delta,
+        F::Irate => R::Irate,
+        F::Idelta => R::Idelta,
+        F::Deriv => R::Deriv,
+        F::PredictLinear => R::PredictLinear,
+        F::Changes => R::Changes,
+        F::Resets => R::Resets,
+        F::AvgOverTime => R::AvgOverTime,
+        F::CountOverTime => R::CountOverTime,
+        F::FirstOverTime => R::FirstOverTime,
+        F::LastOverTime => R::LastOverTime,
+        F::MaxOverTime => R::MaxOverTime,
+        F::MinOverTime => R::MinOverTime,
+        F::SumOverTime => R::SumOverTime,
+        F::StddevOverTime => R::StddevOverTime,
+        F::StdvarOverTime => R::StdvarOverTime,
+        F::QuantileOverTime => R::QuantileOverTime,
+        F::MadOverTime => R::MadOverTime,
+        F::PresentOverTime => R::PresentOverTime,
+        F::AbsentOverTime => R::AbsentOverTime,
+        F::TsOfFirstOverTime => R::TsOfFirstOverTime,
+        F::TsOfLastOverTime => R::TsOfLastOverTime,
+        F::TsOfMaxOverTime => R::TsOfMaxOverTime,
+        F::TsOfMinOverTime => R::TsOfMinOverTime,
+        F::DoubleExponentialSmoothing => R::DoubleExponentialSmoothing,
+        _ => return None,
+    })
+}
+
+/// A float as OpenMetrics writes it: with a point or an exponent.
+///
+/// Source: `labels.FormatOpenMetricsFloat`, prometheus v3.14 `model/labels/float.go`.
+fn open_metrics_float(value: f64) -> String {
+    if value.is_infinite() || value.is_nan() {
+        return format_general(value);
+    }
+    let text = format_general(value);
+    if text.contains(['e', '.']) { text } else { format!("{text}.0") }
+}

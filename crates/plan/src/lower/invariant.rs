@@ -1,0 +1,51 @@
+//! Which expressions give the same at every evaluation time.
+
+use promontory_promql::ast::{Expr, ExprKind, FunctionId};
+
+/// True if all evaluation times give the same, because `@` fixes every selector.
+///
+/// Source: `preprocessExprHelper`, prometheus v3.14 `promql/engine.go`; a parameter of an aggregation
+/// does not count there either.
+pub(super) fn is_step_invariant(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Vector(selector) => selector.at.is_some(),
+        ExprKind::Matrix(matrix) => matrix.selector.at.is_some(),
+        ExprKind::Subquery(subquery) => subquery.at.is_some(),
+        ExprKind::Aggregate(aggregate) => is_step_invariant(&aggregate.expr),
+        ExprKind::Binary(binary) => is_step_invariant(&binary.lhs) && is_step_invariant(&binary.rhs),
+        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => is_step_invariant(inner),
+        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Call(call) => {
+            let of_selector = |arg: &Expr| {
+                matches!(arg.without_parens().kind, ExprKind::Vector(_)) && is_step_invariant(arg)
+            };
+            if call.function.id == FunctionId::Timestamp {
+                return call.args.iter().all(of_selector);
+            }
+            !depends_on_time(call.function.id) && call.args.iter().all(is_step_invariant)
+        }
+    }
+}
+
+/// Source: `AtModifierUnsafeFunctions`, prometheus v3.14 `promql/functions.go`.
+fn depends_on_time(function: FunctionId) -> bool {
+    use FunctionId as F;
+    matches!(
+        function,
+        F::DaysInMonth
+            | F::DayOfMonth
+            | F::DayOfWeek
+            | F::DayOfYear
+            | F::End
+            | F::Hour
+            | F::Minute
+            | F::Month
+            | F::Year
+            | F::PredictLinear
+            | F::Range
+            | F::Start
+            | F::Step
+            | F::Time
+            | F::Timestamp
+    )
+}
