@@ -38,7 +38,7 @@ use promontory_promql::kernels::{AggregateFunction, GridAccumulator, Param, go};
 
 use crate::context::QueryContext;
 use crate::error::{QueryError, execution};
-use crate::grids::{GridBuilder, GridRow, Grids, grid_type, label_keys};
+use crate::table::{GridBuilder, GridRow, Grids, grid_type, label_keys};
 
 /// Which aggregation.
 #[derive(Clone, Debug)]

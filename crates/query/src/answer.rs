@@ -8,8 +8,7 @@ use promontory_promql::engine::{Point, Sample, Series, Value};
 use promontory_promql::grid::Grid;
 
 use crate::context::QueryContext;
-use crate::grids::{Grids, Timestamps, label_keys, vector_columns};
-use crate::sort_key::label_key;
+use crate::table::{Grids, Timestamps, label_key, label_keys, vector_columns};
 
 /// The only row of a scalar, as values over the grid.
 ///

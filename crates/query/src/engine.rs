@@ -45,7 +45,7 @@ use tokio::task::JoinHandle;
 use crate::answer;
 use crate::context::{QueryContext, QueryExtension};
 use crate::error::{EVALUATION, QUEUE, QueryError, plan_error, store_error, to_engine_error};
-use crate::metadata;
+use crate::listing;
 use crate::options::{EngineOptions, too_many_points};
 use crate::physical::{PhysicalPlanner, PreparedScan, coalesce};
 
@@ -543,7 +543,7 @@ impl Engine for QueryEngine {
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
         let query = query.clone();
-        Box::pin(self.list(context, |snapshot| async move { metadata::series(&*snapshot, &query).await }))
+        Box::pin(self.list(context, |snapshot| async move { listing::series(&*snapshot, &query).await }))
     }
 
     fn label_names<'a>(
@@ -552,9 +552,7 @@ impl Engine for QueryEngine {
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         let query = query.clone();
-        Box::pin(
-            self.list(context, |snapshot| async move { metadata::label_names(&*snapshot, &query).await }),
-        )
+        Box::pin(self.list(context, |snapshot| async move { listing::label_names(&*snapshot, &query).await }))
     }
 
     fn label_values<'a>(
@@ -567,7 +565,7 @@ impl Engine for QueryEngine {
         Box::pin(
             self.list(
                 context,
-                |snapshot| async move { metadata::label_values(&*snapshot, &name, &query).await },
+                |snapshot| async move { listing::label_values(&*snapshot, &name, &query).await },
             ),
         )
     }

@@ -30,11 +30,10 @@ use promontory_promql::kernels::{
 
 use crate::context::QueryExtension;
 use crate::error::QueryError;
-use crate::grids::{
-    GridBuilder, Grids, Timestamps, grid_type, label_keys, labels_array, list_offsets, samples_column,
-    timestamps_column, timestamps_type,
+use crate::table::{
+    GridBuilder, Grids, Timestamps, grid_type, label_key, label_keys, labels_array, list_offsets,
+    natural_key, samples_column, timestamps_column, timestamps_type,
 };
-use crate::sort_key::{label_key, natural_key};
 
 /// A function by name; two of one name are equal.
 pub struct PromqlFunction {

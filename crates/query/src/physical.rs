@@ -46,11 +46,11 @@ use promontory_store::Selection;
 use crate::aggregates::{AggregateKind, BucketArguments, KnownParam, PromqlAggregate, row_fields, rows_type};
 use crate::context::QueryContext;
 use crate::functions::{self as f, scalar_function};
-use crate::grids::{
+use crate::operators::VectorMatch;
+use crate::operators::{ScanShape, SeriesScan};
+use crate::table::{
     LABELS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
 };
-use crate::scan::{ScanShape, SeriesScan};
-use crate::vector_match::VectorMatch;
 
 /// A selection that was made, with the text of its selector.
 #[derive(Clone, Debug)]

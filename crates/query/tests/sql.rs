@@ -11,8 +11,7 @@ use arrow::util::pretty::pretty_format_batches;
 use promontory_model::samples::stale_nan;
 use promontory_model::{Labels, TenantId};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, RequestContext, Value};
-use promontory_query::sql::{SqlAnswer, SqlQuery};
-use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
+use promontory_query::{EngineOptions, QueryEngine, SqlAnswer, SqlQuery, THREAD_STACK_BYTES};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 use tokio::runtime::{Builder, Runtime};
 

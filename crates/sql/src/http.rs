@@ -21,7 +21,7 @@ use promontory_api::{
     request_context,
 };
 use promontory_query::QueryEngine;
-use promontory_query::sql::SqlQuery;
+use promontory_query::SqlQuery;
 use serde::Deserialize;
 
 use crate::json;

@@ -15,7 +15,7 @@ use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncod
 use axum::response::Response;
 use promontory_api::{ApiError, ErrorType, Items, success_parts};
 use promontory_promql::engine::Annotations;
-use promontory_query::sql::SqlAnswer;
+use promontory_query::SqlAnswer;
 
 /// Rows that are written between two looks at the size of a part.
 const ROWS_PER_CALL: usize = 256;

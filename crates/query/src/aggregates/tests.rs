@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use promontory_model::Labels;
 
 use super::*;
-use crate::grids::labels_array;
+use crate::table::labels_array;
 
 const STEPS: usize = 3;
 

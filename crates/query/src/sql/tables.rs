@@ -27,7 +27,7 @@ use promontory_store::{SampleSnapshot, Selection};
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
-use crate::scan::{ScanShape, SeriesScan};
+use crate::operators::{ScanShape, SeriesScan};
 use crate::sql::bounds::Bounds;
 use crate::sql::rows::SampleRows;
 

@@ -47,7 +47,7 @@ use promontory_promql::kernels::binary::{self, BinaryOp, Comparison};
 
 use crate::context::QueryContext;
 use crate::error::execution;
-use crate::grids::{GridBuilder, GridRow, Grids, labels_array, vector_columns, vector_schema};
+use crate::table::{GridBuilder, GridRow, Grids, labels_array, vector_columns, vector_schema};
 
 /// One side, read completely.
 #[derive(Default)]

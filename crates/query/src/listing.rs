@@ -9,7 +9,7 @@ use promontory_promql::engine::{Annotations, Listing, MetadataQuery};
 use promontory_store::{SampleSnapshot, Selection};
 
 use crate::error::store_error;
-use crate::sort_key::label_key;
+use crate::table::label_key;
 
 /// The selections of all matcher sets; an empty list of sets selects everything.
 async fn selections(

@@ -34,7 +34,7 @@ use promontory_store::Selection;
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
-use crate::grids::{labels_array, list_offsets, samples_column, samples_schema, timestamps_column};
+use crate::table::{labels_array, list_offsets, samples_column, samples_schema, timestamps_column};
 
 /// Work that is worth another partition, in values.
 const VALUES_PER_PARTITION_MIN: u64 = 512 << 10;
