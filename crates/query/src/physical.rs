@@ -13,7 +13,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::config::ConfigOptions;
@@ -49,7 +48,7 @@ use crate::functions::{self as f, scalar_function};
 use crate::operators::VectorMatch;
 use crate::operators::{ScanShape, SeriesScan};
 use crate::table::{
-    LABELS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
+    LABELS, TS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
 };
 
 /// A selection that was made, with the text of its selector.
@@ -211,7 +210,7 @@ impl PhysicalPlanner<'_> {
             Take::Value => f::LOOKUP,
             Take::Timestamp => f::LOOKUP_TIMESTAMP,
         };
-        let mut args = vec![column("ts", 1), column(VALUES, 2)];
+        let mut args = vec![column(TS, 1), column(VALUES, 2)];
         args.extend(grid_literals(ends));
         args.push(int(lookback));
         self.project(samples, column(LABELS, 0), self.call(name, args, values_field())?)
@@ -227,7 +226,7 @@ impl PhysicalPlanner<'_> {
             RangeInput::Scan(scan) => {
                 let plan = self.samples(*scan, scan_labels.clone(), window.ends.steps)?;
                 let columns = self.with_params(plan, params)?;
-                let (ts, samples) = (columns.column("ts", 1), columns.column(VALUES, 2));
+                let (ts, samples) = (columns.column(TS, 1), columns.column(VALUES, 2));
                 let rest = if scan_labels == *labels { &LabelProjection::All } else { labels };
                 (columns, ts, samples, rest)
             }
@@ -235,7 +234,7 @@ impl PhysicalPlanner<'_> {
                 let columns = self.with_params(self.vector(inner)?, params)?;
                 let grid = columns.column(VALUES, 1);
                 let args = vec![Arc::clone(&grid), int(inner.grid.start), int(inner.grid.step)];
-                let ts = self.call(f::GRID_TS, args, Arc::new(Field::new("ts", timestamps_type(), false)))?;
+                let ts = self.call(f::GRID_TS, args, Arc::new(Field::new(TS, timestamps_type(), false)))?;
                 let samples = self.call(f::GRID_SAMPLES, vec![grid], values_field())?;
                 (columns, ts, samples, labels)
             }
@@ -614,9 +613,4 @@ fn window_literals(window: &RangeWindow) -> Vec<ExprRef> {
     literals.extend(grid_literals(window.eval));
     literals.push(int(window.range));
     literals
-}
-
-/// The type of every vector's values, for those who collect them.
-pub fn is_grid(array: &ArrayRef) -> bool {
-    *array.data_type() == grid_type()
 }

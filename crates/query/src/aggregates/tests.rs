@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use promontory_model::Labels;
 
+use datafusion::common::ScalarValue;
+
 use super::*;
-use crate::table::labels_array;
+use crate::table::{GridBuilder, labels_array};
 
 const STEPS: usize = 3;
 
