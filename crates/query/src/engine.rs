@@ -4,25 +4,16 @@
 //! runs on the caller's:
 //!
 //! 1. Parse and check (before any queue, so that a wrong query costs nothing).
-//! 2. Wait for a place: at most `concurrency_max` queries run, at most `queue_max` wait.
+//! 2. Wait for a place ([`crate::admission`]), and run until the end ([`crate::session`]).
 //! 3. Pin a snapshot, lower the expression, select the series of all its selectors.
 //! 4. Rewrite the plan, estimate its memory, build operators, run them.
 //! 5. Collect the answer, sort it, add annotations.
-//!
-//! Dropping the future, or the end of the time, stops every operator at its next batch.
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use datafusion::common::Result as DataFusionResult;
-use datafusion::common::config::ConfigOptions;
 use datafusion::execution::TaskContext;
-use datafusion::execution::config::SessionConfig;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::StreamExt;
 use promontory_model::Labels;
@@ -39,15 +30,14 @@ use promontory_promql::grid::Grid;
 use promontory_promql::parser::parse;
 use promontory_store::{SampleSnapshot, SampleSource};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 
 use crate::answer;
-use crate::context::{QueryContext, QueryExtension};
-use crate::error::{EVALUATION, QUEUE, QueryError, plan_error, store_error, to_engine_error};
+use crate::context::QueryContext;
+use crate::error::{plan_error, store_error, to_engine_error};
 use crate::listing;
 use crate::options::{EngineOptions, too_many_points};
 use crate::physical::{PhysicalPlanner, PreparedScan, coalesce};
+use crate::session::{Session, Sessions};
 
 /// The stack that a thread of the query runtime needs: the deepest expression that parses is a chain of
 /// 256 operators, each of which polls the next.
@@ -56,18 +46,7 @@ pub const THREAD_STACK_BYTES: usize = 16 << 20;
 /// Answers PromQL over a source of samples.
 #[derive(Clone, Debug)]
 pub struct QueryEngine {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    source: Arc<dyn SampleSource>,
-    pub(crate) options: EngineOptions,
-    runtime: Handle,
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    config: ConfigOptions,
-    pub(crate) environment: RuntimeEnv,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// A checked query.
@@ -116,21 +95,13 @@ impl QueryEngine {
         options: EngineOptions,
         runtime: Handle,
     ) -> Result<Self, EngineError> {
-        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
-        let environment = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build();
-        let environment = environment.map_err(to_engine_error)?;
-        let mut config = ConfigOptions::new();
-        // Groups are grids: sending them on unaggregated never pays.
-        config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
-        let places = Arc::new(Semaphore::new(options.concurrency_max.max(1)));
-        let waiting = AtomicUsize::new(0);
-        Ok(Self { inner: Arc::new(Inner { source, options, runtime, places, waiting, config, environment }) })
+        Ok(Self { sessions: Arc::new(Sessions::new(source, options, runtime)?) })
     }
 
     /// The settings.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
-        &self.inner.options
+        &self.sessions.options
     }
 
     /// The operators of a range query as text, as EXPLAIN shows them.
@@ -138,41 +109,15 @@ impl QueryEngine {
     /// # Errors
     /// As [`Engine::range`].
     pub async fn explain(&self, context: &RequestContext, query: &RangeQuery) -> Result<String, EngineError> {
-        let query = self.inner.check_range(query)?;
-        let shared = Arc::new(self.inner.context(context));
-        let prepared = self.inner.prepare(&query, context, &shared, &mut Times::default()).await?;
+        let query = self.options().check_range(query)?;
+        let shared = Arc::new(self.sessions.context(context));
+        let prepared = prepare(&self.sessions, &query, context, &shared, &mut Times::default()).await?;
         let plan = prepared.plan.map(|plan| displayable(plan.as_ref()).indent(false).to_string());
         Ok(plan.unwrap_or_else(|| format!("{:?}\n", prepared.root)))
     }
 
-    /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
-    /// dropping the result stops it.
-    pub(crate) async fn run<T, W, F>(&self, request: &RequestContext, work: W) -> Result<T, EngineError>
-    where
-        T: Send + 'static,
-        W: FnOnce(Running) -> F + Send + 'static,
-        F: Future<Output = Result<T, EngineError>> + Send + 'static,
-    {
-        let context = Arc::new(self.inner.context(request));
-        let run = {
-            let (inner, request, context) = (Arc::clone(&self.inner), request.clone(), Arc::clone(&context));
-            async move {
-                let running = Running::enter(inner, request, Arc::clone(&context)).await?;
-                within(&context, work(running)).await
-            }
-        };
-        let mut task = StopOnDrop { task: self.inner.runtime.spawn(run), context };
-        match (&mut task.task).await {
-            Ok(result) => result,
-            Err(error) if error.is_cancelled() => {
-                Err(EngineError::Canceled(QueryError::Canceled(EVALUATION).to_string()))
-            }
-            Err(error) => Err(EngineError::Internal(format!("bug: a query has panicked: {error}"))),
-        }
-    }
-
     async fn evaluate(&self, request: &RequestContext, query: Query) -> Result<Answer, EngineError> {
-        self.run(request, |running| async move { running.evaluate(&query).await }).await
+        self.sessions.run(request, |session| async move { evaluate(&session, &query).await }).await
     }
 
     /// Runs a metadata request under the same limits as a query.
@@ -184,98 +129,40 @@ impl QueryEngine {
     where
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        self.run(request, |running| async move { list(running.snapshot().await?).await }).await
+        self.sessions.run(request, |session| async move { list(session.snapshot().await?).await }).await
     }
 }
 
-/// A request that has its place among those that run, and keeps it until this is dropped.
-pub(crate) struct Running {
-    pub(crate) inner: Arc<Inner>,
-    /// Deadline and counters.
-    pub(crate) context: Arc<QueryContext>,
-    request: RequestContext,
-    entered: Instant,
-    queued: Duration,
-    _place: OwnedSemaphorePermit,
+/// From a checked query to its answer.
+async fn evaluate(session: &Session, query: &Query) -> Result<Answer, EngineError> {
+    let context = &session.context;
+    let mut times = Times { queue: session.queued, ..Times::default() };
+    let prepared = prepare(session.shared(), query, session.request(), context, &mut times).await?;
+    let value = run(query, &prepared, context, &mut times).await?;
+    let mut annotations = context.annotations().render(&query.text);
+    annotations.warnings.extend(prepared.snapshot.warnings());
+    let statistics = statistics(context, times, session.entered.elapsed());
+    Ok(Answer { value, annotations, statistics })
 }
 
-impl Running {
-    async fn enter(
-        inner: Arc<Inner>,
-        request: RequestContext,
-        context: Arc<QueryContext>,
-    ) -> Result<Self, EngineError> {
-        let entered = Instant::now();
-        let place = inner.place(&context).await?;
-        Ok(Self { inner, context, request, entered, queued: entered.elapsed(), _place: place })
-    }
-
-    /// Pins what the request reads.
-    pub(crate) async fn snapshot(&self) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
-        self.inner.snapshot(&self.request).await
-    }
-
-    async fn evaluate(&self, query: &Query) -> Result<Answer, EngineError> {
-        let context = &self.context;
-        let mut times = Times { queue: self.queued, ..Times::default() };
-        let prepared = self.inner.prepare(query, &self.request, context, &mut times).await?;
-        let value = run(query, &prepared, context, &mut times).await?;
-        let mut annotations = context.annotations().render(&query.text);
-        annotations.warnings.extend(prepared.snapshot.warnings());
-        let statistics = statistics(context, times, self.entered.elapsed());
-        Ok(Answer { value, annotations, statistics })
-    }
-}
-
-/// Stops a task and its operators when nobody waits for them any more.
-struct StopOnDrop<T> {
-    task: JoinHandle<T>,
-    context: Arc<QueryContext>,
-}
-
-impl<T> Drop for StopOnDrop<T> {
-    fn drop(&mut self) {
-        self.context.cancel();
-        self.task.abort();
-    }
-}
-
-async fn within<T>(
-    context: &QueryContext,
-    work: impl Future<Output = Result<T, EngineError>>,
-) -> Result<T, EngineError> {
-    match tokio::time::timeout_at(context.deadline().into(), work).await {
-        Ok(result) => result,
-        Err(_) => {
-            context.cancel();
-            Err(EngineError::Timeout(QueryError::Timeout(EVALUATION).to_string()))
-        }
-    }
-}
-
-impl Inner {
-    fn context(&self, request: &RequestContext) -> QueryContext {
-        let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
-        QueryContext::new(Instant::now() + timeout, self.options.samples_max)
-    }
-
+impl EngineOptions {
     fn parse(&self, text: &str, times: QueryTimes) -> Result<Expr, EngineError> {
         let mut expr =
-            parse(text, &self.options.parser()).map_err(|error| EngineError::BadData(error.to_string()))?;
+            parse(text, &self.parser()).map_err(|error| EngineError::BadData(error.to_string()))?;
         expr.resolve(times).map_err(|error| EngineError::BadData(error.to_string()))?;
         Ok(expr)
     }
 
     fn settings(&self, times: QueryTimes, lookback: Option<Duration>) -> QuerySettings {
-        let lookback = lookback.filter(|wish| !wish.is_zero()).unwrap_or(self.options.lookback_delta);
+        let lookback = lookback.filter(|wish| !wish.is_zero()).unwrap_or(self.lookback_delta);
         QuerySettings {
             start: times.start,
             end: times.end,
             step: times.step,
             lookback: millis(lookback),
-            subquery_step: millis(self.options.subquery_step).max(1),
-            samples_max: self.options.samples_max,
-            delayed_name_removal: self.options.delayed_name_removal,
+            subquery_step: millis(self.subquery_step).max(1),
+            samples_max: self.samples_max,
+            delayed_name_removal: self.delayed_name_removal,
         }
     }
 
@@ -301,7 +188,7 @@ impl Inner {
             return bad("end timestamp must not be before start time");
         }
         let grid = Grid::new(query.start, query.end, query.step);
-        if grid.steps > self.options.points_max.saturating_add(1) {
+        if grid.steps > self.points_max.saturating_add(1) {
             return Err(too_many_points());
         }
         let times = QueryTimes { start: query.start, end: query.end, step: query.step };
@@ -315,127 +202,69 @@ impl Inner {
         let settings = self.settings(times, query.lookback_delta);
         Ok(Query { text: query.expr.clone(), expr, grid, kind: QueryKind::Range, settings })
     }
-
-    /// A place among the running queries.
-    async fn place(&self, context: &QueryContext) -> Result<OwnedSemaphorePermit, EngineError> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::enter(&self.waiting, self.options.queue_max)?;
-        let wait = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout_at(context.deadline().into(), wait).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(EngineError::Unavailable("the query engine is closed".into())),
-            Err(_) => Err(EngineError::Timeout(QueryError::Timeout(QUEUE).to_string())),
-        }
-    }
-
-    async fn snapshot(&self, request: &RequestContext) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
-        let snapshot = self.source.snapshot(&request.tenant, &request.must_contain).await;
-        snapshot.map_err(|error| store_error(&error))
-    }
-
-    /// From the expression to operators.
-    async fn prepare(
-        &self,
-        query: &Query,
-        request: &RequestContext,
-        context: &Arc<QueryContext>,
-        times: &mut Times,
-    ) -> Result<Prepared, EngineError> {
-        let entered = Instant::now();
-        let snapshot = self.snapshot(request).await?;
-        let pinned = entered.elapsed();
-        let Plan { mut root, scans } =
-            lower(&query.expr, query.grid, query.settings, context.annotations()).map_err(plan_error)?;
-        let selecting = Instant::now();
-        let selects = scans.iter().map(|scan| snapshot.select(&scan.matchers, scan.range));
-        let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
-        let looked_up = pinned + selecting.elapsed();
-
-        let facts: Vec<ScanFacts> = selections
-            .iter()
-            .map(|selection| ScanFacts {
-                name: name_fact(selection.series()),
-                empty: selection.series().is_empty(),
-            })
-            .collect();
-        let counters: Vec<bool> =
-            selections.iter().map(|selection| all_counters(selection.series())).collect();
-        for_each_vector(&mut root, &mut |node| {
-            prune(node, &facts);
-            prune_counter_notes(node, &counters);
-            push_labels(node);
-        });
-        let series: Vec<u64> = selections.iter().map(|selection| selection.series().len() as u64).collect();
-        admit(estimate(&root, &series), self.options.memory_bytes_max).map_err(plan_error)?;
-
-        let prepared: Vec<PreparedScan> = scans
-            .iter()
-            .zip(selections)
-            .map(|(scan, selection)| {
-                let matchers: Vec<String> = scan.matchers.iter().map(ToString::to_string).collect();
-                PreparedScan { selector: format!("{{{}}}", matchers.join(",")).into(), selection }
-            })
-            .collect();
-        let (config, task) = self.session(context, query.grid.steps)?;
-        let planner = PhysicalPlanner {
-            context: Arc::clone(context),
-            config,
-            scans: &prepared,
-            partitions_max: self.options.partitions_max,
-            batch_values: self.options.batch_values,
-            named_annotations: self.options.delayed_name_removal,
-        };
-        let plan = match &root {
-            Root::Vector(node) | Root::Subquery(node) => Some(planner.vector(node)),
-            Root::Scalar(ScalarArg::Node(node)) => Some(planner.vector(node)),
-            Root::Samples { scan, .. } => Some(planner.samples(*scan, LabelProjection::All, 1)),
-            Root::Scalar(_) | Root::String(_) => None,
-        };
-        let plan = plan.transpose().map_err(to_engine_error)?.map(coalesce);
-        times.evaluation += looked_up;
-        times.preparation = entered.elapsed().saturating_sub(looked_up);
-        Ok(Prepared { plan, root, task, snapshot })
-    }
-
-    /// The configuration that carries the query's context, and the task that owns its memory.
-    fn session(
-        &self,
-        context: &Arc<QueryContext>,
-        steps: usize,
-    ) -> Result<(Arc<ConfigOptions>, Arc<TaskContext>), EngineError> {
-        let mut config = self.config.clone();
-        config.extensions.insert(QueryExtension(Arc::clone(context)));
-        let rows = (self.options.batch_values / steps.max(1)).clamp(1, 8_192);
-        let session = SessionConfig::from(config.clone()).with_batch_size(rows);
-        let pool = Arc::new(GreedyMemoryPool::new(self.options.memory_bytes_max));
-        let environment = RuntimeEnv { memory_pool: pool, ..self.environment.clone() };
-        let task = TaskContext::default().with_session_config(session).with_runtime(Arc::new(environment));
-        Ok((Arc::new(config), Arc::new(task)))
-    }
 }
 
-/// Counts a waiting query as long as it waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// From the expression to operators.
+async fn prepare(
+    sessions: &Sessions,
+    query: &Query,
+    request: &RequestContext,
+    context: &Arc<QueryContext>,
+    times: &mut Times,
+) -> Result<Prepared, EngineError> {
+    let entered = Instant::now();
+    let snapshot = sessions.snapshot(request).await?;
+    let pinned = entered.elapsed();
+    let Plan { mut root, scans } =
+        lower(&query.expr, query.grid, query.settings, context.annotations()).map_err(plan_error)?;
+    let selecting = Instant::now();
+    let selects = scans.iter().map(|scan| snapshot.select(&scan.matchers, scan.range));
+    let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
+    let looked_up = pinned + selecting.elapsed();
 
-impl<'a> Waiting<'a> {
-    fn enter(waiting: &'a AtomicUsize, most: usize) -> Result<Self, EngineError> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let entered = Self(waiting);
-        if before >= most {
-            return Err(EngineError::Unavailable(format!(
-                "too many queries: {before} wait for a place already"
-            )));
-        }
-        Ok(entered)
-    }
-}
+    let facts: Vec<ScanFacts> = selections
+        .iter()
+        .map(|selection| ScanFacts {
+            name: name_fact(selection.series()),
+            empty: selection.series().is_empty(),
+        })
+        .collect();
+    let counters: Vec<bool> = selections.iter().map(|selection| all_counters(selection.series())).collect();
+    for_each_vector(&mut root, &mut |node| {
+        prune(node, &facts);
+        prune_counter_notes(node, &counters);
+        push_labels(node);
+    });
+    let series: Vec<u64> = selections.iter().map(|selection| selection.series().len() as u64).collect();
+    admit(estimate(&root, &series), sessions.options.memory_bytes_max).map_err(plan_error)?;
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    let prepared: Vec<PreparedScan> = scans
+        .iter()
+        .zip(selections)
+        .map(|(scan, selection)| {
+            let matchers: Vec<String> = scan.matchers.iter().map(ToString::to_string).collect();
+            PreparedScan { selector: format!("{{{}}}", matchers.join(",")).into(), selection }
+        })
+        .collect();
+    let (config, task) = sessions.task(context, query.grid.steps);
+    let planner = PhysicalPlanner {
+        context: Arc::clone(context),
+        config,
+        scans: &prepared,
+        partitions_max: sessions.options.partitions_max,
+        batch_values: sessions.options.batch_values,
+        named_annotations: sessions.options.delayed_name_removal,
+    };
+    let plan = match &root {
+        Root::Vector(node) | Root::Subquery(node) => Some(planner.vector(node)),
+        Root::Scalar(ScalarArg::Node(node)) => Some(planner.vector(node)),
+        Root::Samples { scan, .. } => Some(planner.samples(*scan, LabelProjection::All, 1)),
+        Root::Scalar(_) | Root::String(_) => None,
+    };
+    let plan = plan.transpose().map_err(to_engine_error)?.map(coalesce);
+    times.evaluation += looked_up;
+    times.preparation = entered.elapsed().saturating_sub(looked_up);
+    Ok(Prepared { plan, root, task, snapshot })
 }
 
 /// Runs the operators and makes the answer's value.
@@ -526,7 +355,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a InstantQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.inner.check_instant(query)?).await })
+        Box::pin(async move { self.evaluate(context, self.options().check_instant(query)?).await })
     }
 
     fn range<'a>(
@@ -534,7 +363,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a RangeQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.inner.check_range(query)?).await })
+        Box::pin(async move { self.evaluate(context, self.options().check_range(query)?).await })
     }
 
     fn series<'a>(

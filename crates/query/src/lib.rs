@@ -3,12 +3,15 @@
 //! This crate does not know: HTTP, any role, how blocks and segments are laid out, the object store's
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
 //!
-//! In reading order: [`engine`] (the door), [`context`] (what the operators of one query share),
+//! In reading order: [`engine`] (the door), [`admission`] and [`session`] (waiting, running, stopping),
+//! [`context`] (what the operators of one query share),
 //! [`physical`] (a plan of `promontory_plan` to operators), [`table`] (the one table shape),
 //! [`operators`] (our own two), [`functions`] and [`aggregates`] (everything that standard operators
 //! call), [`answer`] and [`listing`] (results), [`sql`] (the same scan for SQL).
 
 mod engine;
+mod admission;
+mod session;
 mod context;
 mod options;
 mod error;

@@ -48,7 +48,7 @@ use crate::functions::{self as f, scalar_function};
 use crate::operators::VectorMatch;
 use crate::operators::{ScanShape, SeriesScan};
 use crate::table::{
-    LABELS, TS, VALUES, grid_array, grid_type, labels_field, timestamps_type, values_field, vector_schema,
+    LABELS, TS, VALUES, grid_array, labels_field, timestamps_type, values_field, vector_schema,
 };
 
 /// A selection that was made, with the text of its selector.

@@ -9,9 +9,9 @@
 //!
 //! A statement waits for the same places as a PromQL query and ends at the same timeout.
 
-pub mod bounds;
-pub mod rows;
-pub mod tables;
+mod bounds;
+mod rows;
+mod tables;
 
 use std::sync::Arc;
 
@@ -21,8 +21,6 @@ use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaPr
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::execution::config::SessionConfig;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{FunctionRegistry as _, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -40,8 +38,9 @@ use promontory_promql::engine::{EngineError, RequestContext};
 use promontory_store::SampleSnapshot;
 
 use crate::context::{QueryContext, QueryExtension};
-use crate::engine::{Inner, QueryEngine};
+use crate::engine::QueryEngine;
 use crate::error::to_engine_error;
+use crate::session::{Session, Sessions};
 use crate::sql::tables::{SqlTable, TableKind, TableScope};
 
 /// The catalog and the schema in which the tables lie.
@@ -89,11 +88,11 @@ impl QueryEngine {
     pub async fn sql(&self, request: &RequestContext, query: &SqlQuery) -> Result<SqlAnswer, EngineError> {
         let statement = gate(&query.text)?;
         let rows_max = query.rows_max;
-        self.run(request, move |running| async move {
-            let snapshot = running.snapshot().await?;
-            answer(&running.inner, snapshot, statement, rows_max, &running.context).await
-        })
-        .await
+        let run = move |session: Session| async move {
+            let snapshot = session.snapshot().await?;
+            answer(session.shared(), snapshot, statement, rows_max, &session.context).await
+        };
+        self.sessions.run(request, run).await
     }
 }
 
@@ -151,17 +150,17 @@ fn reads_only(statement: &Statement) -> bool {
 }
 
 async fn answer(
-    inner: &Inner,
+    sessions: &Sessions,
     snapshot: Arc<dyn SampleSnapshot>,
     statement: Statement,
     rows_max: usize,
     context: &Arc<QueryContext>,
 ) -> Result<SqlAnswer, EngineError> {
     let warnings = snapshot.warnings();
-    let session = SessionContext::new_with_state(state(inner, snapshot, context)?);
+    let session = SessionContext::new_with_state(state(sessions, snapshot, context)?);
     let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
     read_only_options().verify_plan(&plan).map_err(planning_error)?;
-    let (schema, batches) = collect(inner, &session, &plan, rows_max, context).await?;
+    let (schema, batches) = collect(sessions, &session, &plan, rows_max, context).await?;
     Ok(SqlAnswer { schema, batches, warnings })
 }
 
@@ -171,11 +170,11 @@ fn read_only_options() -> SQLOptions {
 
 /// A session that holds the two tables over one snapshot.
 fn state(
-    inner: &Inner,
+    sessions: &Sessions,
     snapshot: Arc<dyn SampleSnapshot>,
     context: &Arc<QueryContext>,
 ) -> Result<SessionState, EngineError> {
-    let options = &inner.options;
+    let options = &sessions.options;
     let scope = TableScope {
         snapshot,
         context: Arc::clone(context),
@@ -198,11 +197,9 @@ fn state(
         .with_information_schema(true)
         .with_target_partitions(options.partitions_max.max(1));
     config.options_mut().extensions.insert(QueryExtension(Arc::clone(context)));
-    let pool = Arc::new(GreedyMemoryPool::new(options.memory_bytes_max));
-    let environment = RuntimeEnv { memory_pool: pool, ..inner.environment.clone() };
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(Arc::new(environment))
+        .with_runtime_env(Arc::new(sessions.environment()))
         .with_default_features()
         .build();
     for name in UNBOUNDED_FUNCTIONS {
@@ -230,7 +227,7 @@ fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>,
 
 /// Runs the plan; the bounds of the answer are held while it comes.
 async fn collect(
-    inner: &Inner,
+    sessions: &Sessions,
     session: &SessionContext,
     plan: &LogicalPlan,
     rows_max: usize,
@@ -251,7 +248,7 @@ async fn collect(
                 "the answer has more than {rows_max} rows; add a LIMIT, aggregate, or raise --sql.max-rows"
             )));
         }
-        let bytes_max = inner.options.memory_bytes_max;
+        let bytes_max = sessions.options.memory_bytes_max;
         if bytes > bytes_max {
             return Err(EngineError::Execution(format!(
                 "the answer has more than {bytes_max} bytes; select fewer columns or rows, or raise --query.max-memory"

@@ -1,0 +1,187 @@
+//! Running and stopping: a request has its place, its end and its memory on the query runtime.
+//!
+//! Dropping the future, or the end of the time, stops every operator at its next batch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::execution::TaskContext;
+use datafusion::execution::config::SessionConfig;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use promontory_promql::engine::{EngineError, RequestContext};
+use promontory_store::{SampleSnapshot, SampleSource};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::admission::{Place, Places};
+use crate::context::{QueryContext, QueryExtension};
+use crate::error::{EVALUATION, QueryError, store_error, to_engine_error};
+use crate::options::EngineOptions;
+
+/// What the requests of one engine share.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    source: Arc<dyn SampleSource>,
+    pub(crate) options: EngineOptions,
+    runtime: Handle,
+    places: Places,
+    config: ConfigOptions,
+    environment: RuntimeEnv,
+}
+
+/// A request that has its place among those that run, and keeps it until this is dropped.
+pub(crate) struct Session {
+    shared: Arc<Sessions>,
+    /// Deadline and counters.
+    pub(crate) context: Arc<QueryContext>,
+    request: RequestContext,
+    /// When the request came.
+    pub(crate) entered: Instant,
+    /// How long it waited for its place.
+    pub(crate) queued: Duration,
+    _place: Place,
+}
+
+impl Sessions {
+    /// Sessions over `source` that run on `runtime`.
+    ///
+    /// # Errors
+    /// If DataFusion's environment cannot be made.
+    pub(crate) fn new(
+        source: Arc<dyn SampleSource>,
+        options: EngineOptions,
+        runtime: Handle,
+    ) -> Result<Self, EngineError> {
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+        let environment = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build();
+        let environment = environment.map_err(to_engine_error)?;
+        let mut config = ConfigOptions::new();
+        // Groups are grids: sending them on unaggregated never pays.
+        config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
+        let places = Places::new(options.concurrency_max, options.queue_max);
+        Ok(Self { source, options, runtime, places, config, environment })
+    }
+
+    /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
+    /// dropping the result stops it.
+    pub(crate) async fn run<T, W, F>(
+        self: &Arc<Self>,
+        request: &RequestContext,
+        work: W,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Session) -> F + Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let context = Arc::new(self.context(request));
+        let run = {
+            let (shared, request, context) = (Arc::clone(self), request.clone(), Arc::clone(&context));
+            async move {
+                let session = Session::enter(shared, request, Arc::clone(&context)).await?;
+                within(&context, work(session)).await
+            }
+        };
+        let mut task = StopOnDrop { task: self.runtime.spawn(run), context };
+        match (&mut task.task).await {
+            Ok(result) => result,
+            Err(error) if error.is_cancelled() => {
+                Err(EngineError::Canceled(QueryError::Canceled(EVALUATION).to_string()))
+            }
+            Err(error) => Err(EngineError::Internal(format!("bug: a query has panicked: {error}"))),
+        }
+    }
+
+    /// Deadline and counters of a request that comes now.
+    pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
+        let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
+        QueryContext::new(Instant::now() + timeout, self.options.samples_max)
+    }
+
+    /// Pins what a request reads.
+    pub(crate) async fn snapshot(
+        &self,
+        request: &RequestContext,
+    ) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
+        let snapshot = self.source.snapshot(&request.tenant, &request.must_contain).await;
+        snapshot.map_err(|error| store_error(&error))
+    }
+
+    /// The configuration that carries a query's context, and the task that owns its memory; batches hold
+    /// rows of `steps` points.
+    pub(crate) fn task(
+        &self,
+        context: &Arc<QueryContext>,
+        steps: usize,
+    ) -> (Arc<ConfigOptions>, Arc<TaskContext>) {
+        let mut config = self.config.clone();
+        config.extensions.insert(QueryExtension(Arc::clone(context)));
+        let rows = (self.options.batch_values / steps.max(1)).clamp(1, 8_192);
+        let session = SessionConfig::from(config.clone()).with_batch_size(rows);
+        let environment = Arc::new(self.environment());
+        let task = TaskContext::default().with_session_config(session).with_runtime(environment);
+        (Arc::new(config), Arc::new(task))
+    }
+
+    /// An environment with a memory pool of one query's own.
+    pub(crate) fn environment(&self) -> RuntimeEnv {
+        let pool = Arc::new(GreedyMemoryPool::new(self.options.memory_bytes_max));
+        RuntimeEnv { memory_pool: pool, ..self.environment.clone() }
+    }
+}
+
+impl Session {
+    async fn enter(
+        shared: Arc<Sessions>,
+        request: RequestContext,
+        context: Arc<QueryContext>,
+    ) -> Result<Self, EngineError> {
+        let entered = Instant::now();
+        let place = shared.places.enter(context.deadline()).await?;
+        Ok(Self { shared, context, request, entered, queued: entered.elapsed(), _place: place })
+    }
+
+    /// What it shares with others.
+    pub(crate) fn shared(&self) -> &Sessions {
+        &self.shared
+    }
+
+    /// Whose request it is.
+    pub(crate) fn request(&self) -> &RequestContext {
+        &self.request
+    }
+
+    /// Pins what the request reads.
+    pub(crate) async fn snapshot(&self) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
+        self.shared.snapshot(&self.request).await
+    }
+}
+
+/// Stops a task and its operators when nobody waits for them any more.
+struct StopOnDrop<T> {
+    task: JoinHandle<T>,
+    context: Arc<QueryContext>,
+}
+
+impl<T> Drop for StopOnDrop<T> {
+    fn drop(&mut self) {
+        self.context.cancel();
+        self.task.abort();
+    }
+}
+
+async fn within<T>(
+    context: &QueryContext,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout_at(context.deadline().into(), work).await {
+        Ok(result) => result,
+        Err(_) => {
+            context.cancel();
+            Err(EngineError::Timeout(QueryError::Timeout(EVALUATION).to_string()))
+        }
+    }
+}
