@@ -5,7 +5,7 @@
 //! memory pool.
 
 use crate::error::PlanError;
-use crate::node::{Node, NodeKind, RangeInput, Root, ScalarArg};
+use crate::node::{Node, NodeKind, PlanRoot, RangeInput, ScalarArg};
 
 /// Bytes of a point in a column: the value and its validity.
 const COLUMN_POINT: u64 = 9;
@@ -22,19 +22,19 @@ pub struct Estimate {
 }
 
 /// Estimates a query whose scans select this many series.
-pub fn estimate(root: &Root, series: &[u64]) -> Estimate {
+pub fn estimate(root: &PlanRoot, series: &[u64]) -> Estimate {
     match root {
-        Root::Vector(node) | Root::Subquery(node) => {
+        PlanRoot::Vector(node) | PlanRoot::Subquery(node) => {
             let mut bytes = 0;
             let rows = rows_of(node, series, &mut bytes);
             Estimate { rows, bytes: bytes + rows * node.grid.steps as u64 * (COLUMN_POINT + ANSWER_POINT) }
         }
-        Root::Scalar(ScalarArg::Node(node)) => {
+        PlanRoot::Scalar(ScalarArg::Node(node)) => {
             let mut bytes = 0;
             rows_of(node, series, &mut bytes);
             Estimate { rows: 1, bytes }
         }
-        Root::Scalar(_) | Root::String(_) | Root::Samples { .. } => Estimate::default(),
+        PlanRoot::Scalar(_) | PlanRoot::String(_) | PlanRoot::Samples { .. } => Estimate::default(),
     }
 }
 

@@ -28,7 +28,7 @@ use self::invariant::is_step_invariant;
 use self::selectors::{fixed, no_extension};
 use crate::error::PlanError;
 use crate::node::{
-    DuplicateScope, MapFunction, Node, NodeKind, Plan, Relabel, Root, ScalarArg, ScanSpec, Take,
+    DuplicateScope, MapFunction, Node, NodeKind, Plan, PlanRoot, Relabel, ScalarArg, ScanSpec, Take,
 };
 use crate::projection::LabelProjection;
 
@@ -75,13 +75,13 @@ struct Lowering<'a> {
 type Lowered<T> = Result<T, PlanError>;
 
 impl Lowering<'_> {
-    fn root(&mut self, expr: &Expr, grid: Grid) -> Lowered<Root> {
+    fn root(&mut self, expr: &Expr, grid: Grid) -> Lowered<PlanRoot> {
         Ok(match expr.value_type() {
-            ValueType::String => Root::String(string_of(expr)?),
-            ValueType::Scalar => Root::Scalar(self.scalar(expr, grid)?),
+            ValueType::String => PlanRoot::String(string_of(expr)?),
+            ValueType::Scalar => PlanRoot::Scalar(self.scalar(expr, grid)?),
             ValueType::Vector => {
                 let node = self.vector(expr, grid)?;
-                Root::Vector(self.finish_names(node))
+                PlanRoot::Vector(self.finish_names(node))
             }
             ValueType::Matrix => match &expr.kind {
                 ExprKind::Matrix(matrix) => {
@@ -89,11 +89,11 @@ impl Lowering<'_> {
                     no_extension(selector)?;
                     let window = self.window(selector, fixed(&matrix.range)?, grid)?;
                     let range = window.ends.covered(window.range);
-                    Root::Samples { scan: self.scan(selector, range), range }
+                    PlanRoot::Samples { scan: self.scan(selector, range), range }
                 }
                 ExprKind::Subquery(subquery) => {
                     let (node, _) = self.subquery(subquery, grid)?;
-                    Root::Subquery(self.finish_names(node))
+                    PlanRoot::Subquery(self.finish_names(node))
                 }
                 other => bug(format!("{other:?} is no range vector"))?,
             },

@@ -327,14 +327,14 @@ pub struct ScanSpec {
 #[derive(Debug)]
 pub struct Plan {
     /// What it answers.
-    pub root: Root,
+    pub root: PlanRoot,
     /// What it reads.
     pub scans: Vec<ScanSpec>,
 }
 
 /// What a query answers.
 #[derive(Clone, Debug)]
-pub enum Root {
+pub enum PlanRoot {
     /// A text.
     String(String),
     /// A number per step.

@@ -13,7 +13,7 @@ use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::kernels::RangeFunction;
 
 use crate::matching::MatchOperation;
-use crate::node::{Node, NodeKind, RangeInput, Relabel, Root, ScalarArg};
+use crate::node::{Node, NodeKind, PlanRoot, RangeInput, Relabel, ScalarArg};
 use crate::projection::{LabelProjection, is_reserved};
 
 /// What is known of the rows of a vector.
@@ -276,11 +276,11 @@ pub fn prune_counter_notes(node: &mut Node, all_counters: &[bool]) {
 }
 
 /// Applies `pass` to every vector of a query.
-pub fn for_each_vector(root: &mut Root, pass: &mut dyn FnMut(&mut Node)) {
+pub fn for_each_vector(root: &mut PlanRoot, pass: &mut dyn FnMut(&mut Node)) {
     match root {
-        Root::Vector(node) | Root::Subquery(node) => pass(node),
-        Root::Scalar(ScalarArg::Node(node)) => pass(node),
-        Root::Scalar(_) | Root::String(_) | Root::Samples { .. } => {}
+        PlanRoot::Vector(node) | PlanRoot::Subquery(node) => pass(node),
+        PlanRoot::Scalar(ScalarArg::Node(node)) => pass(node),
+        PlanRoot::Scalar(_) | PlanRoot::String(_) | PlanRoot::Samples { .. } => {}
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::StreamExt;
 use promontory_model::Labels;
 use promontory_plan::{
-    LabelProjection, Plan, QuerySettings, Root, ScalarArg, ScanFacts, admit, all_counters, estimate,
+    LabelProjection, Plan, PlanRoot, QuerySettings, ScalarArg, ScanFacts, admit, all_counters, estimate,
     for_each_vector, lower, name_fact, prune, prune_counter_notes, push_labels,
 };
 use promontory_promql::ast::{Expr, QueryTimes, ValueType};
@@ -79,7 +79,7 @@ struct Times {
 /// Operators that are ready to run.
 struct Prepared {
     plan: Option<Arc<dyn ExecutionPlan>>,
-    root: Root,
+    root: PlanRoot,
     task: Arc<TaskContext>,
     snapshot: Arc<dyn SampleSnapshot>,
 }
@@ -256,10 +256,10 @@ async fn prepare(
         named_annotations: sessions.options.delayed_name_removal,
     };
     let plan = match &root {
-        Root::Vector(node) | Root::Subquery(node) => Some(planner.vector(node)),
-        Root::Scalar(ScalarArg::Node(node)) => Some(planner.vector(node)),
-        Root::Samples { scan, .. } => Some(planner.samples(*scan, LabelProjection::All, 1)),
-        Root::Scalar(_) | Root::String(_) => None,
+        PlanRoot::Vector(node) | PlanRoot::Subquery(node) => Some(planner.vector(node)),
+        PlanRoot::Scalar(ScalarArg::Node(node)) => Some(planner.vector(node)),
+        PlanRoot::Samples { scan, .. } => Some(planner.samples(*scan, LabelProjection::All, 1)),
+        PlanRoot::Scalar(_) | PlanRoot::String(_) => None,
     };
     let plan = plan.transpose().map_err(to_engine_error)?.map(coalesce);
     times.evaluation += looked_up;
@@ -302,14 +302,14 @@ async fn collect(
 
 fn value_of(
     query: &Query,
-    root: &Root,
+    root: &PlanRoot,
     batches: &[RecordBatch],
     context: &QueryContext,
 ) -> DataFusionResult<Value> {
     let time = query.grid.start;
     match root {
-        Root::String(text) => Ok(Value::String { ts: time, text: text.clone() }),
-        Root::Scalar(values) => {
+        PlanRoot::String(text) => Ok(Value::String { ts: time, text: text.clone() }),
+        PlanRoot::Scalar(values) => {
             let found = match values {
                 ScalarArg::Node(_) => answer::scalar_values(batches)?,
                 known => known.clone(),
@@ -321,12 +321,12 @@ fn value_of(
                 QueryKind::Range => answer::scalar_matrix(&found, query.grid),
             })
         }
-        Root::Vector(node) => match query.kind {
+        PlanRoot::Vector(node) => match query.kind {
             QueryKind::Instant => answer::vector(batches, time, node.ordered),
             QueryKind::Range => answer::matrix(batches, query.grid),
         },
-        Root::Samples { range, .. } => answer::samples(batches, *range, context),
-        Root::Subquery(node) => answer::matrix(batches, node.grid),
+        PlanRoot::Samples { range, .. } => answer::samples(batches, *range, context),
+        PlanRoot::Subquery(node) => answer::matrix(batches, node.grid),
     }
 }
 
