@@ -32,7 +32,7 @@ mod flips;
 mod testing;
 
 pub use catalog::chain::Chain;
-pub use catalog::state::{Catalog, Entry};
+pub use catalog::state::{BlockEntry, Catalog};
 pub use counters::Counters;
 pub use error::Error;
 pub use object::bucket::{Bucket, StoreUrl};

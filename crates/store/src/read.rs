@@ -4,7 +4,7 @@ pub(crate) mod blocks;
 mod cache;
 pub(crate) mod reader;
 mod select;
-pub(crate) mod slots;
+pub(crate) mod slot_log;
 pub(crate) mod source;
 pub(crate) mod stored_source;
 pub(crate) mod whole_blocks;

@@ -68,13 +68,13 @@ pub struct Tag {
 
 /// Reads the fields of one message.
 #[derive(Clone, Debug)]
-pub struct Reader<'a> {
+pub struct FieldReader<'a> {
     bytes: &'a [u8],
     at: usize,
     end: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     /// A reader over a whole message.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If it does not end inside this one.
     #[inline]
-    pub fn message(&mut self) -> Result<Reader<'a>, ProtobufError> {
+    pub fn message(&mut self) -> Result<FieldReader<'a>, ProtobufError> {
         let len = self.varint()?;
         let at = self.at;
         self.take(len)?;
@@ -224,11 +224,11 @@ impl<'a> Reader<'a> {
 
 /// Writes fields to a buffer.
 #[derive(Clone, Debug, Default)]
-pub struct Writer {
+pub struct FieldWriter {
     bytes: Vec<u8>,
 }
 
-impl Writer {
+impl FieldWriter {
     /// The message so far.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -289,55 +289,55 @@ mod tests {
     #[test]
     fn varints_come_back_and_end_at_64_bits() {
         for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), i64::MAX as u64, u64::MAX] {
-            let mut writer = Writer::default();
+            let mut writer = FieldWriter::default();
             writer.raw_varint(value);
-            assert_eq!(Reader::new(writer.as_bytes()).varint(), Ok(value));
+            assert_eq!(FieldReader::new(writer.as_bytes()).varint(), Ok(value));
             let cut = &writer.as_bytes()[..writer.as_bytes().len() - 1];
-            assert_eq!(kind(Reader::new(cut).varint()), ProtobufErrorKind::UnexpectedEnd);
+            assert_eq!(kind(FieldReader::new(cut).varint()), ProtobufErrorKind::UnexpectedEnd);
         }
         let mut eleven = [0xff; 11];
         eleven[10] = 0;
-        assert_eq!(kind(Reader::new(&eleven).varint()), ProtobufErrorKind::VarintOverflow);
+        assert_eq!(kind(FieldReader::new(&eleven).varint()), ProtobufErrorKind::VarintOverflow);
         let mut too_high = [0xff; 10];
         too_high[9] = 2;
-        assert_eq!(kind(Reader::new(&too_high).varint()), ProtobufErrorKind::VarintOverflow);
+        assert_eq!(kind(FieldReader::new(&too_high).varint()), ProtobufErrorKind::VarintOverflow);
     }
 
     #[test]
     fn illegal_tags_are_errors() {
-        assert_eq!(kind(Reader::new(&[0x00]).tag()), ProtobufErrorKind::FieldNumber);
-        assert_eq!(kind(Reader::new(&[0x0e]).tag()), ProtobufErrorKind::WireType);
-        assert_eq!(kind(Reader::new(&[0x0f]).tag()), ProtobufErrorKind::WireType);
-        let mut writer = Writer::default();
+        assert_eq!(kind(FieldReader::new(&[0x00]).tag()), ProtobufErrorKind::FieldNumber);
+        assert_eq!(kind(FieldReader::new(&[0x0e]).tag()), ProtobufErrorKind::WireType);
+        assert_eq!(kind(FieldReader::new(&[0x0f]).tag()), ProtobufErrorKind::WireType);
+        let mut writer = FieldWriter::default();
         writer.raw_varint(1 << 32);
-        assert_eq!(kind(Reader::new(writer.as_bytes()).tag()), ProtobufErrorKind::FieldNumber);
+        assert_eq!(kind(FieldReader::new(writer.as_bytes()).tag()), ProtobufErrorKind::FieldNumber);
     }
 
     #[test]
     fn a_length_beyond_the_message_is_an_error_of_this_message() {
-        let mut inner = Writer::default();
+        let mut inner = FieldWriter::default();
         inner.raw_varint(1 << 3 | 2).raw_varint(5).raw(b"ab");
-        let mut outer = Writer::default();
+        let mut outer = FieldWriter::default();
         outer.bytes(1, inner.as_bytes()).raw(b"cdefgh");
-        let mut reader = Reader::new(outer.as_bytes());
+        let mut reader = FieldReader::new(outer.as_bytes());
         reader.tag().unwrap();
         let mut message = reader.message().unwrap();
         message.tag().unwrap();
         assert_eq!(kind(message.bytes()), ProtobufErrorKind::UnexpectedEnd);
-        let mut huge = Writer::default();
+        let mut huge = FieldWriter::default();
         huge.raw_varint(u64::MAX);
-        assert_eq!(kind(Reader::new(huge.as_bytes()).bytes()), ProtobufErrorKind::UnexpectedEnd);
+        assert_eq!(kind(FieldReader::new(huge.as_bytes()).bytes()), ProtobufErrorKind::UnexpectedEnd);
     }
 
     #[test]
     fn unknown_fields_of_every_type_are_skipped() {
-        let mut writer = Writer::default();
+        let mut writer = FieldWriter::default();
         writer.varint(9, 300).fixed64(10, 1).bytes(11, b"abc");
         writer.raw_varint(12 << 3 | 5).raw(&[1, 2, 3, 4]);
         // A group with a group and a field in it.
         writer.raw_varint(13 << 3 | 3).raw_varint(14 << 3 | 3).varint(15, 1).raw_varint(14 << 3 | 4);
         writer.raw_varint(13 << 3 | 4);
-        let mut reader = Reader::new(writer.as_bytes());
+        let mut reader = FieldReader::new(writer.as_bytes());
         for field in 9..=13 {
             let tag = reader.tag().unwrap().unwrap();
             assert_eq!(tag.field, field);
@@ -349,10 +349,10 @@ mod tests {
     #[test]
     fn a_million_open_groups_are_an_error_without_recursion() {
         let bytes = vec![1 << 3 | 3; 1_000_000];
-        let mut reader = Reader::new(&bytes);
+        let mut reader = FieldReader::new(&bytes);
         let tag = reader.tag().unwrap().unwrap();
         assert_eq!(kind(reader.skip(tag)), ProtobufErrorKind::UnexpectedEnd);
-        let mut reader = Reader::new(&[1 << 3 | 4]);
+        let mut reader = FieldReader::new(&[1 << 3 | 4]);
         let tag = reader.tag().unwrap().unwrap();
         assert_eq!(kind(reader.skip(tag)), ProtobufErrorKind::WireType);
     }

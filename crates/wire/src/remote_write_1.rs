@@ -28,7 +28,7 @@ use promontory_model::{Batch, BatchSeries, IngestLimits, LabelsBuilder, LabelsCo
 
 pub use self::encode::WriteRequestEncoder;
 use crate::error::DecodeError;
-use crate::protobuf::{ProtobufError, Reader, Tag, WireType};
+use crate::protobuf::{FieldReader, ProtobufError, Tag, WireType};
 use crate::snappy;
 
 const WRITE_REQUEST_TIMESERIES: u32 = 1;
@@ -113,7 +113,7 @@ impl RemoteWrite1Labels {
 
 impl LabelsCodec for RemoteWrite1Labels {
     fn decode(&self, encoded: &[u8], out: &mut LabelsBuilder) -> Result<(), String> {
-        let mut reader = Reader::new(encoded);
+        let mut reader = FieldReader::new(encoded);
         for count in 0.. {
             let Some(tag) = reader.tag().map_err(in_labels)? else { break };
             if count == Self::LABELS_MAX {
@@ -145,7 +145,7 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn write_request(&mut self, message: &[u8]) -> Result<(), DecodeError> {
-        let mut reader = Reader::new(message);
+        let mut reader = FieldReader::new(message);
         while let Some(tag) = reader.tag()? {
             match tag.field {
                 WRITE_REQUEST_TIMESERIES => {
@@ -160,7 +160,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn time_series(&mut self, message: &[u8], mut reader: Reader<'_>) -> Result<(), DecodeError> {
+    fn time_series(&mut self, message: &[u8], mut reader: FieldReader<'_>) -> Result<(), DecodeError> {
         let samples_start = self.timestamps.len();
         let others_before = self.other;
         let mut labels = LabelBytes::new(reader.offset());
@@ -255,14 +255,14 @@ fn within(what: &'static str, found: usize, limit: usize, name: &'static str) ->
     Err(DecodeError::TooLarge { what, found, limit, name })
 }
 
-fn skip_message(reader: &mut Reader<'_>, tag: Tag, count: &mut u64) -> Result<(), ProtobufError> {
+fn skip_message(reader: &mut FieldReader<'_>, tag: Tag, count: &mut u64) -> Result<(), ProtobufError> {
     reader.expect(tag, WireType::Bytes)?;
     reader.bytes()?;
     *count += 1;
     Ok(())
 }
 
-fn sample(mut reader: Reader<'_>) -> Result<(i64, f64), ProtobufError> {
+fn sample(mut reader: FieldReader<'_>) -> Result<(i64, f64), ProtobufError> {
     let (mut timestamp, mut value) = (0_i64, 0_f64);
     while let Some(tag) = reader.tag()? {
         match tag.field {
@@ -280,7 +280,7 @@ fn sample(mut reader: Reader<'_>) -> Result<(i64, f64), ProtobufError> {
     Ok((timestamp, value))
 }
 
-fn label(mut reader: Reader<'_>) -> Result<(&[u8], &[u8]), ProtobufError> {
+fn label(mut reader: FieldReader<'_>) -> Result<(&[u8], &[u8]), ProtobufError> {
     let (mut name, mut value) = (&[][..], &[][..]);
     while let Some(tag) = reader.tag()? {
         let target = match tag.field {

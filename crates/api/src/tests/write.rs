@@ -217,9 +217,9 @@ async fn what_was_refused_is_listed_while_the_rest_is_stored() {
 async fn native_histograms_are_refused_and_said_while_floats_are_stored() {
     let faces = Faces::new();
     let mut message = WriteRequestEncoder::new().series([("a", "b")], [(1, 1.0)]).message().to_vec();
-    let mut series = protobuf::Writer::default();
+    let mut series = protobuf::FieldWriter::default();
     series.bytes(1, b"").bytes(4, b"").bytes(4, b"");
-    let mut histograms = protobuf::Writer::default();
+    let mut histograms = protobuf::FieldWriter::default();
     histograms.bytes(1, series.as_bytes());
     message.extend_from_slice(histograms.as_bytes());
     let text = "refused 2 native histograms: they are not stored yet\n";

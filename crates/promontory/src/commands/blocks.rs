@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use promontory_model::TenantId;
-use promontory_store::{Catalog, Entry, block_object};
+use promontory_store::{BlockEntry, Catalog, block_object};
 
 /// Prints the live blocks: a table, or with `files` the path of each object, one a line.
 ///
@@ -46,7 +46,7 @@ pub async fn ls(store: &str, files: bool, tenant: Option<&str>) -> anyhow::Resul
     Ok(())
 }
 
-fn live<'a>(catalog: &'a Catalog, tenant: Option<&'a TenantId>) -> Vec<&'a Arc<Entry>> {
+fn live<'a>(catalog: &'a Catalog, tenant: Option<&'a TenantId>) -> Vec<&'a Arc<BlockEntry>> {
     match tenant {
         None => catalog.entries().collect(),
         Some(tenant) => {

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use promontory_block::{BlockMeta, Level, ObjectKind, ObjectMeta, TenantSpan};
 use promontory_model::{TenantId, TimeRange, WriterId};
 
-use super::state::{Catalog, Change, Delta, Entry, Tenant, WriterState};
+use super::state::{BlockEntry, Catalog, Change, Delta, TenantState, WriterState};
 use crate::object::encoding::{DecodeError, Decoder, Encoder};
 use crate::object::keys::BlockId;
 
@@ -38,7 +38,7 @@ const HAS_PASSED_OVER: u8 = 2;
 
 /// The root of a checkpoint: all but the tenants' pages.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Root {
+pub struct CheckpointRoot {
     /// The state with `tenants` empty.
     pub catalog: Catalog,
     /// Where each tenant's page lies: the version that changed it last.
@@ -125,7 +125,7 @@ impl Delta {
     }
 }
 
-impl Root {
+impl CheckpointRoot {
     pub(crate) fn of(catalog: &Catalog) -> Self {
         let pages = catalog.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.changed)).collect();
         Self { catalog: Catalog { tenants: BTreeMap::new(), ..catalog.clone() }, pages }
@@ -170,7 +170,7 @@ impl Root {
     }
 }
 
-impl Tenant {
+impl TenantState {
     pub(crate) fn encode(&self, id: &TenantId) -> Bytes {
         let mut out = Encoder::new(MAGIC_PAGE, VERSION);
         out.text(id.as_str());
@@ -244,14 +244,14 @@ fn put_list<T>(
     }
 }
 
-fn put_watermark(out: &mut Encoder, writer: WriterId, from: u64, to: u64, entry: Option<&Entry>) {
+fn put_watermark(out: &mut Encoder, writer: WriterId, from: u64, to: u64, entry: Option<&BlockEntry>) {
     out.u128(writer.0);
     out.number(from);
     out.number(to);
     put_list(out, entry.into_iter(), put_entry);
 }
 
-fn get_watermark(d: &mut Decoder<'_>) -> Result<(WriterId, u64, u64, Option<Entry>), DecodeError> {
+fn get_watermark(d: &mut Decoder<'_>) -> Result<(WriterId, u64, u64, Option<BlockEntry>), DecodeError> {
     let (writer, from, to) = (WriterId(d.u128()?), d.number()?, d.number()?);
     let at = d.at();
     let mut entries = d.list(get_entry)?;
@@ -285,7 +285,7 @@ fn get_range(d: &mut Decoder<'_>) -> Result<TimeRange, DecodeError> {
     Ok(TimeRange::new(d.signed()?, d.signed()?))
 }
 
-fn put_entry(out: &mut Encoder, entry: &Entry) {
+fn put_entry(out: &mut Encoder, entry: &BlockEntry) {
     let meta = &entry.meta;
     put_id(out, entry.id);
     out.text(entry.path.as_ref());
@@ -320,7 +320,7 @@ fn put_entry(out: &mut Encoder, entry: &Entry) {
     });
 }
 
-fn get_entry(d: &mut Decoder<'_>) -> Result<Entry, DecodeError> {
+fn get_entry(d: &mut Decoder<'_>) -> Result<BlockEntry, DecodeError> {
     let entry_at = d.at();
     let id = get_id(d)?;
     let at = d.at();
@@ -360,5 +360,5 @@ fn get_entry(d: &mut Decoder<'_>) -> Result<Entry, DecodeError> {
         return d.corrupt(entry_at, format!("tenants of block {id} do not ascend"));
     }
     let meta = BlockMeta { level, rows, series, time_range, first_key, last_key, tenants, objects };
-    Ok(Entry { id, path, applied, meta })
+    Ok(BlockEntry { id, path, applied, meta })
 }

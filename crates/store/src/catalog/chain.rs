@@ -26,8 +26,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use promontory_model::TenantId;
 use tokio::time::Instant;
 
-use crate::catalog::bytes::Root;
-use crate::catalog::state::{Catalog, Change, Delta, Tenant, Void};
+use crate::catalog::bytes::CheckpointRoot;
+use crate::catalog::state::{Catalog, Change, Delta, TenantState, Void};
 use crate::counters::add;
 use crate::error::Error;
 use crate::object::context::Context;
@@ -283,7 +283,7 @@ impl Chain {
     /// The state of a checkpoint, or `None` if it is missing or incomplete.
     pub(crate) async fn read_checkpoint(&self, version: u64) -> Result<Option<Catalog>, Error> {
         let key = keys::checkpoint(version);
-        let Some(root) = self.context.get_decoded(&key, Root::decode).await? else {
+        let Some(root) = self.context.get_decoded(&key, CheckpointRoot::decode).await? else {
             return Ok(None);
         };
         if root.catalog.version != version {
@@ -303,9 +303,13 @@ impl Chain {
         Ok(Some(catalog))
     }
 
-    async fn read_page(&self, tenant: TenantId, changed: u64) -> Result<Option<(TenantId, Tenant)>, Error> {
+    async fn read_page(
+        &self,
+        tenant: TenantId,
+        changed: u64,
+    ) -> Result<Option<(TenantId, TenantState)>, Error> {
         let key = keys::page(&tenant, changed);
-        match self.context.get_decoded(&key, Tenant::decode).await? {
+        match self.context.get_decoded(&key, TenantState::decode).await? {
             Some((of, page)) if of != tenant || page.changed != changed => {
                 let why = format!("says that it is of tenant {of} at version {}", page.changed);
                 Err(Error::Corrupt { object: key.to_string(), why })
@@ -317,7 +321,7 @@ impl Chain {
     /// Writes the pages that are not known to be stored, then the root.
     pub(crate) async fn write_checkpoint(&self, catalog: &Catalog) -> Result<(), Error> {
         // Owned ids and pages: a closure over references would leave the future without `Send`.
-        let unknown: Vec<(TenantId, Arc<Tenant>)> = {
+        let unknown: Vec<(TenantId, Arc<TenantState>)> = {
             let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
             let all = catalog.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.clone()));
             all.filter(|(id, tenant)| pages.get(id) != Some(&tenant.changed)).collect()
@@ -330,7 +334,7 @@ impl Chain {
         // Collected, because a future that holds a closure over references is not `Send`.
         let writes: Vec<_> = writes.collect();
         stream::iter(writes).buffered(PARALLEL_MAX).try_collect::<()>().await?;
-        let root = Root::of(catalog).encode();
+        let root = CheckpointRoot::of(catalog).encode();
         self.context.create_equal(&keys::checkpoint(catalog.version), &root).await?;
         add(&self.context.counters.checkpoints_written, 1);
         Ok(())

@@ -27,7 +27,7 @@ pub const CHANGE_BLOCKS_MAX: usize = 4_096;
 
 /// One block in the catalog.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct BlockEntry {
     /// Its name, with the base version.
     pub id: BlockId,
     /// The folder of its objects.
@@ -55,7 +55,7 @@ pub enum Change {
         /// The new watermark.
         to: u64,
         /// Their rows.
-        entry: Option<Entry>,
+        entry: Option<BlockEntry>,
     },
     /// A writer ends: its segments `from + 1..mark` are contained in `entry`, or are all empty.
     Close {
@@ -66,7 +66,7 @@ pub enum Change {
         /// The slot of the closed mark; what lies above it is void.
         mark: u64,
         /// The rows of the last segments.
-        entry: Option<Entry>,
+        entry: Option<BlockEntry>,
     },
     /// All rows of one tenant in the L1 objects of versions `from + 1..=to` are in `outputs`, but those
     /// in the objects of `passed_over`.
@@ -80,7 +80,7 @@ pub enum Change {
         /// Versions of L1 blocks that cannot be read, ascending.
         passed_over: Vec<u64>,
         /// L2 blocks.
-        outputs: Vec<Entry>,
+        outputs: Vec<BlockEntry>,
     },
     /// `outputs` replace `inputs`, all above L1.
     Merge {
@@ -89,7 +89,7 @@ pub enum Change {
         /// What leaves.
         inputs: Vec<BlockId>,
         /// What comes.
-        outputs: Vec<Entry>,
+        outputs: Vec<BlockEntry>,
     },
     /// The floor rises.
     Floor {
@@ -132,7 +132,7 @@ pub struct WriterState {
 
 /// One tenant's part of the state, but its rows in L1.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tenant {
+pub struct TenantState {
     /// The last version that changed this.
     pub changed: u64,
     /// The version up to which `blocks` contain the tenant's L1 rows, but those of `passed_over`.
@@ -142,7 +142,7 @@ pub struct Tenant {
     /// The first timestamp that retention keeps.
     pub retained_from: Option<i64>,
     /// L2 and L3.
-    pub blocks: BTreeMap<BlockId, Arc<Entry>>,
+    pub blocks: BTreeMap<BlockId, Arc<BlockEntry>>,
 }
 
 /// The state at one version.
@@ -155,9 +155,9 @@ pub struct Catalog {
     /// The live writers.
     pub writers: BTreeMap<WriterId, WriterState>,
     /// L1 blocks by the version that added them.
-    pub l1: BTreeMap<u64, Arc<Entry>>,
+    pub l1: BTreeMap<u64, Arc<BlockEntry>>,
     /// Tenants that have passed an L1 block or have a retention.
-    pub tenants: BTreeMap<TenantId, Arc<Tenant>>,
+    pub tenants: BTreeMap<TenantId, Arc<TenantState>>,
 }
 
 impl Catalog {
@@ -170,7 +170,7 @@ impl Catalog {
     /// The L1 blocks with rows of `tenant` that its L2 does not contain, in commit order.
     ///
     /// This is the one place that knows the rule; scans, merges and checks all ask here.
-    pub fn l1_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = (u64, &'a Arc<Entry>)> {
+    pub fn l1_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = (u64, &'a Arc<BlockEntry>)> {
         let passed_over = self.tenants.get(tenant).into_iter().flat_map(|tenant| &tenant.passed_over);
         let damaged = passed_over.filter_map(|version| self.l1.get_key_value(version));
         let damaged = damaged.map(|(version, entry)| (*version, entry));
@@ -178,13 +178,16 @@ impl Catalog {
     }
 
     /// Of these, the ones that a merge has still to take.
-    pub fn unmerged_l1_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = (u64, &'a Arc<Entry>)> {
+    pub fn unmerged_l1_of<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+    ) -> impl Iterator<Item = (u64, &'a Arc<BlockEntry>)> {
         let above = self.l1.range(self.l1_watermark(tenant).saturating_add(1)..);
         above.map(|(version, entry)| (*version, entry)).filter(|(_, entry)| entry.holds(tenant))
     }
 
     /// The tenant's blocks above L1.
-    pub fn blocks_of<'a>(&'a self, tenant: &TenantId) -> impl Iterator<Item = &'a Arc<Entry>> {
+    pub fn blocks_of<'a>(&'a self, tenant: &TenantId) -> impl Iterator<Item = &'a Arc<BlockEntry>> {
         self.tenants.get(tenant).into_iter().flat_map(|tenant| tenant.blocks.values())
     }
 
@@ -198,7 +201,7 @@ impl Catalog {
     }
 
     /// Every block of this version.
-    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
         self.l1.values().chain(self.tenants.values().flat_map(|tenant| tenant.blocks.values()))
     }
 
@@ -269,7 +272,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn add_l1(&mut self, entry: Option<&Entry>, planted: Planted) -> Result<(), Void> {
+    fn add_l1(&mut self, entry: Option<&BlockEntry>, planted: Planted) -> Result<(), Void> {
         let Some(entry) = entry else {
             return Ok(());
         };
@@ -281,7 +284,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn check_new(&self, entry: &Entry, planted: Planted) -> Result<(), Void> {
+    fn check_new(&self, entry: &BlockEntry, planted: Planted) -> Result<(), Void> {
         let base = entry.id.base;
         if base < self.floor && !planted.is(Bug::CommitBelowFloor) {
             return void(format!("base of block {} is below the floor {}", entry.id, self.floor));
@@ -292,7 +295,12 @@ impl Catalog {
         Ok(())
     }
 
-    fn add_blocks(&mut self, tenant: &TenantId, outputs: &[Entry], planted: Planted) -> Result<(), Void> {
+    fn add_blocks(
+        &mut self,
+        tenant: &TenantId,
+        outputs: &[BlockEntry],
+        planted: Planted,
+    ) -> Result<(), Void> {
         if outputs.len() > CHANGE_BLOCKS_MAX {
             return void(format!("{} outputs, at most {CHANGE_BLOCKS_MAX}", outputs.len()));
         }
@@ -310,7 +318,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn tenant_mut(&mut self, tenant: &TenantId) -> &mut Tenant {
+    fn tenant_mut(&mut self, tenant: &TenantId) -> &mut TenantState {
         let state = Arc::make_mut(self.tenants.entry(tenant.clone()).or_default());
         state.changed = self.version;
         state
@@ -322,7 +330,7 @@ impl Catalog {
         tenant: &TenantId,
         rise: Range<u64>,
         passed_over: &[u64],
-        outputs: &[Entry],
+        outputs: &[BlockEntry],
         planted: Planted,
     ) -> Result<(), Void> {
         let Range { start: from, end: to } = rise;
@@ -352,7 +360,7 @@ impl Catalog {
 
     /// Removes the L1 entries of versions `from + 1..=to` that all their tenants have passed.
     fn drop_passed_l1(&mut self, from: u64, to: u64) {
-        let passed = |version: u64, entry: &Entry| {
+        let passed = |version: u64, entry: &BlockEntry| {
             let state = |span: &TenantSpan| self.tenants.get(&span.tenant);
             let mut states = entry.meta.tenants.iter().map(state);
             states.all(|tenant| {
@@ -371,7 +379,7 @@ impl Catalog {
         &mut self,
         tenant: &TenantId,
         inputs: &[BlockId],
-        outputs: &[Entry],
+        outputs: &[BlockEntry],
         planted: Planted,
     ) -> Result<(), Void> {
         if inputs.is_empty() || inputs.len() > CHANGE_BLOCKS_MAX {
@@ -404,7 +412,7 @@ impl Catalog {
     }
 }
 
-impl Entry {
+impl BlockEntry {
     /// True if the block has rows of `tenant`.
     #[must_use]
     pub fn holds(&self, tenant: &TenantId) -> bool {

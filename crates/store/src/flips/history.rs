@@ -24,7 +24,7 @@ use promontory_model::{Labels, WriterId, stale_nan};
 
 use super::probe::{self, Rows, SELECTORS};
 use crate::catalog::chain::{Chain, Next};
-use crate::catalog::state::{Change, Entry};
+use crate::catalog::state::{BlockEntry, Change};
 use crate::object::bucket::Bucket;
 use crate::object::context::Context;
 use crate::object::format::Format;
@@ -52,7 +52,7 @@ pub(super) struct History {
     /// Everything that was sent and is retained.
     model: BTreeMap<&'static str, Rows>,
     /// The blocks of the newest version.
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<BlockEntry>>,
     /// One block's folder of each level, L1 first.
     folders: Vec<String>,
 }

@@ -30,7 +30,7 @@ use promontory_model::TenantId;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::catalog::state::Entry;
+use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::context::{DAMAGED_READS_MAX, unavailable};
@@ -203,7 +203,7 @@ impl BlockReader {
     /// metric name lies there.
     pub(crate) async fn series(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Arc<BlockEntry>,
         tenant: &TenantId,
         names: Option<&NameRange>,
     ) -> Result<Vec<Arc<SeriesTable>>, Error> {
@@ -231,7 +231,7 @@ impl BlockReader {
     /// The pages of a block that hold any of `rows`, ascending.
     pub(crate) async fn pages(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Arc<BlockEntry>,
         rows: &[Range<u64>],
     ) -> Result<Vec<Arc<SamplePage>>, Error> {
         if rows.iter().all(Range::is_empty) {
@@ -258,7 +258,7 @@ impl BlockReader {
     /// gaps between them allow.
     pub(crate) async fn prefetch_pages(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Arc<BlockEntry>,
         rows: &[Range<u64>],
     ) -> Result<(), Error> {
         // What would not stay until it is decoded would be fetched twice.
@@ -285,11 +285,11 @@ impl BlockReader {
     }
 
     /// Opens the samples of a block, so that a later read need not wait for the footer.
-    pub(crate) async fn prepare_samples(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), Error> {
+    pub(crate) async fn prepare_samples(self: &Arc<Self>, entry: &Arc<BlockEntry>) -> Result<(), Error> {
         self.open(entry, ObjectKind::Samples).await.map(drop)
     }
 
-    async fn open(self: &Arc<Self>, entry: &Arc<Entry>, kind: ObjectKind) -> Result<Arc<File>, Error> {
+    async fn open(self: &Arc<Self>, entry: &Arc<BlockEntry>, kind: ObjectKind) -> Result<Arc<File>, Error> {
         let (reader, entry) = (self.clone(), entry.clone());
         let key = FileKey { block: entry.id, kind };
         let load = |_| async move { Ok(vec![reader.load_file(&entry, kind).await?]) }.boxed();
@@ -297,7 +297,7 @@ impl BlockReader {
         files.pop().ok_or_else(|| Error::Bug("no file was opened".into()))
     }
 
-    async fn load_file(&self, entry: &Entry, kind: ObjectKind) -> Result<File, Error> {
+    async fn load_file(&self, entry: &BlockEntry, kind: ObjectKind) -> Result<File, Error> {
         let key = keys::block_object(&entry.path, kind);
         let object = entry.meta.objects.iter().find(|object| object.kind == kind);
         let object = object.ok_or_else(|| Error::Corrupt {
@@ -444,7 +444,7 @@ impl File {
 }
 
 /// The rows of one tenant in a block.
-pub(crate) fn span_of<'a>(entry: &'a Entry, tenant: &TenantId) -> Option<&'a TenantSpan> {
+pub(crate) fn span_of<'a>(entry: &'a BlockEntry, tenant: &TenantId) -> Option<&'a TenantSpan> {
     let spans = &entry.meta.tenants;
     spans.binary_search_by(|span| span.tenant.cmp(tenant)).ok().map(|idx| &spans[idx])
 }

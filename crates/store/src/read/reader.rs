@@ -22,13 +22,13 @@ use promontory_model::{Position, TenantId, WriterId};
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::chain::{Chain, Latest};
-use crate::catalog::state::{Catalog, Entry};
+use crate::catalog::state::{BlockEntry, Catalog};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys;
-use crate::read::slots::{Found, Slots};
+use crate::read::slot_log::{Found, SlotLog};
 use crate::read::whole_blocks;
 use crate::write::head::Head;
 use crate::write::life::{LocalLives, SharedHead};
@@ -90,11 +90,11 @@ struct Followed {
     last: u64,
     /// When its end was seen last.
     probed: Option<Instant>,
-    end: End,
+    end: TailEnd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum End {
+enum TailEnd {
     Open,
     Closed,
     Foreign(String),
@@ -134,26 +134,36 @@ impl Tail {
     }
 }
 
-/// Where the rows of one tenant lie in a snapshot.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// Blocks in L1 that the tenant's L2 does not contain, in commit order, then its L2 and L3.
-    pub blocks: Vec<Arc<Entry>>,
-    /// Tails, which may or may not hold the tenant.
+/// One tenant's part of one snapshot.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Whose samples.
+    pub tenant: TenantId,
+    /// The blocks that count for the tenant, in any order; each with rows of it.
+    pub blocks: Vec<Arc<BlockEntry>>,
+    /// The tails of live writers.
     pub tails: Vec<Tail>,
-    /// The first timestamp that retention keeps.
+    /// Samples before this are gone.
     pub retained_from: Option<i64>,
+    /// After this moment the snapshot's objects may be swept; `None` for a view that nobody sweeps.
+    pub expires: Option<Instant>,
+    /// What is missing or uncertain.
+    pub warnings: Vec<String>,
 }
 
 impl Snapshot {
-    /// Where the rows of `tenant` lie.
+    /// What of the snapshot is `tenant`'s: its blocks in L1 that its L2 does not contain, in commit order,
+    /// then its L2 and L3; tails, which may or may not hold the tenant.
     #[must_use]
-    pub fn sources(&self, tenant: &TenantId) -> Sources {
+    pub fn view(&self, tenant: &TenantId) -> View {
         let l1 = self.catalog.l1_of(tenant).map(|(_, entry)| entry);
-        Sources {
+        View {
+            tenant: tenant.clone(),
             blocks: l1.chain(self.catalog.blocks_of(tenant)).cloned().collect(),
             tails: self.tails.values().filter(|tail| tail.last > tail.after).cloned().collect(),
             retained_from: self.catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from),
+            expires: Some(self.expires()),
+            warnings: self.warnings.clone(),
         }
     }
 
@@ -280,7 +290,7 @@ impl Reader {
         let follows = live.map(|(id, state)| self.follow(*id, state.watermark, following.get(id).cloned()));
         let follows: Vec<_> = follows.collect();
         *following = stream::iter(follows).buffered(PROBES_MAX).collect().await;
-        // Slots above a watermark stay for a grace after the version was the newest; what was looked
+        // SlotLog above a watermark stay for a grace after the version was the newest; what was looked
         // at later may have been a hole.
         if as_of.elapsed() > self.context().format.snapshot_age_max() {
             following.clear();
@@ -294,8 +304,12 @@ impl Reader {
 
     /// Brings the tail of one writer up to date.
     async fn follow(&self, writer: WriterId, watermark: u64, tail: Option<Followed>) -> (WriterId, Followed) {
-        let fresh =
-            |probed| Followed { head: shared(Head::new(writer)), last: watermark, probed, end: End::Open };
+        let fresh = |probed| Followed {
+            head: shared(Head::new(writer)),
+            last: watermark,
+            probed,
+            end: TailEnd::Open,
+        };
         let mut tail = tail.unwrap_or_else(|| fresh(None));
         // A look that was dropped may have inserted more than it published.
         tail.last = tail.last.max(read(&tail.head).last_seq().unwrap_or(0));
@@ -304,15 +318,15 @@ impl Reader {
         } else {
             tail.rebase(watermark);
         }
-        if tail.end == End::Closed {
+        if tail.end == TailEnd::Closed {
             tail.probed = Some(Instant::now());
             return (writer, tail);
         }
         let counters = &self.context().counters;
-        let mut slots = Slots::new(self.context(), writer, tail.last + 1);
+        let mut slots = SlotLog::new(self.context(), writer, tail.last + 1);
         loop {
             if read(&tail.head).bytes() > self.settings.tail_bytes_max {
-                tail.end = End::OverBudget;
+                tail.end = TailEnd::OverBudget;
                 break;
             }
             let asked = Instant::now();
@@ -326,9 +340,9 @@ impl Reader {
                     tail.last = segment.seq;
                     continue;
                 }
-                Ok(Found::Nothing) => tail.end = End::Open,
-                Ok(Found::ClosedMark) => tail.end = End::Closed,
-                Ok(Found::Foreign(why)) => tail.end = End::Foreign(why),
+                Ok(Found::Nothing) => tail.end = TailEnd::Open,
+                Ok(Found::ClosedMark) => tail.end = TailEnd::Closed,
+                Ok(Found::Foreign(why)) => tail.end = TailEnd::Foreign(why),
                 Err(_) => {
                     add(&counters.tail_probe_failures, 1);
                     break;
@@ -392,21 +406,21 @@ impl Reader {
     /// `Unavailable`, `Corrupt`, or `Stale` if the snapshot became too old.
     pub async fn read_all(&self, snapshot: &Snapshot, tenant: &TenantId) -> Result<SeriesRun, Error> {
         snapshot.check_age()?;
-        let sources = snapshot.sources(tenant);
+        let view = snapshot.view(tenant);
         let mut runs = Vec::new();
-        for entry in &sources.blocks {
+        for entry in &view.blocks {
             match whole_blocks::read(self.context(), entry).await {
                 Ok(rows) => runs.push(whole_blocks::rows_of(rows, tenant)),
                 // An object may be gone once the snapshot is too old: say that instead.
                 Err(error) => return Err(snapshot.check_age().err().unwrap_or(error)),
             }
         }
-        for tail in &sources.tails {
+        for tail in &view.tails {
             runs.push(whole_blocks::rows_of(read(&tail.head).rows(tail.last), tenant));
         }
         snapshot.check_age()?;
         let merged = heavy(|| merge_owned(runs));
-        Ok(match sources.retained_from {
+        Ok(match view.retained_from {
             Some(from_ts) => clipped(&merged, from_ts),
             None => merged,
         })
@@ -428,9 +442,9 @@ impl Followed {
     fn warning(&self, writer: WriterId, warn_after: Duration) -> Option<String> {
         let slot = || keys::slot(writer, self.last + 1);
         match &self.end {
-            End::Foreign(why) => Some(format!("writer {writer} is quarantined: {} {why}", slot())),
-            End::OverBudget => Some(format!("the tail of writer {writer} is over its budget")),
-            End::Open | End::Closed => match self.probed.map(|probed| probed.elapsed()) {
+            TailEnd::Foreign(why) => Some(format!("writer {writer} is quarantined: {} {why}", slot())),
+            TailEnd::OverBudget => Some(format!("the tail of writer {writer} is over its budget")),
+            TailEnd::Open | TailEnd::Closed => match self.probed.map(|probed| probed.elapsed()) {
                 None => Some(format!("writer {writer} could not be probed yet; its samples may be missing")),
                 Some(age) if age > warn_after => Some(format!(
                     "writer {writer} could not be probed for {} s; newest samples may be missing",

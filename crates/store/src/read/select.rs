@@ -24,32 +24,15 @@ use promontory_model::labels::metric_key_range;
 use promontory_model::{Labels, METRIC_NAME, Matcher, TenantId, TimeRange};
 use tokio::time::Instant;
 
-use crate::catalog::state::Entry;
+use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::read::blocks::{BlockReader, NameRange, span_of};
-use crate::read::reader::Tail;
+use crate::read::reader::View;
 use crate::read::source::{SampleSnapshot, Samples, Selection};
 use crate::write::head::HeadSelection;
 
 /// Blocks that one query works on at once; requests have their own bound.
 const BLOCKS_AT_ONCE: usize = 16;
-
-/// One tenant's part of one snapshot.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Whose samples.
-    pub tenant: TenantId,
-    /// The blocks that count for the tenant, in any order; each with rows of it.
-    pub blocks: Vec<Arc<Entry>>,
-    /// The tails of live writers.
-    pub tails: Vec<Tail>,
-    /// Samples before this are gone.
-    pub retained_from: Option<i64>,
-    /// After this moment the snapshot's objects may be swept; `None` for a view that nobody sweeps.
-    pub expires: Option<Instant>,
-    /// What is missing or uncertain.
-    pub warnings: Vec<String>,
-}
 
 /// A view with a reader of its blocks.
 #[derive(Debug)]
@@ -104,7 +87,7 @@ impl SampleSnapshot for ViewSnapshot {
 
 impl ViewSnapshot {
     /// The series of one block that pass.
-    async fn find(&self, entry: &Arc<Entry>, search: &Search<'_>) -> Result<BlockSelection, Error> {
+    async fn find(&self, entry: &Arc<BlockEntry>, search: &Search<'_>) -> Result<BlockSelection, Error> {
         let tables = self.reader.series(entry, &self.view.tenant, search.names.as_ref()).await?;
         let (mut series, mut scratch) = (Vec::new(), Vec::new());
         for table in &tables {
@@ -156,7 +139,7 @@ impl<'a> Search<'a> {
 /// What one block brings to a selection.
 #[derive(Debug)]
 struct BlockSelection {
-    entry: Arc<Entry>,
+    entry: Arc<BlockEntry>,
     /// Ascending by key.
     series: Vec<BlockSeries>,
 }
@@ -173,7 +156,7 @@ struct ViewSelection {
     reader: Arc<BlockReader>,
     expires: Option<Instant>,
     range: TimeRange,
-    blocks: Vec<Arc<Entry>>,
+    blocks: Vec<Arc<BlockEntry>>,
     heads: Vec<HeadSelection>,
     series: Vec<Labels>,
     /// The places of series `i` are `places[place_ends[i]..place_ends[i + 1]]`.
@@ -225,7 +208,7 @@ impl ViewSelection {
             })));
         }
         let mut merged =
-            Merged { series: Vec::new(), place_ends: vec![0], places: Vec::new(), rows: vec![0] };
+            MergedSeries { series: Vec::new(), place_ends: vec![0], places: Vec::new(), rows: vec![0] };
         merged.take_all(sources);
         Self {
             reader,
@@ -335,14 +318,14 @@ impl Selection for ViewSelection {
 }
 
 /// The outcome of merging sources by key.
-struct Merged {
+struct MergedSeries {
     series: Vec<Labels>,
     place_ends: Vec<usize>,
     places: Vec<Place>,
     rows: Vec<u64>,
 }
 
-impl Merged {
+impl MergedSeries {
     /// Takes everything from sources that each strictly ascend.
     fn take_all(&mut self, mut sources: Vec<Box<dyn Iterator<Item = (Labels, Place, u64)> + '_>>) {
         if let [only] = &mut sources[..] {
@@ -444,7 +427,7 @@ fn name_range(matchers: &[Matcher]) -> Option<NameRange> {
 }
 
 /// False if the catalog entry alone shows that the block holds nothing wanted.
-fn may_hold(entry: &Entry, tenant: &TenantId, names: Option<&NameRange>, range: TimeRange) -> bool {
+fn may_hold(entry: &BlockEntry, tenant: &TenantId, names: Option<&NameRange>, range: TimeRange) -> bool {
     let Some(span) = span_of(entry, tenant) else { return false };
     if !span.time_range.overlaps(range) {
         return false;
@@ -459,7 +442,7 @@ fn may_hold(entry: &Entry, tenant: &TenantId, names: Option<&NameRange>, range: 
 }
 
 /// A row range outside the tenant's span would read another tenant's samples.
-fn check_rows(entry: &Entry, series: &[BlockSeries], span: &Range<u64>) -> Result<(), Error> {
+fn check_rows(entry: &BlockEntry, series: &[BlockSeries], span: &Range<u64>) -> Result<(), Error> {
     match series.iter().find(|series| series.rows.start < span.start || series.rows.end > span.end) {
         None => Ok(()),
         Some(series) => Err(Error::Corrupt {

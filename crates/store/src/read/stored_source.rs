@@ -8,7 +8,7 @@ use promontory_model::{Position, TenantId};
 use crate::error::Error;
 use crate::read::blocks::BlockReader;
 use crate::read::reader::Reader;
-use crate::read::select::{View, ViewSnapshot};
+use crate::read::select::ViewSnapshot;
 use crate::read::source::{SampleSnapshot, SampleSource};
 
 /// Samples as they are stored: blocks of the catalog and tails of live writers.
@@ -34,15 +34,6 @@ impl SampleSource for StoredSource {
         must_contain: &[Position],
     ) -> Result<Arc<dyn SampleSnapshot>, Error> {
         let snapshot = self.reader.snapshot(must_contain).await?;
-        let sources = snapshot.sources(tenant);
-        let view = View {
-            tenant: tenant.clone(),
-            blocks: sources.blocks,
-            tails: sources.tails,
-            retained_from: sources.retained_from,
-            expires: Some(snapshot.expires()),
-            warnings: snapshot.warnings.clone(),
-        };
-        Ok(Arc::new(ViewSnapshot::new(view, self.blocks.clone())))
+        Ok(Arc::new(ViewSnapshot::new(snapshot.view(tenant), self.blocks.clone())))
     }
 }

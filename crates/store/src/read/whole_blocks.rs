@@ -7,7 +7,7 @@ use object_store::path::Path;
 use promontory_block::{BlockMeta, ObjectMeta, TenantRows};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::catalog::state::Entry;
+use crate::catalog::state::BlockEntry;
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
@@ -16,7 +16,7 @@ use crate::object::keys;
 use crate::planted::Bug;
 
 /// All rows of a block, verified; damaged bytes are read again before they are called damaged.
-pub(crate) async fn read(context: &Context, entry: &Entry) -> Result<Vec<TenantRows>, Error> {
+pub(crate) async fn read(context: &Context, entry: &BlockEntry) -> Result<Vec<TenantRows>, Error> {
     let mut reads = 0;
     loop {
         let objects = read_objects(context, entry).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn read(context: &Context, entry: &Entry) -> Result<Vec<TenantR
     }
 }
 
-async fn read_objects(context: &Context, entry: &Entry) -> Result<Vec<Bytes>, Error> {
+async fn read_objects(context: &Context, entry: &BlockEntry) -> Result<Vec<Bytes>, Error> {
     let mut objects = Vec::with_capacity(entry.meta.objects.len());
     for object in &entry.meta.objects {
         let key = keys::block_object(&entry.path, object.kind);
@@ -58,7 +58,7 @@ fn trusted_meta(context: &Context, meta: &BlockMeta, objects: &[Bytes]) -> Block
 }
 
 /// The object that an error of the codec is about, or the folder if it is about more than one.
-fn damaged_object(entry: &Entry, error: &promontory_block::Error) -> Path {
+fn damaged_object(entry: &BlockEntry, error: &promontory_block::Error) -> Path {
     let named = |object: &&ObjectMeta| match error {
         promontory_block::Error::Corrupt { what, .. } => *what == object.kind.file_name(),
         _ => false,

@@ -22,14 +22,14 @@ use promontory_model::WriterId;
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Next, Outcome, last_present};
-use crate::catalog::state::{Catalog, Change, Entry};
+use crate::catalog::state::{BlockEntry, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys;
 use crate::planted::Bug;
-use crate::read::slots::{Found, Slots};
+use crate::read::slot_log::{Found, SlotLog};
 use crate::write::upload::upload_block;
 
 /// How many writers are probed at once.
@@ -95,10 +95,10 @@ struct Watched {
 struct Replay {
     rows: Vec<TenantRows>,
     last: u64,
-    end: End,
+    end: ReplayEnd,
 }
 
-enum End {
+enum ReplayEnd {
     Mark(u64),
     BytesMax,
     Foreign(String),
@@ -180,17 +180,17 @@ impl Adopter {
                 continue;
             }
             match replay.end {
-                End::Mark(_) => {
+                ReplayEnd::Mark(_) => {
                     add(&counters.adoptions, 1);
                     tracing::info!(%writer, segments = replay.last - state.watermark, "adopted a dead writer");
                     return Ok(Adoption::Closed);
                 }
-                End::Foreign(why) => {
+                ReplayEnd::Foreign(why) => {
                     let seq = replay.last + 1;
                     tracing::error!(%writer, seq, why, "a writer's slot is damaged; it cannot be adopted");
                     return Ok(Adoption::Quarantined { seq, why });
                 }
-                End::BytesMax => {}
+                ReplayEnd::BytesMax => {}
             }
         }
         Err(Error::Busy(format!("adoption of writer {writer} began {STARTS_MAX} times; it goes on later")))
@@ -198,11 +198,11 @@ impl Adopter {
 
     /// Reads from the watermark to the closed mark, which is created where the log ends.
     async fn replay(&self, writer: WriterId, watermark: u64) -> Result<Replay, Error> {
-        let mut slots = Slots::new(self.context(), writer, watermark + 1);
+        let mut slots = SlotLog::new(self.context(), writer, watermark + 1);
         let (mut segments, mut bytes, mut last, mut marks) = (Vec::new(), 0, watermark, 0);
         let end = loop {
             if bytes >= self.settings.replay_bytes_max {
-                break End::BytesMax;
+                break ReplayEnd::BytesMax;
             }
             match slots.next().await {
                 Ok(Found::Segment(segment, size)) => {
@@ -210,13 +210,13 @@ impl Adopter {
                     last = segment.seq;
                     segments.push(segment.sections);
                 }
-                Ok(Found::ClosedMark) => break End::Mark(last + 1),
-                Ok(Found::Foreign(why)) => break End::Foreign(why),
+                Ok(Found::ClosedMark) => break ReplayEnd::Mark(last + 1),
+                Ok(Found::Foreign(why)) => break ReplayEnd::Foreign(why),
                 Ok(Found::Nothing) => {
                     let seq = last + 1;
                     let mark = Closed { writer, seq, applied: self.chain.latest().version };
                     match self.context().create(&keys::slot(writer, seq), mark.encode()).await {
-                        Ok(()) => break End::Mark(seq),
+                        Ok(()) => break ReplayEnd::Mark(seq),
                         Err(error) if marks >= MARK_TRIES_MAX => return Err(error),
                         // Ours, another adopter's, or a segment: the next look tells.
                         Err(_) => marks += 1,
@@ -243,7 +243,7 @@ impl Adopter {
         replay: &Replay,
     ) -> Result<bool, Error> {
         let mark = match replay.end {
-            End::Mark(mark) => Some(mark),
+            ReplayEnd::Mark(mark) => Some(mark),
             _ if replay.last == from => return Ok(true),
             _ => None,
         };
@@ -270,7 +270,13 @@ impl Adopter {
     }
 
     /// Whether the commit is pointless on this version; if so, whether somebody made it.
-    fn stop(&self, catalog: &Catalog, writer: WriterId, from: u64, entry: Option<&Entry>) -> Option<bool> {
+    fn stop(
+        &self,
+        catalog: &Catalog,
+        writer: WriterId,
+        from: u64,
+        entry: Option<&BlockEntry>,
+    ) -> Option<bool> {
         let planted = self.context().planted;
         let Some(state) = catalog.writers.get(&writer) else {
             // Closed by us with a lost answer, by another adopter, or by itself. Who reads the

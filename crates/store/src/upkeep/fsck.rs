@@ -13,13 +13,13 @@ use futures::{StreamExt, stream};
 use promontory_model::WriterId;
 
 use crate::catalog::chain::Chain;
-use crate::catalog::state::{Catalog, Entry};
+use crate::catalog::state::{BlockEntry, Catalog};
 use crate::error::Error;
 use crate::object::context::Context;
 use crate::object::format::Format;
 use crate::object::keys;
 use crate::planted::Planted;
-use crate::read::slots::{Found, Slots};
+use crate::read::slot_log::{Found, SlotLog};
 use crate::read::whole_blocks;
 use crate::upkeep::sweeper::decode_mark;
 
@@ -198,7 +198,7 @@ async fn check_checkpoint(chain: &Chain, state: &Catalog, report: &mut FsckRepor
     }
 }
 
-async fn check_block(context: &Context, entry: &Entry, report: &mut FsckReport) -> Result<(), Error> {
+async fn check_block(context: &Context, entry: &BlockEntry, report: &mut FsckReport) -> Result<(), Error> {
     let rows = match whole_blocks::read(context, entry).await {
         Ok(rows) => rows,
         Err(error) => return damage(error, report),
@@ -221,7 +221,7 @@ async fn check_tail(
     watermark: u64,
     report: &mut FsckReport,
 ) -> Result<(), Error> {
-    let mut slots = Slots::new(context, writer, watermark + 1);
+    let mut slots = SlotLog::new(context, writer, watermark + 1);
     let mut seq = watermark;
     loop {
         match slots.next().await? {

@@ -23,7 +23,7 @@ use promontory_model::{Labels, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Latest, Next, Outcome};
-use crate::catalog::state::{Catalog, Change, Entry};
+use crate::catalog::state::{BlockEntry, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
@@ -132,7 +132,7 @@ impl Merger {
         if inputs.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let (versions, inputs): (Vec<u64>, Vec<Arc<Entry>>) = inputs.into_iter().unzip();
+        let (versions, inputs): (Vec<u64>, Vec<Arc<BlockEntry>>) = inputs.into_iter().unzip();
         let (planted, mut passed_over) = (self.context().planted, Vec::new());
         let rows = self.read(&catalog, as_of, tenant, &inputs, |input, error| {
             tracing::error!(%tenant, %error, "an L1 block is damaged and is passed over: its rows are not merged");
@@ -150,7 +150,7 @@ impl Merger {
     }
 
     /// The first L1 blocks above the tenant's L1 watermark, and the watermark that they reach.
-    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(u64, Arc<Entry>)>, u64) {
+    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(u64, Arc<BlockEntry>)>, u64) {
         let (mut inputs, mut rows, mut to) = (Vec::new(), 0, catalog.version);
         for (version, entry) in catalog.unmerged_l1_of(tenant) {
             let spans = entry.meta.tenants.iter().filter(|span| span.tenant == *tenant);
@@ -175,7 +175,7 @@ impl Merger {
         let Latest { catalog, as_of } = self.chain.latest_as_of();
         let find =
             |id: &BlockId| catalog.tenants.get(tenant).and_then(|tenant| tenant.blocks.get(id)).cloned();
-        let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<Entry>>>>() else {
+        let Some(entries) = inputs.iter().map(find).collect::<Option<Vec<Arc<BlockEntry>>>>() else {
             return Ok(Merged::Void);
         };
         let rows: u64 = entries.iter().map(|entry| entry.meta.rows).sum();
@@ -205,7 +205,7 @@ impl Merger {
         catalog: &Catalog,
         as_of: Instant,
         tenant: &TenantId,
-        inputs: &[Arc<Entry>],
+        inputs: &[Arc<BlockEntry>],
         mut damaged: impl FnMut(usize, Error) -> Result<(), Error>,
     ) -> Result<SeriesRun, Error> {
         let planted = self.context().planted;
@@ -243,7 +243,7 @@ impl Merger {
     }
 
     /// The rows of one block, which may have been decoded for another tenant.
-    async fn read_input(&self, entry: &Arc<Entry>) -> Result<Arc<Vec<TenantRows>>, Error> {
+    async fn read_input(&self, entry: &Arc<BlockEntry>) -> Result<Arc<Vec<TenantRows>>, Error> {
         if let Some(rows) = self.inputs().blocks.get(&entry.id) {
             return Ok(rows.clone());
         }
@@ -264,7 +264,7 @@ impl Merger {
         tenant: &TenantId,
         level: Level,
         rows: SeriesRun,
-    ) -> Result<Vec<Entry>, Error> {
+    ) -> Result<Vec<BlockEntry>, Error> {
         let mut outputs = Vec::new();
         for part in self.parts(level, rows) {
             let rows = [(tenant.clone(), part)];
@@ -309,7 +309,7 @@ impl Merger {
 
     async fn commit(
         &self,
-        outputs: &[Entry],
+        outputs: &[BlockEntry],
         change: Change,
         still_there: impl Fn(&Catalog) -> bool,
     ) -> Result<Merged, Error> {

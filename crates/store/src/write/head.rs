@@ -2,9 +2,9 @@
 //!
 //! One structure with three uses: the ingester's flush, the querier's tail, adoption. In one process
 //! they share it, so samples lie in memory once: a head keeps the rows of each segment as they were
-//! cut and only adds an index from series to places in them.
+//! cut and only adds an index from series to stretches in them.
 //!
-//! Words: a *contribution* is what one segment brought; a *place* is a run of rows of one series in
+//! Words: a *contribution* is what one segment brought; a *stretch* is a run of rows of one series in
 //! one contribution; a *label index* lists, for each value of one label, the series that have it. One is
 //! made when a query first asks for a label among many series, and grows with the head.
 //!
@@ -51,7 +51,7 @@ struct TenantHead {
     next: Vec<u32>,
     /// Series ids in order of their keys.
     order: Vec<u32>,
-    places: Vec<Vec<Place>>,
+    stretches: Vec<Vec<Stretch>>,
     /// By label; made and brought up to date by those who read.
     indexes: Mutex<BTreeMap<String, LabelIndex>>,
 }
@@ -84,7 +84,7 @@ struct HeadRun {
 
 /// Rows `start..end` of the tenant's run number `run`.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Stretch {
     run: u32,
     start: u32,
     end: u32,
@@ -95,7 +95,7 @@ struct Place {
 pub struct HeadSelection {
     runs: Vec<HeadRun>,
     /// Ascending by key.
-    series: Vec<(Labels, Vec<Place>)>,
+    series: Vec<(Labels, Vec<Stretch>)>,
 }
 
 impl HeadRun {
@@ -204,7 +204,11 @@ impl TenantHead {
         for (idx, key) in head_run.run().keys.iter().enumerate() {
             let rows = &head_run.run().offsets[idx..=idx + 1];
             let id = self.id_after(previous, key);
-            self.places[id as usize].push(Place { run: run_idx, start: rows[0] as u32, end: rows[1] as u32 });
+            self.stretches[id as usize].push(Stretch {
+                run: run_idx,
+                start: rows[0] as u32,
+                end: rows[1] as u32,
+            });
             previous = Some(id);
         }
         if self.keys.len() > known {
@@ -235,7 +239,7 @@ impl TenantHead {
         self.keys.push(key.clone());
         self.by_key.insert_unique(hash, id, |id| self.hash.hash_one(&self.keys[*id as usize]));
         self.next.push(id + 1);
-        self.places.push(Vec::new());
+        self.stretches.push(Vec::new());
         id
     }
 
@@ -259,10 +263,10 @@ impl TenantHead {
         let mut columns = Vec::new();
         for id in &self.order {
             columns.clear();
-            let places = self.places[*id as usize].iter();
-            columns.extend(places.filter_map(|place| {
-                let run = &self.runs[place.run as usize];
-                (run.seq <= up_to).then(|| column(run.run(), *place))
+            let stretches = self.stretches[*id as usize].iter();
+            columns.extend(stretches.filter_map(|stretch| {
+                let run = &self.runs[stretch.run as usize];
+                (run.seq <= up_to).then(|| column(run.run(), *stretch))
             }));
             let before = out.ts.len();
             merge::merge_columns(&mut columns, &mut out.ts, &mut out.values);
@@ -285,10 +289,10 @@ impl TenantHead {
         let by_label = self.candidates_by_label(matchers, by_name);
         for id in by_label.as_deref().unwrap_or(by_name) {
             let key = &self.keys[*id as usize];
-            let places = self.places[*id as usize].iter().copied();
-            let places: Vec<Place> = places.filter(|place| visible[place.run as usize]).collect();
-            if !places.is_empty() && matchers.iter().all(|m| m.matches_labels(key.as_ref())) {
-                series.push((key.clone(), places));
+            let stretches = self.stretches[*id as usize].iter().copied();
+            let stretches: Vec<Stretch> = stretches.filter(|stretch| visible[stretch.run as usize]).collect();
+            if !stretches.is_empty() && matchers.iter().all(|m| m.matches_labels(key.as_ref())) {
+                series.push((key.clone(), stretches));
             }
         }
         HeadSelection { runs: self.runs.clone(), series }
@@ -390,25 +394,25 @@ impl HeadSelection {
     /// Number of rows of one series, duplicates included.
     #[must_use]
     pub fn rows(&self, series_idx: usize) -> usize {
-        self.series[series_idx].1.iter().map(|place| (place.end - place.start) as usize).sum()
+        self.series[series_idx].1.iter().map(|stretch| (stretch.end - stretch.start) as usize).sum()
     }
 
     /// The columns of one series, one per contribution, each ascending in time; not clipped to a
     /// time range.
     pub fn columns(&self, series_idx: usize) -> impl Iterator<Item = (&[i64], &[f64])> {
-        let places = self.series[series_idx].1.iter();
-        places.map(|place| column(self.runs[place.run as usize].run(), *place))
+        let stretches = self.series[series_idx].1.iter();
+        stretches.map(|stretch| column(self.runs[stretch.run as usize].run(), *stretch))
     }
 }
 
-fn column(run: &SeriesRun, place: Place) -> (&[i64], &[f64]) {
-    let rows = place.start as usize..place.end as usize;
+fn column(run: &SeriesRun, stretch: Stretch) -> (&[i64], &[f64]) {
+    let rows = stretch.start as usize..stretch.end as usize;
     (&run.ts[rows.clone()], &run.values[rows])
 }
 
-/// Samples, their share of the run's own index, and one place in ours.
+/// Samples, their share of the run's own index, and one stretch in ours.
 fn run_bytes(run: &SeriesRun) -> usize {
-    run.rows() * 16 + run.keys.len() * (16 + 8 + size_of::<Place>())
+    run.rows() * 16 + run.keys.len() * (16 + 8 + size_of::<Stretch>())
 }
 
 #[cfg(test)]

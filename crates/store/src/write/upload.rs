@@ -2,7 +2,7 @@
 
 use promontory_block::{Level, TenantRows};
 
-use crate::catalog::state::Entry;
+use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
@@ -17,7 +17,7 @@ pub(crate) async fn upload_block(
     base: u64,
     level: Level,
     tenants: &[TenantRows],
-) -> Result<Entry, Error> {
+) -> Result<BlockEntry, Error> {
     let encoded =
         heavy(|| context.codec.encode(level, tenants)).map_err(|error| Error::Bug(error.to_string()))?;
     let id = BlockId { base, unique: context.random.next_u128() };
@@ -26,5 +26,5 @@ pub(crate) async fn upload_block(
     for object in &encoded.objects {
         context.upload(&keys::block_object(&path, object.kind), &object.bytes).await?;
     }
-    Ok(Entry { id, path, applied: base, meta: encoded.meta })
+    Ok(BlockEntry { id, path, applied: base, meta: encoded.meta })
 }

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::catalog::chain::{Chain, Next, Outcome};
-use crate::catalog::state::{Catalog, Change, Entry};
+use crate::catalog::state::{BlockEntry, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
@@ -110,18 +110,18 @@ pub struct Writer {
     queue: mpsc::Sender<Message>,
     inbox: Mutex<Option<mpsc::Receiver<Message>>>,
     /// The block whose commit is not known to be in; also serialises flushes.
-    prepared: tokio::sync::Mutex<Option<Prepared>>,
+    prepared: tokio::sync::Mutex<Option<PreparedBlock>>,
 }
 
 #[derive(Debug)]
 enum Message {
-    Append(Pending),
+    Append(PendingSegment),
     Close(oneshot::Sender<Result<(), Error>>),
 }
 
 /// A segment that is not acknowledged.
 #[derive(Debug)]
-struct Pending {
+struct PendingSegment {
     rows: Contribution,
     /// `None` for the empty segment of an idle writer.
     acknowledge: Option<oneshot::Sender<Position>>,
@@ -131,11 +131,11 @@ struct Pending {
 
 /// An uploaded L1 block and the watermarks that its commit goes between.
 #[derive(Debug)]
-struct Prepared {
+struct PreparedBlock {
     writer: WriterId,
     from: u64,
     to: u64,
-    entry: Option<Entry>,
+    entry: Option<BlockEntry>,
 }
 
 /// What a slot turned out to hold.
@@ -156,14 +156,14 @@ enum Stopped {
 type SlotFuture = Pin<Box<dyn Future<Output = Resolved> + Send>>;
 
 /// The driver's state: one life's slots.
-struct Slots {
+struct LifeSlots {
     life: Arc<Life>,
     next_seq: u64,
     flight: FuturesOrdered<SlotFuture>,
     /// The segments of `flight`, in order.
-    unresolved: VecDeque<Pending>,
+    unresolved: VecDeque<PendingSegment>,
     /// Segments that come before the queue: they moved from a closed life.
-    moved: VecDeque<Pending>,
+    moved: VecDeque<PendingSegment>,
     idle_at: Instant,
 }
 
@@ -215,7 +215,7 @@ impl Writer {
     pub async fn append_segment(&self, rows: Vec<TenantRows>) -> Result<Position, Error> {
         self.check_backlog()?;
         let (acknowledge, acknowledged) = oneshot::channel();
-        let pending = Pending { rows: Arc::new(rows), acknowledge: Some(acknowledge), bytes: 0 };
+        let pending = PendingSegment { rows: Arc::new(rows), acknowledge: Some(acknowledge), bytes: 0 };
         let sent = async {
             self.queue.send(Message::Append(pending)).await.map_err(|_| closing())?;
             acknowledged.await.map_err(|_| closing())
@@ -266,7 +266,7 @@ impl Writer {
     pub async fn run(&self) -> Result<(), Error> {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut inbox = inbox.ok_or_else(|| Error::Bug("a writer runs twice".into()))?;
-        let mut slots = Slots::new(self.life(), VecDeque::new(), self.settings.idle_interval);
+        let mut slots = LifeSlots::new(self.life(), VecDeque::new(), self.settings.idle_interval);
         loop {
             while slots.flight.len() < self.settings.in_flight_max
                 && let Some(pending) = slots.moved.pop_front()
@@ -294,14 +294,14 @@ impl Writer {
                 },
                 () = sleep_until(slots.idle_at), if idle => {
                     let rows = Arc::new(Vec::new());
-                    self.start(&mut slots, Pending { rows, acknowledge: None, bytes: 0 })?;
+                    self.start(&mut slots, PendingSegment { rows, acknowledge: None, bytes: 0 })?;
                 }
             }
         }
     }
 
     /// Fixes the bytes of the next slot and sends them.
-    fn start(&self, slots: &mut Slots, mut pending: Pending) -> Result<(), Error> {
+    fn start(&self, slots: &mut LifeSlots, mut pending: PendingSegment) -> Result<(), Error> {
         let (writer, seq) = (slots.life.writer(), slots.next_seq);
         let applied = self.chain.latest().version;
         let bytes = heavy(|| encode_segment(writer, seq, applied, &pending.rows))
@@ -318,7 +318,7 @@ impl Writer {
     }
 
     /// Takes the answer about the oldest unresolved slot.
-    async fn resolved(&self, slots: &mut Slots, resolved: Resolved) {
+    async fn resolved(&self, slots: &mut LifeSlots, resolved: Resolved) {
         let counters = &self.context().counters;
         match resolved {
             Resolved::Ours => {
@@ -342,10 +342,10 @@ impl Writer {
         slots.life.retire();
         let life = self.reborn().await;
         let moved = std::mem::take(&mut slots.unresolved);
-        *slots = Slots::new(life, moved, self.settings.idle_interval);
+        *slots = LifeSlots::new(life, moved, self.settings.idle_interval);
     }
 
-    fn confirm_oldest(&self, slots: &mut Slots) {
+    fn confirm_oldest(&self, slots: &mut LifeSlots) {
         let Some(mut pending) = slots.unresolved.pop_front() else {
             return;
         };
@@ -376,7 +376,7 @@ impl Writer {
     }
 
     /// Resolves what is in flight, puts the closed mark, writes the last L1 block, leaves.
-    async fn close_life(&self, mut slots: Slots) -> Result<(), Error> {
+    async fn close_life(&self, mut slots: LifeSlots) -> Result<(), Error> {
         while let Some(resolved) = slots.flight.next().await {
             match resolved {
                 Resolved::Ours => self.confirm_oldest(&mut slots),
@@ -415,14 +415,15 @@ impl Writer {
     async fn commit_rows(
         &self,
         life: &Arc<Life>,
-        prepared: &mut Option<Prepared>,
+        prepared: &mut Option<PreparedBlock>,
         mark: Option<u64>,
     ) -> Result<Flushed, Error> {
         for _ in 0..UPLOADS_MAX {
             let view = life.view();
             // What a closing prepared without rows is nothing that a flush could commit.
-            let fits = |p: &Prepared| if mark.is_some() { p.to == view.confirmed } else { p.to > p.from };
-            let usable = |p: &Prepared| p.writer == view.writer && p.from == view.watermark && fits(p);
+            let fits =
+                |p: &PreparedBlock| if mark.is_some() { p.to == view.confirmed } else { p.to > p.from };
+            let usable = |p: &PreparedBlock| p.writer == view.writer && p.from == view.watermark && fits(p);
             let ready = match prepared.take().filter(usable) {
                 Some(ready) => ready,
                 None => match self.prepare(&view, mark.is_some()).await? {
@@ -463,13 +464,13 @@ impl Writer {
     }
 
     /// Uploads the confirmed rows above the watermark; `None` if a commit is not worth it.
-    async fn prepare(&self, view: &LifeView, last: bool) -> Result<Option<Prepared>, Error> {
+    async fn prepare(&self, view: &LifeView, last: bool) -> Result<Option<PreparedBlock>, Error> {
         let (from, to) = (view.watermark, view.confirmed.max(view.watermark));
         // Merged outside of the lock, which acknowledgements need.
         let contributions = view.contributions(to);
         let inputs: Vec<&[TenantRows]> = contributions.iter().map(|rows| rows.as_slice()).collect();
         let rows = heavy(|| merge_tenants(&inputs));
-        let prepared = |entry| Some(Prepared { writer: view.writer, from, to, entry });
+        let prepared = |entry| Some(PreparedBlock { writer: view.writer, from, to, entry });
         if rows.is_empty() {
             let worth_it = last || to - from >= self.settings.empty_segments_max;
             return Ok(if worth_it { prepared(None) } else { None });
@@ -481,7 +482,7 @@ impl Writer {
 }
 
 /// What an L1 commit or a closing wants on this version.
-fn decide(context: &Context, catalog: &Catalog, ready: &Prepared, mark: Option<u64>) -> Next<Stopped> {
+fn decide(context: &Context, catalog: &Catalog, ready: &PreparedBlock, mark: Option<u64>) -> Next<Stopped> {
     let Some(state) = catalog.writers.get(&ready.writer) else {
         return Next::Stop(Stopped::Gone);
     };
@@ -526,8 +527,8 @@ async fn birth(chain: &Chain) -> Result<Arc<Life>, Error> {
     Ok(Life::new(writer, born))
 }
 
-impl Slots {
-    fn new(life: Arc<Life>, moved: VecDeque<Pending>, idle_interval: Duration) -> Self {
+impl LifeSlots {
+    fn new(life: Arc<Life>, moved: VecDeque<PendingSegment>, idle_interval: Duration) -> Self {
         Self {
             life,
             next_seq: 1,
@@ -539,7 +540,7 @@ impl Slots {
     }
 }
 
-fn acknowledge(pending: &mut Pending, position: Position) {
+fn acknowledge(pending: &mut PendingSegment, position: Position) {
     if let Some(acknowledge) = pending.acknowledge.take() {
         // The caller may have given up waiting.
         let _ = acknowledge.send(position);

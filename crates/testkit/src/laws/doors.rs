@@ -17,7 +17,7 @@ pub const OPEN_MODULES: &[(&str, &str, &str)] = &[
     ("testkit", "memory", "suites and tools of tests: each is used whole, under its name"),
     ("testkit", "sim", "suites and tools of tests: each is used whole, under its name"),
     ("testkit", "stored", "suites and tools of tests: each is used whole, under its name"),
-    ("wire", "protobuf", "a format's functions are named by it: `protobuf::Writer`"),
+    ("wire", "protobuf", "a format's functions are named by it: `protobuf::FieldWriter`"),
     ("wire", "remote_write_1", "a format's functions are named by it: `remote_write_1::decode`"),
     ("wire", "snappy", "a format's functions are named by it: `snappy::decompress`"),
 ];

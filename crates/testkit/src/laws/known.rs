@@ -52,12 +52,8 @@ pub const SHARED_NAMES: &[&str] = &[
     "BoxFuture",
     "Bucket",
     "Command",
-    "Entry",
     "MetricMetadata",
-    "Reader",
     "Samples",
-    "Tenant",
-    "Writer",
 ];
 
 /// Files that are too long.

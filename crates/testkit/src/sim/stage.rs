@@ -9,7 +9,9 @@ use object_store::{GetOptions, ObjectStore};
 use promontory_block::plain::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
 use promontory_model::{Labels, Position, TenantId};
-use promontory_store::{Bucket, Context, Counters, Entry, Error, Planted, Reader, Snapshot, block_object};
+use promontory_store::{
+    BlockEntry, Bucket, Context, Counters, Error, Planted, Reader, Snapshot, block_object,
+};
 use tokio::time::Instant;
 
 use crate::sim::clock::SimClock;
@@ -184,15 +186,15 @@ impl Stage {
         snapshot: &Snapshot,
         tenant: &TenantId,
     ) -> Option<Vec<(Labels, i64, f64)>> {
-        let sources = snapshot.sources(tenant);
+        let view = snapshot.view(tenant);
         let mut stored = Vec::new();
         let mut add =
             |run: &SeriesRun| stored.extend(rows(run).map(|(series, ts, v)| (series.clone(), ts, v)));
-        for entry in &sources.blocks {
+        for entry in &view.blocks {
             let tenants = self.block(process, entry).await?;
             tenants.iter().filter(|(id, _)| id == tenant).for_each(|(_, run)| add(run));
         }
-        for tail in &sources.tails {
+        for tail in &view.tails {
             let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
             let visible = head.contributions_above(tail.after).filter(|(seq, _)| *seq <= tail.last);
             for (_, contribution) in visible {
@@ -202,7 +204,11 @@ impl Stage {
         Some(stored)
     }
 
-    async fn block(&self, process: &Process, entry: &Entry) -> Option<Vec<promontory_block::TenantRows>> {
+    async fn block(
+        &self,
+        process: &Process,
+        entry: &BlockEntry,
+    ) -> Option<Vec<promontory_block::TenantRows>> {
         let store = SimStore::new(self.world.clone(), process.clone());
         let mut objects = Vec::new();
         for object in &entry.meta.objects {

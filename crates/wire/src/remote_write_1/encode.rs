@@ -1,6 +1,6 @@
 //! Writes `prometheus.WriteRequest`: for tests, load generators and, later, remote write out.
 
-use crate::protobuf::Writer;
+use crate::protobuf::FieldWriter;
 use crate::snappy;
 
 use super::{
@@ -14,10 +14,10 @@ use super::{
 /// written as given, so that tests can also write what a receiver must refuse.
 #[derive(Clone, Debug, Default)]
 pub struct WriteRequestEncoder {
-    message: Writer,
+    message: FieldWriter,
     /// Scratch memory of the series and of the label or sample at hand.
-    series: Writer,
-    part: Writer,
+    series: FieldWriter,
+    part: FieldWriter,
 }
 
 impl WriteRequestEncoder {
@@ -84,7 +84,7 @@ impl WriteRequestEncoder {
     }
 }
 
-fn string(out: &mut Writer, field: u32, value: &[u8]) {
+fn string(out: &mut FieldWriter, field: u32, value: &[u8]) {
     if !value.is_empty() {
         out.bytes(field, value);
     }

@@ -4,7 +4,7 @@ use promontory_model::{IngestLimits, LabelsBuilder, LabelsCodec, STALE_NAN_BITS}
 use proptest::prelude::*;
 
 use super::*;
-use crate::protobuf::{ProtobufErrorKind, Writer};
+use crate::protobuf::{FieldWriter, ProtobufErrorKind};
 
 /// A series in plain values: labels, and samples with their bits.
 type Plain = (Vec<(String, String)>, Vec<(i64, u64)>);
@@ -31,28 +31,28 @@ fn encode(series: &[Plain]) -> WriteRequestEncoder {
     encoder
 }
 
-fn message(message: &Writer) -> Result<Decoded, DecodeError> {
+fn message(message: &FieldWriter) -> Result<Decoded, DecodeError> {
     decode_message(message.as_bytes().to_vec(), &IngestLimits::default())
 }
 
 fn label_field(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut label = Writer::default();
+    let mut label = FieldWriter::default();
     label.bytes(1, name).bytes(2, value);
-    let mut field = Writer::default();
+    let mut field = FieldWriter::default();
     field.bytes(1, label.as_bytes());
     field.into_bytes()
 }
 
 fn sample_field(timestamp: i64, value: f64) -> Vec<u8> {
-    let mut sample = Writer::default();
+    let mut sample = FieldWriter::default();
     sample.fixed64(1, value.to_bits()).varint(2, timestamp as u64);
-    let mut field = Writer::default();
+    let mut field = FieldWriter::default();
     field.bytes(2, sample.as_bytes());
     field.into_bytes()
 }
 
-fn one_series(fields: &[Vec<u8>]) -> Writer {
-    let mut message = Writer::default();
+fn one_series(fields: &[Vec<u8>]) -> FieldWriter {
+    let mut message = FieldWriter::default();
     message.bytes(1, &fields.concat());
     message
 }
@@ -146,7 +146,7 @@ fn label_bytes_do_not_depend_on_where_the_samples_lie() {
         vec![a.clone(), one.clone(), b.clone(), two.clone()],
         vec![one, a.clone(), two, b.clone()],
     ];
-    let mut all = Writer::default();
+    let mut all = FieldWriter::default();
     for order in &orders {
         all.bytes(1, &order.concat());
     }
@@ -163,7 +163,7 @@ fn label_bytes_do_not_depend_on_where_the_samples_lie() {
 
 #[test]
 fn gathered_labels_of_a_series_without_samples_are_forgotten() {
-    let exemplar = Writer::default().bytes(3, b"").as_bytes().to_vec();
+    let exemplar = FieldWriter::default().bytes(3, b"").as_bytes().to_vec();
     let interleaved = vec![label_field(b"a", b"1"), exemplar, label_field(b"b", b"2")];
     let mut all = one_series(&interleaved);
     let mut with_sample = interleaved;
@@ -179,13 +179,13 @@ fn gathered_labels_of_a_series_without_samples_are_forgotten() {
 
 #[test]
 fn of_a_repeated_scalar_the_last_counts() {
-    let mut sample = Writer::default();
+    let mut sample = FieldWriter::default();
     sample.varint(2, 7).fixed64(1, 1).varint(2, 8).fixed64(1, 3.0_f64.to_bits());
-    let mut label = Writer::default();
+    let mut label = FieldWriter::default();
     label.bytes(2, b"old").bytes(1, b"x").bytes(2, b"new");
-    let mut series = Writer::default();
+    let mut series = FieldWriter::default();
     series.bytes(1, label.as_bytes()).bytes(2, sample.as_bytes());
-    let mut all = Writer::default();
+    let mut all = FieldWriter::default();
     all.bytes(1, series.as_bytes());
     let expected = vec![(vec![pair("x", "new")], vec![(8, 3.0_f64.to_bits())])];
     assert_eq!(plain(&message(&all).unwrap()).unwrap(), expected);
@@ -193,22 +193,22 @@ fn of_a_repeated_scalar_the_last_counts() {
 
 #[test]
 fn absent_scalars_are_zero() {
-    let mut series = Writer::default();
+    let mut series = FieldWriter::default();
     series.bytes(1, b"").bytes(2, b"");
-    let mut all = Writer::default();
+    let mut all = FieldWriter::default();
     all.bytes(1, series.as_bytes());
     assert_eq!(plain(&message(&all).unwrap()).unwrap(), vec![(vec![pair("", "")], vec![(0, 0)])]);
 }
 
 #[test]
 fn unknown_fields_are_skipped_at_every_depth() {
-    let mut sample = Writer::default();
+    let mut sample = FieldWriter::default();
     sample.fixed64(1, 2.0_f64.to_bits()).varint(2, 4).bytes(9, b"later");
-    let mut label = Writer::default();
+    let mut label = FieldWriter::default();
     label.bytes(1, b"a").varint(7, 1).bytes(2, b"b");
-    let mut series = Writer::default();
+    let mut series = FieldWriter::default();
     series.bytes(1, label.as_bytes()).fixed64(100, 1).bytes(2, sample.as_bytes());
-    let mut all = Writer::default();
+    let mut all = FieldWriter::default();
     all.varint(2, 5).bytes(1, series.as_bytes()).bytes(77, b"x");
     let expected = vec![(vec![pair("a", "b")], vec![(4, 2.0_f64.to_bits())])];
     assert_eq!(plain(&message(&all).unwrap()).unwrap(), expected);
@@ -217,8 +217,8 @@ fn unknown_fields_are_skipped_at_every_depth() {
 #[test]
 fn input_that_is_not_stored_is_counted() {
     let mut fields = label_field(b"__name__", b"h");
-    fields.extend(Writer::default().bytes(4, b"").bytes(4, b"").bytes(3, b"").as_bytes());
-    let mut all = Writer::default();
+    fields.extend(FieldWriter::default().bytes(4, b"").bytes(4, b"").bytes(3, b"").as_bytes());
+    let mut all = FieldWriter::default();
     all.bytes(1, &fields).bytes(1, b"").bytes(1, &label_field(b"__name__", b"no_samples"));
     all.raw(WriteRequestEncoder::new().metadata(1, "up", "help", "").message());
     let decoded = message(&all).unwrap();
@@ -228,23 +228,23 @@ fn input_that_is_not_stored_is_counted() {
 
 #[test]
 fn wrong_wire_types_are_errors() {
-    let kind = |writer: &Writer| match message(writer) {
+    let kind = |writer: &FieldWriter| match message(writer) {
         Err(DecodeError::Protobuf(error)) => error.kind,
         other => panic!("{other:?}"),
     };
-    let mut request = Writer::default();
+    let mut request = FieldWriter::default();
     request.varint(1, 3);
     assert_eq!(kind(&request), ProtobufErrorKind::FieldType(1));
-    let mut metadata = Writer::default();
+    let mut metadata = FieldWriter::default();
     metadata.varint(3, 3);
     assert_eq!(kind(&metadata), ProtobufErrorKind::FieldType(3));
     for field in 1..=4 {
-        let wrong = Writer::default().varint(field, 3).as_bytes().to_vec();
+        let wrong = FieldWriter::default().varint(field, 3).as_bytes().to_vec();
         assert_eq!(kind(&one_series(&[wrong])), ProtobufErrorKind::FieldType(field));
     }
-    let mut value_as_varint = Writer::default();
+    let mut value_as_varint = FieldWriter::default();
     value_as_varint.varint(1, 3);
-    let wrong = Writer::default().bytes(2, value_as_varint.as_bytes()).as_bytes().to_vec();
+    let wrong = FieldWriter::default().bytes(2, value_as_varint.as_bytes()).as_bytes().to_vec();
     assert_eq!(kind(&one_series(&[wrong])), ProtobufErrorKind::FieldType(1));
 }
 

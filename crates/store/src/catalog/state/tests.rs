@@ -7,7 +7,7 @@ use promontory_block::{ObjectKind, ObjectMeta, TenantSpan};
 use promontory_model::TimeRange;
 
 use super::*;
-use crate::catalog::bytes::Root;
+use crate::catalog::bytes::CheckpointRoot;
 use crate::object::keys;
 
 const WRITER: WriterId = WriterId(7);
@@ -16,7 +16,7 @@ fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
 }
 
-fn entry(level: Level, base: u64, tenants: &[&str]) -> Entry {
+fn entry(level: Level, base: u64, tenants: &[&str]) -> BlockEntry {
     let id = BlockId { base, unique: 0xabcd };
     let span = |name: &&str| TenantSpan {
         tenant: tenant(name),
@@ -25,7 +25,7 @@ fn entry(level: Level, base: u64, tenants: &[&str]) -> Entry {
         time_range: TimeRange::new(-5, 1_000),
     };
     let object = |kind| ObjectMeta { kind, size: 10, checksum: 99, footer_size: 3, footer_crc: 4 };
-    Entry {
+    BlockEntry {
         id,
         path: keys::block(level, None, 0, id),
         applied: base,
@@ -42,7 +42,7 @@ fn entry(level: Level, base: u64, tenants: &[&str]) -> Entry {
     }
 }
 
-fn l1(from: u64, to: u64, entry: Option<Entry>) -> Change {
+fn l1(from: u64, to: u64, entry: Option<BlockEntry>) -> Change {
     Change::L1 { writer: WRITER, from, to, entry }
 }
 
@@ -225,12 +225,12 @@ fn every_change_survives_its_bytes() {
 #[test]
 fn root_and_pages_rebuild_the_state() {
     let catalog = check(&all_changes(), "");
-    let root = Root::of(&catalog);
-    let decoded = Root::decode(&root.encode()).unwrap();
+    let root = CheckpointRoot::of(&catalog);
+    let decoded = CheckpointRoot::decode(&root.encode()).unwrap();
     assert_eq!(decoded, root);
     let mut rebuilt = decoded.catalog;
     for (id, changed) in decoded.pages {
-        let (page_of, page) = Tenant::decode(&catalog.tenants[&id].encode(&id)).unwrap();
+        let (page_of, page) = TenantState::decode(&catalog.tenants[&id].encode(&id)).unwrap();
         assert_eq!((&page_of, page.changed), (&id, changed));
         rebuilt.tenants.insert(id, Arc::new(page));
     }
@@ -243,7 +243,8 @@ fn delta_bytes_are_stable() {
     let delta = Delta { version: 2, attempt: 5, change: l1(0, 3, Some(entry(Level::L1, 1, &["a"]))) };
     let hex: String = delta.encode().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN_DELTA);
-    let root = Root { catalog: check(&all_changes()[..1], ""), pages: BTreeMap::from([(tenant("a"), 1)]) };
+    let root =
+        CheckpointRoot { catalog: check(&all_changes()[..1], ""), pages: BTreeMap::from([(tenant("a"), 1)]) };
     let hex: String = root.encode().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN_ROOT);
 }

@@ -13,7 +13,7 @@ pub(crate) async fn put_block(
     level: Level,
     unique: u128,
     tenants: &[TenantRows],
-) -> Arc<Entry> {
+) -> Arc<BlockEntry> {
     let block = ParquetCodec.encode(level, tenants).unwrap();
     let id = BlockId { base: 1, unique };
     let tenant = (level != Level::L1).then(|| &tenants[0].0);
@@ -22,7 +22,7 @@ pub(crate) async fn put_block(
         let key = keys::block_object(&path, object.kind);
         store.put(&key, PutPayload::from_bytes(object.bytes.clone())).await.unwrap();
     }
-    Arc::new(Entry { id, path, applied: 1, meta: block.meta })
+    Arc::new(BlockEntry { id, path, applied: 1, meta: block.meta })
 }
 
 pub(crate) fn tenant(name: &str) -> TenantId {

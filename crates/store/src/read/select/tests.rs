@@ -14,6 +14,7 @@ use super::*;
 use crate::object::bucket::Bucket;
 use crate::read::blocks::BlockReaderConfig;
 use crate::read::blocks::tests::{put_block, tenant};
+use crate::read::reader::Tail;
 use crate::write::head::Head;
 
 type Model = BTreeMap<Labels, BTreeMap<i64, f64>>;
@@ -68,7 +69,7 @@ fn any_matchers(random: &mut SmallRng) -> Vec<Matcher> {
 }
 
 /// All of these blocks, for the tenant `t`.
-fn view(blocks: Vec<Arc<Entry>>) -> View {
+fn view(blocks: Vec<Arc<BlockEntry>>) -> View {
     View {
         tenant: tenant("t"),
         blocks,

@@ -122,7 +122,7 @@ async fn a_mark_in_a_slot_below_the_watermark_closes_nobody() {
     world.store.delete(&keys::slot(id, 1)).await.unwrap();
     let adopter = adopter(&other);
     let replay = adopter.replay(id, 0).await.unwrap();
-    assert!(matches!(replay.end, End::Mark(1)));
+    assert!(matches!(replay.end, ReplayEnd::Mark(1)));
     assert!(!adopter.commit(id, 0, &stalled, &replay).await.unwrap());
     writer.append_segment(vec![sample("a", 4)]).await.unwrap();
     assert_eq!(writer.status().life.writer, id);

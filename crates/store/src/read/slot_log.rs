@@ -14,7 +14,7 @@ use crate::heavy::heavy;
 use crate::object::context::{Context, DAMAGED_READS_MAX};
 use crate::object::keys;
 
-/// Slots of one writer fetched at once.
+/// SlotLog of one writer fetched at once.
 const WINDOW_MAX: u64 = 16;
 
 /// One slot of a log.
@@ -32,17 +32,17 @@ pub(crate) enum Found {
 
 /// Reads the slots of one writer from a sequence number on.
 #[derive(Debug)]
-pub(crate) struct Slots<'a> {
+pub(crate) struct SlotLog<'a> {
     context: &'a Context,
     writer: WriterId,
     /// The next slot to hand out.
     next: u64,
     window: u64,
-    /// Slots from `next` on that were fetched already; present ones only.
+    /// SlotLog from `next` on that were fetched already; present ones only.
     fetched: std::collections::VecDeque<Bytes>,
 }
 
-impl<'a> Slots<'a> {
+impl<'a> SlotLog<'a> {
     pub(crate) fn new(context: &'a Context, writer: WriterId, first: u64) -> Self {
         Self { context, writer, next: first, window: 1, fetched: Default::default() }
     }
