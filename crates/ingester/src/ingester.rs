@@ -12,13 +12,14 @@
 //! [`Ingester::run`], so that whoever runs the role sees it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use promontory_block::TenantRows;
 use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
-    Append, AppendError, Appended, Batch, Clock, IngestLimits, Position, RandomSource, TenantId,
+    Append, AppendError, Appended, Batch, Clock, IngestLimits, MutexExt as _, Position, RandomSource,
+    RwLockExt as _, TenantId,
 };
 use promontory_store::{Writer, panic_when_asked};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -306,7 +307,7 @@ impl Ingester {
         loop {
             ticks.tick().await;
             let life = self.writer.status().life;
-            let head_bytes = life.head.read().unwrap_or_else(PoisonError::into_inner).bytes();
+            let head_bytes = life.head.read_locked().bytes();
             let large = head_bytes >= BLOCK_HEAD_BYTES || life.segments >= BLOCK_SEGMENTS;
             let early = large && last.elapsed() >= EARLY_BLOCK_INTERVAL_MIN.min(interval);
             if Instant::now() < next && !early {
@@ -324,7 +325,7 @@ impl Ingester {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Collecting> {
         // A panic while the lock was held is our bug; the intake's own invariants still hold.
-        self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.collecting.locked()
     }
 
     async fn append_batch(

@@ -13,8 +13,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use promontory_model::MutexExt as _;
 use promontory_model::labels::quote;
 
 use crate::engine;
@@ -346,7 +347,7 @@ impl Collector {
 
     fn lock(&self) -> MutexGuard<'_, AnnotationSet> {
         // Every change is complete before anything can panic, so a poisoned set is still whole.
-        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+        self.set.locked()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
-use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
+use promontory_model::{Labels, Matcher, Position, RwLockExt as _, TenantId, TimeRange};
 use promontory_store::{Error, SampleSnapshot, SampleSource, Samples, Selection};
 
 /// Series and their samples, the same for every tenant.
@@ -27,7 +27,7 @@ impl MemorySource {
 
     /// Adds samples of one series; at equal timestamps the later call wins.
     pub fn add(&self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
-        let mut data = self.data.write().unwrap_or_else(PoisonError::into_inner);
+        let mut data = self.data.write_locked();
         let series = Arc::make_mut(&mut data).entry(labels).or_default();
         series.extend(samples);
         // Stable, so that of equal timestamps the newest is last and stays.
@@ -39,14 +39,14 @@ impl MemorySource {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        *self.data.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *self.data.write_locked() = Arc::default();
     }
 }
 
 #[async_trait]
 impl SampleSource for MemorySource {
     async fn snapshot(&self, _: &TenantId, _: &[Position]) -> Result<Arc<dyn SampleSnapshot>, Error> {
-        let data = self.data.read().unwrap_or_else(PoisonError::into_inner);
+        let data = self.data.read_locked();
         Ok(Arc::new(MemorySnapshot { data: Arc::clone(&data) }))
     }
 }

@@ -4,9 +4,10 @@
 //! which one is replayed. Both tests share one binary and run one after the other, because each
 //! uses all cores.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
+use promontory_model::MutexExt as _;
 use promontory_store::{Bug, Planted};
 use promontory_testkit::sim::campaign::{campaign, replay_command};
 use promontory_testkit::sim::run::{Log, run};
@@ -90,7 +91,7 @@ const MUST_HAPPEN: &[&str] = &[
 
 #[test]
 fn the_protocol_keeps_its_promises_on_every_seed() {
-    let _cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _cores = CORES.locked();
     let seeds = number("PROMONTORY_SIM_SEEDS").unwrap_or(SEEDS);
     let begun = Instant::now();
     let sum = campaign(0, seeds, threads(), Planted::NONE);
@@ -106,7 +107,7 @@ fn the_protocol_keeps_its_promises_on_every_seed() {
 
 #[test]
 fn every_planted_bug_is_caught() {
-    let _cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _cores = CORES.locked();
     let mut escaped = Vec::new();
     for bug in Bug::ALL {
         let begun = Instant::now();

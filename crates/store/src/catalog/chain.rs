@@ -20,10 +20,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use promontory_model::TenantId;
+use promontory_model::{MutexExt as _, RwLockExt as _, TenantId};
 use tokio::time::Instant;
 
 use crate::catalog::bytes::CheckpointRoot;
@@ -119,11 +119,11 @@ impl Chain {
     /// The newest state that this process has seen, and since when it is known to be the newest.
     #[must_use]
     pub fn latest_as_of(&self) -> Latest {
-        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.latest.read_locked().clone()
     }
 
     fn publish(&self, catalog: Arc<Catalog>, as_of: Instant) {
-        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.latest.write_locked();
         if catalog.version > latest.catalog.version {
             *latest = Latest { catalog, as_of };
         } else if catalog.version == latest.catalog.version {
@@ -322,7 +322,7 @@ impl Chain {
     pub(crate) async fn write_checkpoint(&self, catalog: &Catalog) -> Result<(), Error> {
         // Owned ids and pages: a closure over references would leave the future without `Send`.
         let unknown: Vec<(TenantId, Arc<TenantState>)> = {
-            let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            let pages = self.pages.locked();
             let all = catalog.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.clone()));
             all.filter(|(id, tenant)| pages.get(id) != Some(&tenant.changed)).collect()
         };
@@ -342,11 +342,11 @@ impl Chain {
 
     /// From now on no page is known to be stored.
     pub(crate) fn forget_pages(&self) {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.pages.locked().clear();
     }
 
     fn remember_page(&self, tenant: &TenantId, changed: u64) {
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = self.pages.locked();
         pages.insert(tenant.clone(), changed);
     }
 

@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared, try_join_all};
+use promontory_model::MutexExt as _;
 
 use crate::error::Error;
 
@@ -125,7 +126,7 @@ where
     ) -> Vec<Flight<K, V>> {
         let mut joined: Vec<Flight<K, V>> = Vec::new();
         let mut mine = Vec::new();
-        let mut flights = lock(&self.flights);
+        let mut flights = self.flights.locked();
         for key in absent {
             match flights.get(key).and_then(WeakShared::upgrade) {
                 Some(flight) if joined.iter().any(|other| other.ptr_eq(&flight)) => {}
@@ -173,16 +174,11 @@ struct Landed<K: Eq + Hash, V> {
 
 impl<K: Eq + Hash, V> Drop for Landed<K, V> {
     fn drop(&mut self) {
-        let mut flights = lock(&self.flights);
+        let mut flights = self.flights.locked();
         for key in &self.keys {
             flights.remove(key);
         }
     }
-}
-
-/// The board is consistent between any two of its operations, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An error of a flight, once for each who joined it.

@@ -13,12 +13,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use promontory_block::{SeriesRun, merge_owned};
-use promontory_model::{Position, TenantId, WriterId};
+use promontory_model::{Position, RwLockExt as _, TenantId, WriterId};
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::chain::{Chain, Latest};
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     fn published(&self) -> Published {
-        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.published.read_locked().clone()
     }
 
     /// The newest snapshot that contains at least `must_contain`.
@@ -297,7 +297,7 @@ impl Reader {
             return Err(Error::Stale("looking at the tails took longer than half the grace".into()));
         }
         let tails = Arc::new(following.clone());
-        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let mut published = self.published.write_locked();
         *published = Published { tails, as_of: Some(as_of) };
         Ok(())
     }
@@ -312,7 +312,7 @@ impl Reader {
         };
         let mut tail = tail.unwrap_or_else(|| fresh(None));
         // A look that was dropped may have inserted more than it published.
-        tail.last = tail.last.max(read(&tail.head).last_seq().unwrap_or(0));
+        tail.last = tail.last.max(tail.head.read_locked().last_seq().unwrap_or(0));
         if tail.last < watermark {
             tail = fresh(tail.probed);
         } else {
@@ -325,7 +325,7 @@ impl Reader {
         let counters = &self.context().counters;
         let mut slots = SlotLog::new(self.context(), writer, tail.last + 1);
         loop {
-            if read(&tail.head).bytes() > self.settings.tail_bytes_max {
+            if tail.head.read_locked().bytes() > self.settings.tail_bytes_max {
                 tail.end = TailEnd::OverBudget;
                 break;
             }
@@ -335,7 +335,7 @@ impl Reader {
                     add(&counters.tail_segments, 1);
                     add(&counters.tail_bytes, bytes);
                     let rows = Arc::new(segment.sections);
-                    let mut head = tail.head.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut head = tail.head.write_locked();
                     heavy(|| head.insert(segment.seq, rows));
                     tail.last = segment.seq;
                     continue;
@@ -379,7 +379,7 @@ impl Reader {
                 let tail = Tail { head: view.head.clone(), after, last: view.confirmed };
                 snapshot.tails.insert(*id, tail);
             } else if let Some(followed) = published.tails.get(id) {
-                bytes += read(&followed.head).bytes();
+                bytes += followed.head.read_locked().bytes();
                 snapshot.warnings.extend(followed.warning(*id, warn_after));
                 let tail = Tail { head: followed.head.clone(), after, last: followed.last };
                 snapshot.tails.insert(*id, tail);
@@ -416,7 +416,7 @@ impl Reader {
             }
         }
         for tail in &view.tails {
-            runs.push(whole_blocks::rows_of(read(&tail.head).rows(tail.last), tenant));
+            runs.push(whole_blocks::rows_of(tail.head.read_locked().rows(tail.last), tenant));
         }
         snapshot.check_age()?;
         let merged = heavy(|| merge_owned(runs));
@@ -430,7 +430,7 @@ impl Reader {
 impl Followed {
     fn rebase(&mut self, watermark: u64) {
         let rebased = {
-            let head = read(&self.head);
+            let head = self.head.read_locked();
             let first = head.contributions_above(0).next().map_or(u64::MAX, |(seq, _)| *seq);
             (first <= watermark).then(|| head.rebased(watermark))
         };
@@ -470,10 +470,6 @@ pub(crate) fn clipped(run: &SeriesRun, from_ts: i64) -> SeriesRun {
 
 fn shared(head: Head) -> SharedHead {
     Arc::new(RwLock::new(head))
-}
-
-fn read(head: &SharedHead) -> std::sync::RwLockReadGuard<'_, Head> {
-    head.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

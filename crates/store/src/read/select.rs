@@ -13,15 +13,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use promontory_block::parquet::SamplePage;
 use promontory_block::{ColumnPair, Level, merge_columns};
 use promontory_model::labels::metric_key_range;
-use promontory_model::{Labels, METRIC_NAME, Matcher, TenantId, TimeRange};
+use promontory_model::{Labels, METRIC_NAME, Matcher, RwLockExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::state::BlockEntry;
@@ -69,7 +69,7 @@ impl SampleSnapshot for ViewSnapshot {
         blocks.retain(|block| !block.series.is_empty());
         let mut heads = Vec::new();
         for tail in self.view.tails.iter().filter(|_| !range.is_empty()) {
-            let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
+            let head = tail.head.read_locked();
             let selected = head.select(&self.view.tenant, matchers, range, tail.seqs());
             search.count(selected.keys().len())?;
             if !selected.is_empty() {

@@ -12,10 +12,10 @@
 //!   would make as many small L2 blocks as there were L1 blocks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use promontory_model::TenantId;
+use promontory_model::{MutexExt as _, TenantId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::catalog::chain::Chain;
@@ -194,7 +194,7 @@ impl Compaction {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, i64>> {
-        self.created_ms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.created_ms.locked()
     }
 }
 

@@ -16,10 +16,10 @@
 //! thousand tenants reads each object once and not a thousand times.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use promontory_block::{Level, SeriesRun, TenantRows, merge};
-use promontory_model::{Labels, TenantId, TimeRange};
+use promontory_model::{Labels, MutexExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Latest, Next, Outcome};
@@ -113,7 +113,7 @@ impl Merger {
     }
 
     fn inputs(&self) -> std::sync::MutexGuard<'_, Inputs> {
-        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inputs.locked()
     }
 
     fn context(&self) -> &Arc<Context> {

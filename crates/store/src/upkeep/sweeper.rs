@@ -21,7 +21,7 @@
 //! - A closed mark is never deleted: a writer that wakes after a year must find it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use promontory_block::{Slot, segment};
-use promontory_model::WriterId;
+use promontory_model::{MutexExt as _, WriterId};
 
 use crate::catalog::chain::{Chain, Next, Outcome};
 use crate::catalog::state::{Catalog, Change};
@@ -310,7 +310,7 @@ impl Sweeper {
     }
 
     fn is_known_mark(&self, key: &Path) -> bool {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        self.marks.locked().contains(key)
     }
 
     /// True unless the slot holds something else than a closed mark for sure.
@@ -323,7 +323,7 @@ impl Sweeper {
         };
         let is_segment = matches!(Slot::decode(&bytes), Ok(Slot::Segment(_)));
         if !is_segment {
-            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut marks = self.marks.locked();
             if marks.len() < MARKS_MAX {
                 marks.insert(meta.location.clone());
             }

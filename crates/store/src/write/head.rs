@@ -17,14 +17,14 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
 use std::ops::{Bound, Range};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hashbrown::HashTable;
 use promontory_block::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 use promontory_block::{LabelHash, SeriesRun, TenantRows, merge};
 use promontory_model::labels::metric_key_range;
 use promontory_model::matcher::ValueBounds;
-use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, TenantId, TimeRange, WriterId};
+use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, MutexExt as _, TenantId, TimeRange, WriterId};
 
 /// The rows of one segment, shared between the writer, its head and every snapshot.
 pub type Contribution = Arc<Vec<TenantRows>>;
@@ -318,7 +318,7 @@ impl TenantHead {
         if by_name.len() < INDEXED_SERIES_MIN {
             return None;
         }
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut indexes = self.indexes.locked();
         let bytes_max = self.keys.len() * INDEX_BYTES_PER_SERIES;
         let mut ids = fewest(matchers, |matcher, make| {
             let taken: usize = indexes.values().map(|index| index.bytes).sum();

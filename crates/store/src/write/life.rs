@@ -12,9 +12,9 @@
 //!   that raised it: whoever takes a view and then the newest catalog misses nothing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use promontory_model::WriterId;
+use promontory_model::{MutexExt as _, RwLockExt as _, WriterId};
 
 use crate::catalog::state::Catalog;
 use crate::write::head::{Contribution, Head};
@@ -80,7 +80,7 @@ impl Life {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.locked()
     }
 
     /// What there is now.
@@ -102,7 +102,7 @@ impl Life {
         let mut state = self.state();
         // An adopter may have contained it in an L1 block before we knew that it is stored.
         if seq > state.watermark {
-            state.head.write().unwrap_or_else(PoisonError::into_inner).insert(seq, rows);
+            state.head.write_locked().insert(seq, rows);
             state.sizes.push_back((seq, bytes));
             state.bytes += bytes;
         }
@@ -115,7 +115,7 @@ impl Life {
         if watermark <= state.watermark {
             return;
         }
-        let rebased = state.head.read().unwrap_or_else(PoisonError::into_inner).rebased(watermark);
+        let rebased = state.head.read_locked().rebased(watermark);
         state.head = shared(rebased);
         state.watermark = watermark;
         while let Some((_, bytes)) = state.sizes.pop_front_if(|(seq, _)| *seq <= watermark) {
@@ -143,7 +143,7 @@ impl Life {
 impl LifeView {
     /// The rows of segments `watermark + 1..=up_to`.
     pub(crate) fn contributions(&self, up_to: u64) -> Vec<Contribution> {
-        let head = self.head.read().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head.read_locked();
         let above = head.contributions_above(self.watermark);
         above.take_while(|(seq, _)| *seq <= up_to).map(|(_, rows)| rows.clone()).collect()
     }
@@ -161,7 +161,7 @@ pub struct LocalLives {
 
 impl LocalLives {
     fn lives(&self) -> MutexGuard<'_, BTreeMap<WriterId, Arc<Life>>> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lives.locked()
     }
 
     pub(crate) fn register(&self, life: &Arc<Life>) {

@@ -21,14 +21,14 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use promontory_block::{Closed, Level, Slot, TenantRows, encode_segment, merge_tenants};
-use promontory_model::{Position, WriterId};
+use promontory_model::{MutexExt as _, Position, RwLockExt as _, WriterId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -196,7 +196,7 @@ impl Writer {
     }
 
     fn life(&self) -> Arc<Life> {
-        self.life.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.life.read_locked().clone()
     }
 
     /// What the writer is doing.
@@ -264,7 +264,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Bug`] if it runs already.
     pub async fn run(&self) -> Result<(), Error> {
-        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inbox = self.inbox.locked().take();
         let mut inbox = inbox.ok_or_else(|| Error::Bug("a writer runs twice".into()))?;
         let mut slots = LifeSlots::new(self.life(), VecDeque::new(), self.settings.idle_interval);
         loop {
@@ -365,7 +365,7 @@ impl Writer {
             match birth(&self.chain).await {
                 Ok(life) => {
                     self.locals.register(&life);
-                    *self.life.write().unwrap_or_else(PoisonError::into_inner) = life.clone();
+                    *self.life.write_locked() = life.clone();
                     return life;
                 }
                 Err(error) => tracing::warn!(%error, "cannot begin a new writer; trying again"),

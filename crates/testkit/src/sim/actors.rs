@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use promontory_block::{Level, SeriesRun, TenantRows};
-use promontory_model::{Clock, Labels, RandomSource, TenantId};
+use promontory_model::{Clock, Labels, MutexExt as _, RandomSource, TenantId};
 use promontory_store::{
     Adopter, Chain, Compaction, Context, Error, LocalLives, Merger, MergerSettings, PlanSettings, Reader,
     Snapshot, Sweeper, SweeperSettings, Writer,
@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::sim::history::{History, Place, Sight, Violation, identity_value};
 use crate::sim::process::{CrashPhase, Process};
 use crate::sim::random::SeededRandom;
-use crate::sim::stage::{Stage, lock};
+use crate::sim::stage::Stage;
 
 /// An ingester that takes segments and answers queries.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Role {
     /// SIGTERM; only a writer has something to finish.
     async fn stop(&self, stage: &Arc<Stage>, process: &Process) {
         if let Self::Ingester { idx, nodes } = self {
-            let node = lock(nodes).remove(idx).filter(|node| node.process.name() == process.name());
+            let node = nodes.locked().remove(idx).filter(|node| node.process.name() == process.name());
             if let Some(node) = node {
                 stop_node(stage, node).await;
             }
@@ -217,7 +217,7 @@ async fn run_ingester(stage: Arc<Stage>, process: Process, idx: usize, nodes: No
         }
     });
     let node = Node { process: process.clone(), writer: writer.clone(), reader };
-    lock(&nodes).insert(idx, node);
+    nodes.locked().insert(idx, node);
     loop {
         sleep(random.millis(stage.scenario.flush_ms.clone())).await;
         if let Err(error) = writer.flush_l1().await {
@@ -245,7 +245,7 @@ impl Parcel {
                 ts: timestamp(stage, random),
             };
             let number = {
-                let mut numbers = lock(numbers);
+                let mut numbers = numbers.locked();
                 *numbers += 1;
                 *numbers
             };
@@ -257,7 +257,7 @@ impl Parcel {
 
     /// The same places with new values: a correction, or the other half of an HA pair.
     fn corrected(&self, numbers: &Mutex<u64>) -> Self {
-        let mut numbers = lock(numbers);
+        let mut numbers = numbers.locked();
         let value = |place: &Place| {
             *numbers += 1;
             identity_value(place, *numbers)
@@ -342,7 +342,7 @@ pub(crate) async fn sender(stage: Arc<Stage>, idx: usize, nodes: Nodes, numbers:
 }
 
 fn reachable(random: &SeededRandom, nodes: &Nodes) -> Option<Node> {
-    let nodes = lock(nodes);
+    let nodes = nodes.locked();
     let alive: Vec<&Node> = nodes.values().filter(|node| !node.process.is_dead()).collect();
     if alive.is_empty() { None } else { Some((*random.pick(&alive)).clone()) }
 }
@@ -350,13 +350,13 @@ fn reachable(random: &SeededRandom, nodes: &Nodes) -> Option<Node> {
 /// Sends one parcel; true if it was acknowledged.
 async fn send(stage: &Arc<Stage>, node: &Node, parcel: &Parcel) -> bool {
     let samples = parcel.samples.iter().map(|(place, value)| (place.clone(), *value));
-    let request = lock(&stage.history).invoke(samples);
+    let request = stage.history.locked().invoke(samples);
     let (writer, rows) = (node.writer.clone(), parcel.rows());
     let task = node.process.spawn(async move { writer.append_segment(rows).await });
     match timeout(SENDER_PATIENCE, task).await {
         Ok(Ok(Some(Ok(position)))) => {
-            lock(&stage.history).acknowledge(request, stage.elapsed());
-            lock(&stage.positions).push((request, position));
+            stage.history.locked().acknowledge(request, stage.elapsed());
+            stage.positions.locked().push((request, position));
             stage.event("acknowledged");
             true
         }
@@ -527,7 +527,7 @@ async fn look(
     random: SeededRandom,
     beside: Beside,
 ) {
-    let required = if random.happens(3_000) { lock(&stage.positions).last().copied() } else { None };
+    let required = if random.happens(3_000) { stage.positions.locked().last().copied() } else { None };
     let positions: Vec<_> = required.iter().map(|(_, position)| *position).collect();
     let asked = stage.elapsed().saturating_sub(stage.scenario.freshness());
     let snapshot = match reader.snapshot(&positions).await {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use promontory_model::MutexExt as _;
 use promontory_store::Planted;
 
 use crate::sim::run::{Log, Report, run};
@@ -45,7 +46,7 @@ pub fn campaign(first: u64, count: u64, threads: usize, planted: Planted) -> Cam
                     if !report.violations.is_empty() {
                         failed.store(true, Ordering::Relaxed);
                     }
-                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(report);
+                    sum.locked().add(report);
                 }
             });
         }

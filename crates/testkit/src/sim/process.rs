@@ -10,10 +10,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use promontory_model::MutexExt as _;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Sleep};
@@ -73,14 +74,14 @@ impl Process {
     {
         let gated = Gated { process: self.clone(), task: Some(Box::pin(task)), thaw: None };
         let handle = tokio::spawn(gated);
-        lock(&self.0.tasks).push(handle.abort_handle());
+        self.0.tasks.locked().push(handle.abort_handle());
         handle
     }
 
     /// Ends the process, as SIGKILL does.
     pub fn kill(&self) {
         self.0.dead.store(true, Ordering::Relaxed);
-        for task in lock(&self.0.tasks).drain(..) {
+        for task in self.0.tasks.locked().drain(..) {
             task.abort();
         }
         self.0.died.notify_waiters();
@@ -102,24 +103,24 @@ impl Process {
 
     /// Stops polling every task for `duration`, as SIGSTOP and later SIGCONT do.
     pub fn freeze(&self, duration: Duration) {
-        *lock(&self.0.frozen_until) = Some(Instant::now() + duration);
+        *self.0.frozen_until.locked() = Some(Instant::now() + duration);
     }
 
     /// Lets the process die in its `operation`th store operation from now, from 1.
     pub fn crash_at(&self, operation: u64, phase: CrashPhase) {
         let at = self.0.operations.load(Ordering::Relaxed) + operation;
-        *lock(&self.0.crash) = Some((at, phase));
+        *self.0.crash.locked() = Some((at, phase));
     }
 
     /// Freezes the process in its next write to a key that begins with `prefix`: the request is made
     /// up and not sent, the most dangerous place to stand still.
     pub fn freeze_in(&self, prefix: &'static str, duration: Duration) {
-        *lock(&self.0.stall) = Some((prefix, duration));
+        *self.0.stall.locked() = Some((prefix, duration));
     }
 
     /// Freezes the process if a write to `key` is where it must; true if so.
     pub(crate) fn begin_write(&self, key: &str) -> bool {
-        let due = lock(&self.0.stall).take_if(|(prefix, _)| key.starts_with(*prefix));
+        let due = self.0.stall.locked().take_if(|(prefix, _)| key.starts_with(*prefix));
         if let Some((_, duration)) = due {
             self.freeze(duration);
         }
@@ -129,11 +130,11 @@ impl Process {
     /// Counts one store operation; says where in it the process dies, if it does.
     pub(crate) fn count_operation(&self) -> Option<CrashPhase> {
         let operation = self.0.operations.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.0.crash).filter(|(at, _)| *at == operation).map(|(_, phase)| phase)
+        self.0.crash.locked().filter(|(at, _)| *at == operation).map(|(_, phase)| phase)
     }
 
     fn frozen_until(&self) -> Option<Instant> {
-        let mut until = lock(&self.0.frozen_until);
+        let mut until = self.0.frozen_until.locked();
         *until = until.filter(|until| *until > Instant::now());
         *until
     }
@@ -170,10 +171,6 @@ impl<F: Future> Future for Gated<F> {
         }
         answer
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

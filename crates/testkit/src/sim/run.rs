@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use promontory_model::WriterId;
+use promontory_model::{MutexExt as _, WriterId};
 use promontory_store::{
     Adopter, AdopterSettings, Adoption, BLOCKS, Bucket, Chain, Context, Error, Format, LocalLives, Merged,
     Merger, MergerSettings, Planted, Reader, ReaderSettings, Sweeper, SweeperSettings, block_object, fsck,
@@ -20,7 +20,7 @@ use crate::sim::actors::{self, Nodes, Role, keep_alive};
 use crate::sim::history::Violation;
 use crate::sim::process::Process;
 use crate::sim::scenario::Scenario;
-use crate::sim::stage::{Stage, lock};
+use crate::sim::stage::Stage;
 use crate::sim::store::{Faults, SimStore};
 
 /// How a run ended.
@@ -131,7 +131,7 @@ fn cast(stage: &Arc<Stage>, nodes: &Nodes) -> Vec<JoinHandle<()>> {
 /// Ends the play: some ingesters stop as they should, all other processes die; then the store heals.
 async fn curtain(stage: &Arc<Stage>, nodes: &Nodes, actors: Vec<JoinHandle<()>>) {
     let random = stage.random("curtain");
-    let left = std::mem::take(&mut *lock(nodes));
+    let left = std::mem::take(&mut *nodes.locked());
     for actor in actors {
         actor.abort();
         let _ = actor.await;

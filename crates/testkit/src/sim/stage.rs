@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use object_store::{GetOptions, ObjectStore};
 use promontory_block::plain::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
-use promontory_model::{Labels, Position, TenantId};
+use promontory_model::{Labels, MutexExt as _, Position, RwLockExt as _, TenantId};
 use promontory_store::{
     BlockEntry, Bucket, Context, Counters, Error, Planted, Reader, Snapshot, block_object,
 };
@@ -72,13 +72,13 @@ impl Stage {
     /// A process of this run.
     pub(crate) fn process(&self, name: String) -> Process {
         let process = Process::new(name);
-        lock(&self.processes).push(process.clone());
+        self.processes.locked().push(process.clone());
         process
     }
 
     /// Ends every process that was started here.
     pub(crate) fn kill_all(&self) {
-        lock(&self.processes).drain(..).for_each(|process| process.kill());
+        self.processes.locked().drain(..).for_each(|process| process.kill());
     }
 
     /// A stream of its own for one actor.
@@ -116,28 +116,28 @@ impl Stage {
 
     /// Counts something that the run must have seen.
     pub(crate) fn event(&self, name: &'static str) {
-        *lock(&self.events).entry(name).or_default() += 1;
+        *self.events.locked().entry(name).or_default() += 1;
     }
 
     pub(crate) fn events(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.events).clone()
+        self.events.locked().clone()
     }
 
     pub(crate) fn violate(&self, violation: Violation) {
         self.world.note(|| format!("VIOLATION {violation}"));
-        let mut violations = lock(&self.violations);
+        let mut violations = self.violations.locked();
         if violations.len() < VIOLATIONS_MAX {
             violations.push((self.elapsed(), violation));
         }
     }
 
     pub(crate) fn violations(&self) -> Vec<(Duration, Violation)> {
-        lock(&self.violations).clone()
+        self.violations.locked().clone()
     }
 
     /// True once the run has failed: nothing that comes later matters.
     pub(crate) fn has_failed(&self) -> bool {
-        !lock(&self.violations).is_empty()
+        !self.violations.locked().is_empty()
     }
 
     /// A machine may find the store unavailable or itself too late; it may not find the store broken
@@ -195,7 +195,7 @@ impl Stage {
             tenants.iter().filter(|(id, _)| id == tenant).for_each(|(_, run)| add(run));
         }
         for tail in &view.tails {
-            let head = tail.head.read().unwrap_or_else(PoisonError::into_inner);
+            let head = tail.head.read_locked();
             let visible = head.contributions_above(tail.after).filter(|(seq, _)| *seq <= tail.last);
             for (_, contribution) in visible {
                 contribution.iter().filter(|(id, _)| id == tenant).for_each(|(_, run)| add(run));
@@ -220,7 +220,7 @@ impl Stage {
 
     /// Judges a sight; true if nothing is wrong with it.
     pub(crate) fn check(&self, sight: &Sight) -> bool {
-        let found = lock(&self.history).check(sight);
+        let found = self.history.locked().check(sight);
         let clean = found.is_empty();
         found.into_iter().for_each(|violation| self.violate(violation));
         clean
@@ -233,8 +233,4 @@ fn rows(run: &SeriesRun) -> impl Iterator<Item = (&Labels, i64, f64)> {
         let (ts, values) = run.series(series_idx);
         ts.iter().zip(values).map(move |(ts, value)| (series, *ts, *value))
     })
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use crate::sim::clock::EPOCH_MS;
 use crate::sim::process::{CrashPhase, Process};
 use crate::sim::random::{SeededRandom, mix};
-use promontory_model::RandomSource;
+use promontory_model::{MutexExt as _, RandomSource};
 use promontory_store::BLOCKS;
 
 /// How often what goes wrong; every chance is of 10,000 requests of its kind.
@@ -209,12 +209,12 @@ impl World {
 
     /// From now on the store has these faults.
     pub fn set_faults(&self, faults: Faults) {
-        *lock(&self.faults) = faults;
+        *self.faults.locked() = faults;
     }
 
     /// Lets every request that is still under way land now.
     pub fn land_all(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.locked();
         let now = Instant::now();
         for effect in std::mem::take(&mut state.under_way).into_values() {
             let _ = state.apply(effect, now);
@@ -223,13 +223,13 @@ impl World {
 
     /// Keeps a line for every request, for the replay of a seed.
     pub fn keep_log(&self) {
-        lock(&self.state).log = Some(Vec::new());
+        self.state.locked().log = Some(Vec::new());
     }
 
     /// Adds a line of an actor to the log, if one is kept.
     pub fn note(&self, line: impl FnOnce() -> String) {
         let now = self.begun.elapsed().as_millis();
-        if let Some(log) = &mut lock(&self.state).log {
+        if let Some(log) = &mut self.state.locked().log {
             log.push(format!("{now:>9} ms  {}", line()));
         }
     }
@@ -237,19 +237,19 @@ impl World {
     /// The lines kept since [`Self::keep_log`].
     #[must_use]
     pub fn take_log(&self) -> Vec<String> {
-        lock(&self.state).log.take().unwrap_or_default()
+        self.state.locked().log.take().unwrap_or_default()
     }
 
     /// A hash of every request, its time and its outcome: equal for equal runs.
     #[must_use]
     pub fn trace(&self) -> u64 {
-        lock(&self.state).trace
+        self.state.locked().trace
     }
 
     /// What the store did to its clients so far.
     #[must_use]
     pub fn counts(&self) -> StoreCounts {
-        lock(&self.state).counts.clone()
+        self.state.locked().counts.clone()
     }
 
     /// Requests so far.
@@ -261,13 +261,13 @@ impl World {
     /// Every object's path and size, without a request.
     #[must_use]
     pub fn objects(&self) -> Vec<(Path, u64)> {
-        let state = lock(&self.state);
+        let state = self.state.locked();
         state.objects.iter().map(|(path, stored)| (path.clone(), stored.bytes.len() as u64)).collect()
     }
 
     /// Replaces the bytes of one object in the store itself, as failing media do.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.locked();
         let Some(stored) = state.objects.get_mut(path) else { return false };
         let mut bytes = stored.bytes.to_vec();
         change(&mut bytes);
@@ -297,7 +297,7 @@ impl World {
 
     /// Locks the state after letting everything land that is due.
     fn settled(&self) -> MutexGuard<'_, State> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.locked();
         let now = Instant::now();
         while let Some(first) = state.under_way.first_entry().filter(|first| first.key().0 <= now) {
             let (at, _) = *first.key();
@@ -310,7 +310,7 @@ impl World {
 
     fn record(&self, process: &str, what: &str, path: &Path, outcome: &str) {
         let now = self.begun.elapsed().as_millis() as u64;
-        let mut state = lock(&self.state);
+        let mut state = self.state.locked();
         let bytes = [process, what, path.as_ref(), outcome].into_iter().flat_map(str::bytes);
         state.trace = bytes.fold(mix(state.trace ^ now), |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -401,14 +401,14 @@ impl SimStore {
 
     async fn die(&self, name: &'static str) {
         self.world.note(|| format!("{:<14} dies in {name}", self.process.name()));
-        lock(&self.world.state).counts.add("crash_in_request");
+        self.world.state.locked().counts.add("crash_in_request");
         self.process.kill();
         std::future::pending::<()>().await;
     }
 
     fn way(&self, _name: &'static str) -> Duration {
         let world = &self.world;
-        let faults = lock(&world.faults);
+        let faults = world.faults.locked();
         let (name, range) = if world.random.happens(faults.stall) {
             ("stall", &faults.stall_ms)
         } else if world.random.happens(faults.slow) {
@@ -416,12 +416,12 @@ impl SimStore {
         } else {
             return world.random.millis(faults.latency_ms.clone());
         };
-        lock(&world.state).counts.add(name);
+        world.state.locked().counts.add(name);
         world.random.millis(range.clone())
     }
 
     fn fate(&self, create: bool) -> Fate {
-        let faults = lock(&self.world.faults);
+        let faults = self.world.faults.locked();
         let chances = [
             (Fate::ErrorBefore, faults.error_before, "error_before"),
             (Fate::ErrorAfter, faults.error_after, "error_after"),
@@ -441,7 +441,7 @@ impl SimStore {
         let mut drawn = self.world.random.below(10_000);
         for (fate, chance, name) in chances {
             if drawn < u64::from(chance) {
-                lock(&self.world.state).counts.add(name);
+                self.world.state.locked().counts.add(name);
                 return fate;
             }
             drawn -= u64::from(chance);
@@ -457,7 +457,7 @@ impl SimStore {
         };
         if self.process.begin_write(path.as_ref()) {
             self.world.note(|| format!("{:<14} freezes before it writes {path}", self.process.name()));
-            lock(&self.world.state).counts.add("freeze_in_write");
+            self.world.state.locked().counts.add("freeze_in_write");
             // Given to the gate of the process, which polls again when it thaws.
             tokio::task::yield_now().await;
         }
@@ -483,7 +483,7 @@ impl SimStore {
         let result = match fate {
             Fate::ErrorAfter => Err(unavailable("injected: it happened")),
             Fate::LostAnswer => {
-                let silence = self.world.random.millis(lock(&self.world.faults).silence_ms.clone());
+                let silence = self.world.random.millis(self.world.faults.locked().silence_ms.clone());
                 tokio::time::sleep(silence).await;
                 Err(unavailable("injected: no answer"))
             }
@@ -495,9 +495,9 @@ impl SimStore {
     }
 
     fn read_fails(&self) -> Result<()> {
-        let chance = lock(&self.world.faults).error_before;
+        let chance = self.world.faults.locked().error_before;
         if self.world.random.happens(chance) {
-            lock(&self.world.state).counts.add("read_error");
+            self.world.state.locked().counts.add("read_error");
             return Err(unavailable("injected: no read"));
         }
         Ok(())
@@ -523,11 +523,11 @@ impl SimStore {
     }
 
     fn damaged(&self, path: &Path, bytes: Bytes) -> Bytes {
-        let chance = lock(&self.world.faults).damage;
+        let chance = self.world.faults.locked().damage;
         if bytes.is_empty() || chance == 0 {
             return bytes;
         }
-        let mut state = lock(&self.world.state);
+        let mut state = self.world.state.locked();
         if let Some(left) = state.spells.get_mut(path).filter(|left| **left > 0) {
             *left -= 1;
         } else if !self.world.random.happens(chance) {
@@ -564,7 +564,7 @@ impl SimStore {
         let world = &self.world;
         let now = Instant::now();
         let (chance, lags) = {
-            let faults = lock(&world.faults);
+            let faults = world.faults.locked();
             (faults.stale_list, faults.stale_list_ms.clone())
         };
         let stale = world.random.happens(chance);
@@ -609,8 +609,8 @@ impl Flight {
 
     fn land_late(&mut self) {
         let Some(effect) = self.effect.take() else { return };
-        let delay = self.world.random.millis(lock(&self.world.faults).late_ms.clone());
-        let mut state = lock(&self.world.state);
+        let delay = self.world.random.millis(self.world.faults.locked().late_ms.clone());
+        let mut state = self.world.state.locked();
         let tag = state.next_tag;
         state.next_tag += 1;
         state.under_way.insert((Instant::now() + delay, tag), effect);
@@ -620,9 +620,9 @@ impl Flight {
 impl Drop for Flight {
     /// The caller died or gave up between sending and the effect.
     fn drop(&mut self) {
-        let chance = lock(&self.world.faults).orphan_lands;
+        let chance = self.world.faults.locked().orphan_lands;
         if self.effect.is_some() && self.world.random.happens(chance) {
-            lock(&self.world.state).counts.add("orphan_lands");
+            self.world.state.locked().counts.add("orphan_lands");
             self.land_late();
         }
     }
@@ -759,14 +759,14 @@ impl MultipartUpload for SimUpload {
         Box::pin(async move {
             let crash = store.send("part").await;
             store.read_fails()?;
-            lock(&parts).insert(part, data.into());
+            parts.locked().insert(part, data.into());
             store.answer("part", crash).await;
             Ok(())
         })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let parts = std::mem::take(&mut *lock(&self.parts));
+        let parts = std::mem::take(&mut *self.parts.locked());
         let bytes: Vec<u8> = parts.into_values().flatten().collect();
         let (path, attributes) = (self.path.clone(), self.attributes.clone());
         let effect = Effect::Put { path, bytes: bytes.into(), attributes, mode: PutMode::Overwrite };
@@ -774,7 +774,7 @@ impl MultipartUpload for SimUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        lock(&self.parts).clear();
+        self.parts.locked().clear();
         Ok(())
     }
 }
@@ -811,10 +811,6 @@ fn not_found(path: &Path) -> Error {
 
 fn precondition(path: &Path) -> Error {
     Error::Precondition { path: path.to_string(), source: "simulated".into() }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
