@@ -449,7 +449,7 @@ impl Prometheus {
     /// With the scrapes stopped the senders' input ends; "as many sent as came in, none pending, none
     /// failed or dropped" then says it of every shard, which a highest sent timestamp (the maximum
     /// over shards) does not. Prometheus counts a sample as sent at each attempt
-    /// (`storage/remote/queue_manager.go` of 3.14, `attemptStore`), so attempts after the first are
+    /// (`storage/remote/queue_manager.go` of 3.16, `attemptStore`), so attempts after the first are
     /// taken off: else what was retried in an outage would stand for samples still unread in its WAL.
     pub fn pause(&mut self) {
         self.configure(&[]);

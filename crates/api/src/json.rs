@@ -5,7 +5,7 @@
 //! - Sample values: strings in Go's shortest form, with an exponent below 1e-6 and from 1e21.
 //! - Timestamps: seconds; a fraction, if there is one, has three digits.
 //!
-//! Source: prometheus v3.14 `util/jsonutil/marshal.go`, `web/api/v1/json_codec.go`; Go's
+//! Source: prometheus v3.16 `util/jsonutil/marshal.go`, `web/api/v1/json_codec.go`; Go's
 //! `encoding/json`.
 
 use std::io::Write as _;

@@ -1,7 +1,7 @@
 //! Prometheus' HTTP faces over the doors [`Append`] and [`Engine`].
 //!
 //! This crate does not know: where samples lie, how a query is planned, Arrow, which roles run. It
-//! turns requests into calls of the two doors and their answers into what Prometheus 3.14 would say:
+//! turns requests into calls of the two doors and their answers into what Prometheus 3.16 would say:
 //! the same paths, parameters, texts, status codes and JSON, byte for byte where clients look.
 //!
 //! In reading order: [`config`] and [`readiness`] (what the binary hands in), [`counters`] (what it
@@ -17,7 +17,7 @@
 //! - Every buffer has a bound: bodies, forms, query texts, and all write requests together.
 //! - A request that goes away drops its future, and with it the query.
 //!
-//! Source: prometheus v3.14 `web/api/v1/api.go`, `web/web.go`, `storage/remote/write_handler.go`.
+//! Source: prometheus v3.16 `web/api/v1/api.go`, `web/web.go`, `storage/remote/write_handler.go`.
 
 pub mod config;
 pub mod counters;

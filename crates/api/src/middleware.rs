@@ -72,7 +72,7 @@ pub(crate) async fn cors(State(api): State<Arc<Api>>, request: Request, next: Ne
     response
 }
 
-/// Source: prometheus v3.14 `util/httputil/cors.go`.
+/// Source: prometheus v3.16 `util/httputil/cors.go`.
 fn allow_origin(allowed: &CorsOrigin, origin: HeaderValue, headers: &mut HeaderMap) {
     let always = [
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),

@@ -3,7 +3,7 @@
 //! Times are RFC 3339 or seconds since the Unix epoch, and have nanoseconds until they are compared;
 //! durations are `5m` or seconds.
 //!
-//! Source: prometheus v3.14 `web/api/v1/api.go` (`parseTime`, `parseDuration`, `parseLimitParam`).
+//! Source: prometheus v3.16 `web/api/v1/api.go` (`parseTime`, `parseDuration`, `parseLimitParam`).
 //! Differences: hexadecimal floats are not taken, and neither are the times NaN and infinity, which
 //! Prometheus turns into some far time.
 

@@ -5,7 +5,7 @@
 //! {"status":"error","errorType":"...","error":"..."}
 //! ```
 //!
-//! Source: prometheus v3.14 `web/api/v1/api.go` (`Response`, `getDefaultErrorCode`).
+//! Source: prometheus v3.16 `web/api/v1/api.go` (`Response`, `getDefaultErrorCode`).
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -11,7 +11,7 @@
 //! Why 503 and not 429 where the process itself is full: Prometheus drops samples on 429 unless its
 //! configuration says `retry_on_http_429`.
 //!
-//! Source: prometheus v3.14 `storage/remote/write_handler.go`; client_golang `exp/api/remote`; remote
+//! Source: prometheus v3.16 `storage/remote/write_handler.go`; client_golang `exp/api/remote`; remote
 //! write specifications 1.0 and 2.0.
 
 use std::fmt::Write as _;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// The bits of the NaN that marks the end of a series.
 ///
-/// Source: `value.StaleNaN`, prometheus v3.14 `model/value/value.go`.
+/// Source: `value.StaleNaN`, prometheus v3.16 `model/value/value.go`.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// The stale marker as a float.

@@ -220,7 +220,7 @@ impl<'a> LabelsRef<'a> {
     /// Prometheus' order of label sets: pairs sorted by name with `__name__` among them, compared
     /// name, then value, pair by pair; a prefix sorts first.
     ///
-    /// Source: `labels.Compare`, prometheus v3.14 `model/labels/labels_common.go`.
+    /// Source: `labels.Compare`, prometheus v3.16 `model/labels/labels_common.go`.
     #[must_use]
     pub fn cmp_prometheus(self, other: LabelsRef<'_>) -> Ordering {
         self.sorted_pairs().cmp(&other.sorted_pairs())
@@ -247,7 +247,7 @@ impl fmt::Debug for LabelsRef<'_> {
 
 /// As Prometheus prints a metric: `name{a="b", c="d"}`, `{a="b"}` or `{}`.
 ///
-/// Source: `Labels.String` and `Metric.String`, prometheus v3.14 `model/labels`; names that are not
+/// Source: `Labels.String` and `Metric.String`, prometheus v3.16 `model/labels`; names that are not
 /// legacy-valid are quoted.
 impl fmt::Display for LabelsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@
 //! Known differences: the Unicode tables are those of the `regex` crate, and groups nest at most 250
 //! deep (Go: 1,000).
 //!
-//! Source: Go 1.26 `regexp/syntax/parse.go`; the shapes follow `FastRegexMatcher`, prometheus v3.14
+//! Source: Go 1.26 `regexp/syntax/parse.go`; the shapes follow `FastRegexMatcher`, prometheus v3.16
 //! `model/labels/regexp.go`.
 
 use std::sync::OnceLock;

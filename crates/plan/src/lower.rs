@@ -10,7 +10,7 @@
 //! Lowering inserts [`NodeKind::Distinct`] wherever Prometheus checks for equal label sets; a pass
 //! removes those that are provably not needed.
 //!
-//! Source: `PreprocessExpr` and `evaluator.eval`, prometheus v3.14 `promql/engine.go`.
+//! Source: `PreprocessExpr` and `evaluator.eval`, prometheus v3.16 `promql/engine.go`.
 
 mod aggregations;
 mod binary;

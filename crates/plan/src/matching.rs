@@ -2,7 +2,7 @@
 //!
 //! A value that says it all: the operator that carries it out lies where rows are.
 //!
-//! Source: `VectorBinop`, `resultMetric`, prometheus v3.14 `promql/engine.go`.
+//! Source: `VectorBinop`, `resultMetric`, prometheus v3.16 `promql/engine.go`.
 
 use std::fmt;
 

@@ -19,7 +19,7 @@ pub const DROP_NAME_MARK: u8 = 0xFF;
 
 /// The labels that go with the metric name.
 ///
-/// Source: `schema.IsMetadataLabel`, prometheus v3.14 `schema/labels.go`.
+/// Source: `schema.IsMetadataLabel`, prometheus v3.16 `schema/labels.go`.
 pub const RESERVED: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// A change of label sets.

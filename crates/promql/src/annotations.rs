@@ -9,7 +9,7 @@
 //! - What is shown does not depend on the order in which partitions of a query added annotations.
 //! - At most [`KEPT_MAX`] texts of each kind are held, and [`SHOWN_MAX`] are shown.
 //!
-//! Source: prometheus v3.14 `util/annotations/annotations.go`.
+//! Source: prometheus v3.16 `util/annotations/annotations.go`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! Durations: Prometheus' notation (`1h30m`), and expressions over them (`step() * 2`).
 //!
 //! Source: `ParseDuration` and `Duration.String`, prometheus/common `model/time.go`; evaluation:
-//! prometheus v3.14 `promql/durations.go`.
+//! prometheus v3.16 `promql/durations.go`.
 
 use promontory_model::labels::quote;
 

@@ -1,6 +1,6 @@
 //! The function table and the aggregation table of PromQL.
 //!
-//! Source: `promql/parser/functions.go` and `lex.go`, prometheus v3.14.
+//! Source: `promql/parser/functions.go` and `lex.go`, prometheus v3.16.
 
 use std::fmt;
 

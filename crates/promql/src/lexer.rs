@@ -9,7 +9,7 @@
 //! - After the end or an error only [`TokenKind::End`] comes.
 //! - Nothing is copied: a token is a kind and a place.
 //!
-//! Source: prometheus v3.14 `promql/parser/lex.go`.
+//! Source: prometheus v3.16 `promql/parser/lex.go`.
 
 use promontory_model::labels::quote;
 

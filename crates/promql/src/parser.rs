@@ -11,7 +11,7 @@
 //! - Neither recursion here nor the tree that comes out is deeper than
 //!   [`ParserOptions::depth_max`]; what needs more is refused with a clear error.
 //!
-//! Source: prometheus v3.14 `promql/parser/generated_parser.y` and `parse.go`. Where that grammar is
+//! Source: prometheus v3.16 `promql/parser/generated_parser.y` and `parse.go`. Where that grammar is
 //! ambiguous, the comments here say how its parser generator decides.
 
 use std::fmt;

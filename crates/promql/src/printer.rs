@@ -3,7 +3,7 @@
 //!
 //! A printed expression parses to an equal tree.
 //!
-//! Source: prometheus v3.14 `promql/parser/printer.go` and `prettier.go`.
+//! Source: prometheus v3.16 `promql/parser/printer.go` and `prettier.go`.
 
 use std::fmt::{self, Write};
 

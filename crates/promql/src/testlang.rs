@@ -17,7 +17,7 @@
 //!
 //! Bounds: a series of a script has at most [`SEQUENCE_VALUES_MAX`] values, however short its text.
 //!
-//! Source: prometheus v3.14 `promql/promqltest/test.go` and `promqltest/README.md`.
+//! Source: prometheus v3.16 `promql/promqltest/test.go` and `promqltest/README.md`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -301,7 +301,7 @@ pub struct ExpectedSeries {
 
 /// Functions that depend on the evaluation time even where all their selectors have `@`.
 ///
-/// Source: `AtModifierUnsafeFunctions`, prometheus v3.14 `promql/functions.go`.
+/// Source: `AtModifierUnsafeFunctions`, prometheus v3.16 `promql/functions.go`.
 const TIME_DEPENDENT: [&str; 15] = [
     "day_of_month",
     "day_of_week",
@@ -369,7 +369,7 @@ impl Eval {
 ///
 /// `@ start()` and `@ end()` are replaced, too.
 ///
-/// Source: `atModifierTestCases`, prometheus v3.14 `promql/promqltest/test.go`.
+/// Source: `atModifierTestCases`, prometheus v3.16 `promql/promqltest/test.go`.
 #[must_use]
 pub fn with_at_modifier(expr: &Expr, time: i64) -> Option<Expr> {
     let mut expr = expr.clone();

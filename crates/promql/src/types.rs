@@ -18,7 +18,7 @@ pub enum ValueType {
 impl ValueType {
     /// The word that error texts use.
     ///
-    /// Source: `DocumentedType`, prometheus v3.14 `promql/parser/value.go`.
+    /// Source: `DocumentedType`, prometheus v3.16 `promql/parser/value.go`.
     #[must_use]
     pub fn documented(self) -> &'static str {
         match self {

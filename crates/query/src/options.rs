@@ -74,7 +74,7 @@ impl EngineOptions {
 
 /// The text of Prometheus' HTTP API for a grid that is too fine.
 ///
-/// Source: `queryRange`, prometheus v3.14 `web/api/v1/api.go`.
+/// Source: `queryRange`, prometheus v3.16 `web/api/v1/api.go`.
 pub(crate) fn too_many_points() -> EngineError {
     EngineError::BadData(
         "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query \

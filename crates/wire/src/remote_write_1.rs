@@ -18,7 +18,7 @@
 //! - Fields may come in any order and repeat; of a scalar the last one counts, absent ones are zero.
 //! - Unknown fields are skipped; a known field of another wire type is an error.
 //!
-//! Source: prometheus v3.14 `prompb/remote.proto`, `prompb/types.proto`; remote write specification
+//! Source: prometheus v3.16 `prompb/remote.proto`, `prompb/types.proto`; remote write specification
 //! 1.0.
 
 mod encode;

@@ -76,7 +76,7 @@ fn comparison_of(binary: &Binary) -> Comparison {
     if binary.return_bool { Comparison::Bool } else { Comparison::Filter }
 }
 
-/// Source: `changesMetricSchema`, prometheus v3.14 `promql/engine.go`.
+/// Source: `changesMetricSchema`, prometheus v3.16 `promql/engine.go`.
 fn changes_schema(op: AstOp) -> bool {
     use AstOp::{Add, Atan2, Div, Mod, Mul, Pow, Sub};
     matches!(op, Add | Sub | Div | Mul | Pow | Mod | Atan2)

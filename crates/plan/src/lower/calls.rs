@@ -269,7 +269,7 @@ fn range_function(id: FunctionId) -> Option<RangeFunction> {
 
 /// A float as OpenMetrics writes it: with a point or an exponent.
 ///
-/// Source: `labels.FormatOpenMetricsFloat`, prometheus v3.14 `model/labels/float.go`.
+/// Source: `labels.FormatOpenMetricsFloat`, prometheus v3.16 `model/labels/float.go`.
 fn open_metrics_float(value: f64) -> String {
     if value.is_infinite() || value.is_nan() {
         return format_general(value);

@@ -4,7 +4,7 @@ use promontory_promql::ast::{Expr, ExprKind, FunctionId};
 
 /// True if all evaluation times give the same, because `@` fixes every selector.
 ///
-/// Source: `preprocessExprHelper`, prometheus v3.14 `promql/engine.go`; a parameter of an aggregation
+/// Source: `preprocessExprHelper`, prometheus v3.16 `promql/engine.go`; a parameter of an aggregation
 /// does not count there either.
 pub(super) fn is_step_invariant(expr: &Expr) -> bool {
     match &expr.kind {
@@ -27,7 +27,7 @@ pub(super) fn is_step_invariant(expr: &Expr) -> bool {
     }
 }
 
-/// Source: `AtModifierUnsafeFunctions`, prometheus v3.14 `promql/functions.go`.
+/// Source: `AtModifierUnsafeFunctions`, prometheus v3.16 `promql/functions.go`.
 fn depends_on_time(function: FunctionId) -> bool {
     use FunctionId as F;
     matches!(

@@ -91,7 +91,7 @@ pub(super) fn no_extension(selector: &VectorSelector) -> Lowered<()> {
     }
 }
 
-/// Source: `createLabelsForAbsentFunction`, prometheus v3.14 `promql/functions.go`.
+/// Source: `createLabelsForAbsentFunction`, prometheus v3.16 `promql/functions.go`.
 pub(super) fn labels_of_absence(selector: &VectorSelector) -> Labels {
     let mut builder = LabelsBuilder::default();
     let mut seen: Vec<&str> = Vec::new();

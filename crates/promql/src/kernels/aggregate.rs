@@ -11,7 +11,7 @@
 //! - One state fed with all rows in order gives Prometheus' result bit for bit; merged states give
 //!   it up to the rounding of a compensated sum.
 //!
-//! Source: `evaluator.aggregation`, prometheus v3.14 `promql/engine.go`, float samples.
+//! Source: `evaluator.aggregation`, prometheus v3.16 `promql/engine.go`, float samples.
 
 use super::kahan;
 use crate::grid::Validity;

@@ -1,6 +1,6 @@
 //! Binary operators on floats, element by element.
 //!
-//! Source: `scalarBinop` and `vectorElemBinop`, prometheus v3.14 `promql/engine.go`. `%` is Go's
+//! Source: `scalarBinop` and `vectorElemBinop`, prometheus v3.16 `promql/engine.go`. `%` is Go's
 //! `math.Mod` (C's `fmod`), `^` is `math.Pow` (C99's `pow` with the same special cases).
 
 use super::Param;

@@ -1,6 +1,6 @@
 //! Date functions: seconds since the Unix epoch in, a part of the UTC date out.
 //!
-//! Source: `dateWrapper`, prometheus v3.14 `promql/functions.go`, and Go's `time.Unix(...).UTC()`
+//! Source: `dateWrapper`, prometheus v3.16 `promql/functions.go`, and Go's `time.Unix(...).UTC()`
 //! on amd64: the conversion to an integer truncates, and what does not fit is the smallest integer.
 
 /// A function of a time.

@@ -2,7 +2,7 @@
 //!
 //! What needs no format of its own is [`promontory_model::float`].
 //!
-//! Source: packages `strconv` and `fmt` of Go 1.26, as used by prometheus v3.14.
+//! Source: packages `strconv` and `fmt` of Go 1.26, as used by prometheus v3.16.
 
 use promontory_model::float;
 

@@ -1,6 +1,6 @@
 //! Quantiles and fractions of classic histograms.
 //!
-//! Source: `BucketQuantile`, `BucketFraction` and their helpers, prometheus v3.14
+//! Source: `BucketQuantile`, `BucketFraction` and their helpers, prometheus v3.16
 //! `promql/quantile.go`; `resetHistograms`, `promql/engine.go`.
 
 use std::cmp::Ordering;
@@ -226,7 +226,7 @@ fn ensure_monotonic(buckets: &mut [Bucket]) -> Option<ForcedMonotonicity> {
     forced
 }
 
-/// Source: `almost.Equal`, prometheus v3.14 `util/almost/almost.go`.
+/// Source: `almost.Equal`, prometheus v3.16 `util/almost/almost.go`.
 fn almost_equal(a: f64, b: f64) -> bool {
     if a.is_nan() && b.is_nan() {
         return promontory_model::is_stale(a) == promontory_model::is_stale(b);

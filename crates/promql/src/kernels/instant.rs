@@ -1,6 +1,6 @@
 //! Instant vector selectors: the newest sample that is not older than the lookback.
 //!
-//! Source: `evaluator.vectorSelectorSingle`, prometheus v3.14 `promql/engine.go`.
+//! Source: `evaluator.vectorSelectorSingle`, prometheus v3.16 `promql/engine.go`.
 
 use promontory_model::is_stale;
 use promontory_model::time::first_at_or_after;

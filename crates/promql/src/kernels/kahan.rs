@@ -1,6 +1,6 @@
 //! Kahan-Neumaier summation, in the order and with the special cases of Prometheus.
 //!
-//! Source: `kahansum.Inc`, prometheus v3.14 `util/kahansum/kahansum.go`.
+//! Source: `kahansum.Inc`, prometheus v3.16 `util/kahansum/kahansum.go`.
 
 /// A running sum and what rounding has lost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! `label_replace` and `label_join` on label sets.
 //!
-//! Source: `evalLabelReplace` and `evalLabelJoin`, prometheus v3.14 `promql/functions.go`, and
+//! Source: `evalLabelReplace` and `evalLabelJoin`, prometheus v3.16 `promql/functions.go`, and
 //! `Re2::expand` for replacement templates.
 
 use promontory_model::labels::push_field;

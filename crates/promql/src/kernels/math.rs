@@ -1,6 +1,6 @@
 //! Functions of one float, element by element.
 //!
-//! Source: prometheus v3.14 `promql/functions.go` and package `math` of Go 1.25 for what the
+//! Source: prometheus v3.16 `promql/functions.go` and package `math` of Go 1.25 for what the
 //! special values give. Transcendental functions come from the platform and may differ from Go's in
 //! the last digit.
 

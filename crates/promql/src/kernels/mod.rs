@@ -2,7 +2,7 @@
 //!
 //! A kernel sees one series at a time (its timestamps and values) or one row of a step grid, writes
 //! into slices that the caller owns, and says which points it left without a sample. It knows no
-//! labels (except [`labels`]), no tables, no threads. Its results are those of Prometheus 3.14 bit
+//! labels (except [`labels`]), no tables, no threads. Its results are those of Prometheus 3.16 bit
 //! for bit, except where a function says otherwise (transcendental functions come from the
 //! platform's `libm`).
 //!

@@ -1,6 +1,6 @@
 //! The quantile of a set of floats.
 //!
-//! Source: `quantile`, prometheus v3.14 `promql/quantile.go`.
+//! Source: `quantile`, prometheus v3.16 `promql/quantile.go`.
 
 use std::cmp::Ordering;
 

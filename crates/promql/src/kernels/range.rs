@@ -1,6 +1,6 @@
 //! Functions of range vectors: one series, one result per grid point.
 //!
-//! Source of every rule: prometheus v3.14 `promql/functions.go`, float samples, without start
+//! Source of every rule: prometheus v3.16 `promql/functions.go`, float samples, without start
 //! timestamps, `anchored` and `smoothed`.
 
 mod over_time;

@@ -4,7 +4,7 @@
 //! step, so they keep series by an id that the caller gives, in the order in which series arrive.
 //! Prometheus' choice among equal values depends on that order; feed series in label order.
 //!
-//! Source: `evaluator.aggregationK` and `aggregationCountValues`, prometheus v3.14
+//! Source: `evaluator.aggregationK` and `aggregationCountValues`, prometheus v3.16
 //! `promql/engine.go`, float samples.
 
 use std::collections::HashMap;

@@ -58,7 +58,7 @@ impl RangeWindow {
 /// the results: the absolute multiples of `step` that lie in any `(t - offset - range, t - offset]`
 /// for `t` in `outer`.
 ///
-/// Source: `evaluator.subqueryTimeRange`, prometheus v3.14 `promql/engine.go`.
+/// Source: `evaluator.subqueryTimeRange`, prometheus v3.16 `promql/engine.go`.
 #[must_use]
 pub fn subquery_grid(outer: Grid, range: i64, offset: i64, step: i64) -> Grid {
     let step = step.max(1);

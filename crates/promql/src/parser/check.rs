@@ -4,7 +4,7 @@
 //! vectors, set operators match many to many, and the second argument of `info` may match
 //! everything.
 //!
-//! Source: `checkAST`, prometheus v3.14 `promql/parser/parse.go`; the order of the checks is the
+//! Source: `checkAST`, prometheus v3.16 `promql/parser/parse.go`; the order of the checks is the
 //! order of its errors.
 
 use super::*;

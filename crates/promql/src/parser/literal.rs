@@ -1,6 +1,6 @@
 //! Numbers and texts as Go reads them.
 //!
-//! Source: Go's `strconv.ParseInt`, `strconv.ParseFloat`, and prometheus v3.14
+//! Source: Go's `strconv.ParseInt`, `strconv.ParseFloat`, and prometheus v3.16
 //! `util/strutil/quote.go`.
 
 /// The value of a number token: an integer in any of Go's bases, else a float.

@@ -1,6 +1,6 @@
 //! Cases of Prometheus' own parser tests: what must parse, and what must be refused with which text.
 //!
-//! Source: prometheus v3.14 `promql/parser/parse_test.go` (Apache-2.0, The Prometheus Authors); of
+//! Source: prometheus v3.16 `promql/parser/parse_test.go` (Apache-2.0, The Prometheus Authors); of
 //! several errors only the first, which is the one that is shown. Every line was confirmed with the
 //! program itself.
 

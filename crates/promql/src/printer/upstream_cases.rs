@@ -1,6 +1,6 @@
 //! Cases of Prometheus' own printer and prettifier tests.
 //!
-//! Source: prometheus v3.14 `promql/parser/printer_test.go` and `prettier_test.go` (Apache-2.0, The
+//! Source: prometheus v3.16 `promql/parser/printer_test.go` and `prettier_test.go` (Apache-2.0, The
 //! Prometheus Authors). Every line of the first table was confirmed with the program itself.
 
 /// Expression and how it is printed.

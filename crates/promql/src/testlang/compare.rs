@@ -1,6 +1,6 @@
 //! Compares answers with what a script expects.
 //!
-//! Source: `compareResult`, `checkAnnotations` and `checkExpectedFailure`, prometheus v3.14
+//! Source: `compareResult`, `checkAnnotations` and `checkExpectedFailure`, prometheus v3.16
 //! `promql/promqltest/test.go`; tolerance: `util/almost`.
 
 use promontory_model::{Labels, is_stale};

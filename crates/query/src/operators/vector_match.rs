@@ -17,7 +17,7 @@
 //!
 //! Errors are found per step and the one of the earliest step is raised, as a step-by-step evaluation
 //! would. Source: `VectorBinop`, `VectorAnd`, `VectorOr`, `VectorUnless`, `resultMetric`, prometheus
-//! v3.14 `promql/engine.go`.
+//! v3.16 `promql/engine.go`.
 
 mod side;
 mod matching;

@@ -14,7 +14,7 @@ pub fn label_key(labels: LabelsRef<'_>, out: &mut Vec<u8>) {
 /// Appends bytes that order by the values of `names` in natural order, then by all labels.
 ///
 /// Natural order compares runs of digits as numbers: `node2` before `node10`. Source: natsort.Compare
-/// of github.com/facette/natsort, which prometheus v3.14 uses in `sort_by_label`.
+/// of github.com/facette/natsort, which prometheus v3.16 uses in `sort_by_label`.
 pub fn natural_key(labels: LabelsRef<'_>, names: &[String], out: &mut Vec<u8>) {
     let mut encoded = Vec::new();
     for name in names {

@@ -7,7 +7,7 @@
 //! - extremes are associative: halves of windows are shared;
 //! - counts of events are differences of prefix counts.
 //!
-//! Source: prometheus v3.14 `promql/functions.go`.
+//! Source: prometheus v3.16 `promql/functions.go`.
 
 use super::super::Param;
 use super::super::kahan;

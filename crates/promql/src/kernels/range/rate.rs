@@ -12,7 +12,7 @@
 //! rounding. The geometry is computed once for series with the same timestamps, and once for the
 //! whole uniform part of a grid.
 //!
-//! Source: `extrapolatedRate` and `instantValue`, prometheus v3.14 `promql/functions.go`.
+//! Source: `extrapolatedRate` and `instantValue`, prometheus v3.16 `promql/functions.go`.
 
 use std::ops::Range;
 

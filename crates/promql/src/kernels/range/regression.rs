@@ -1,6 +1,6 @@
 //! `deriv` and `predict_linear`: the least-squares line through a window's samples.
 //!
-//! Source: `linearRegression`, prometheus v3.14 `promql/functions.go`.
+//! Source: `linearRegression`, prometheus v3.16 `promql/functions.go`.
 
 use super::super::Param;
 use super::super::kahan::Kahan;
