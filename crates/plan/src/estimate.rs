@@ -68,7 +68,7 @@ fn rows_of(node: &Node, series: &[u64], held: &mut u64) -> u64 {
         NodeKind::Map { input, .. } | NodeKind::Relabel { input, .. } | NodeKind::Broadcast { input } => {
             rows_of(input, series, held)
         }
-        NodeKind::Distinct { input, .. } | NodeKind::Sort { input, .. } => {
+        NodeKind::Distinct { input } | NodeKind::Sort { input, .. } => {
             let rows = rows_of(input, series, held);
             keep(rows, held)
         }

@@ -21,8 +21,8 @@ pub use estimate::{Estimate, admit, estimate};
 pub use lower::{QuerySettings, lower};
 pub use matching::{MatchOperation, MatchSpec};
 pub use node::{
-    BucketFunction, DuplicateScope, MapFunction, Node, NodeKind, Plan, PlanRoot, RangeInput, Relabel,
-    ScalarArg, ScanSpec, SelectFunction, SortKey, Take,
+    BucketFunction, MapFunction, Node, NodeKind, Plan, PlanRoot, RangeInput, Relabel, ScalarArg, ScanSpec,
+    SelectFunction, SortKey, Take,
 };
 pub use passes::{
     Facts, NameFact, ScanFacts, all_counters, for_each_vector, name_fact, prune, prune_counter_notes,

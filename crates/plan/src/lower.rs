@@ -27,9 +27,7 @@ use promontory_promql::kernels::KernelError;
 use self::invariant::is_step_invariant;
 use self::selectors::{fixed, no_extension};
 use crate::error::PlanError;
-use crate::node::{
-    DuplicateScope, MapFunction, Node, NodeKind, Plan, PlanRoot, Relabel, ScalarArg, ScanSpec, Take,
-};
+use crate::node::{MapFunction, Node, NodeKind, Plan, PlanRoot, Relabel, ScalarArg, ScanSpec, Take};
 use crate::projection::LabelProjection;
 
 /// What lowering needs to know about the query around the expression.
@@ -152,7 +150,7 @@ impl Lowering<'_> {
 
 fn distinct(input: Node) -> Node {
     let grid = input.grid;
-    Node::new(NodeKind::Distinct { input: Box::new(input), scope: DuplicateScope::Step }, grid)
+    Node::new(NodeKind::Distinct { input: Box::new(input) }, grid)
 }
 
 /// The one step of `node` at every step of `grid`.

@@ -93,8 +93,6 @@ pub enum NodeKind {
     Distinct {
         /// The vector.
         input: Box<Node>,
-        /// When equal labels are an error.
-        scope: DuplicateScope,
     },
     /// An aggregation with a fixed state per step.
     Aggregate {
@@ -266,15 +264,6 @@ pub enum Relabel {
     },
 }
 
-/// When equal labels are an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DuplicateScope {
-    /// At one step: the rows are merged otherwise.
-    Step,
-    /// Anywhere in the range, as functions of range vectors have it.
-    Range,
-}
-
 /// `topk` and its kin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is the PromQL aggregation of its name.
@@ -379,7 +368,7 @@ impl Node {
                 args.push(param);
             }
             NodeKind::Relabel { input, .. }
-            | NodeKind::Distinct { input, .. }
+            | NodeKind::Distinct { input }
             | NodeKind::Aggregate { input, .. }
             | NodeKind::CountValues { input, .. }
             | NodeKind::Absent { input, .. }

@@ -137,7 +137,7 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
                 matches!(function, Relabel::DropMarkedNames) && below.unique && below.name != NameFact::Mixed;
             Facts { unique, name, ..below }
         }
-        NodeKind::Distinct { input, .. } => {
+        NodeKind::Distinct { input } => {
             let below = prune(input, scans);
             if below.unique {
                 let input = std::mem::replace(input.as_mut(), Node::new(NodeKind::Empty, node.grid));

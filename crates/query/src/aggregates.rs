@@ -30,7 +30,7 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
-use promontory_plan::{BucketFunction, DuplicateScope};
+use promontory_plan::BucketFunction;
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::select::Order;
 use promontory_promql::kernels::{AggregateFunction, GridAccumulator};
@@ -48,8 +48,8 @@ use crate::table::grid_type;
 pub enum AggregateKind {
     /// `(values)`: a state of fixed size per step.
     Grid(AggregateFunction),
-    /// `(values)`: rows of one label set become one row; see [`DuplicateScope`].
-    One(DuplicateScope),
+    /// `(values)`: rows of one label set become one row; two samples at one step are an error.
+    One,
     /// `(values)`: the only sample of each step, NaN if there is none or more.
     Only,
     /// `(values[, q])`
@@ -98,7 +98,7 @@ impl PromqlAggregate {
 
     /// True if it may run in two stages.
     pub fn has_stages(kind: &AggregateKind) -> bool {
-        matches!(kind, AggregateKind::Grid(_) | AggregateKind::One(_) | AggregateKind::Only)
+        matches!(kind, AggregateKind::Grid(_) | AggregateKind::One | AggregateKind::Only)
     }
 
     fn groups(&self) -> Box<dyn GroupsAccumulator> {
@@ -108,7 +108,7 @@ impl PromqlAggregate {
             AggregateKind::Grid(function) => {
                 Box::new(GridGroups { state: GridAccumulator::new(*function, steps), context })
             }
-            AggregateKind::One(scope) => Box::new(OneGroups::new(OneRule::Merge(*scope), steps, context)),
+            AggregateKind::One => Box::new(OneGroups::new(OneRule::Merge, steps, context)),
             AggregateKind::Only => Box::new(OneGroups::new(OneRule::Only, steps, context)),
             AggregateKind::Quantile(q) => {
                 Box::new(RowGroups::new(Quantile::new(steps), [q.clone(), None], 1, self.grid, context))
@@ -178,7 +178,7 @@ impl AggregateUDFImpl for PromqlAggregate {
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let lanes = match &self.kind {
             AggregateKind::Grid(function) => function.lanes().len().max(1),
-            AggregateKind::One(_) | AggregateKind::Only => 2,
+            AggregateKind::One | AggregateKind::Only => 2,
             _ => return Ok(vec![Arc::new(Field::new(format!("{}[rows]", args.name), rows_type(), false))]),
         };
         let field = |lane| Arc::new(Field::new(format!("{}[{lane}]", args.name), grid_type(), false));

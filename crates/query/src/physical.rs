@@ -110,9 +110,8 @@ impl PhysicalPlanner<'_> {
                 let labels = self.relabel(function, column(LABELS, 0))?;
                 self.project(self.vector(input)?, labels, column(VALUES, 1))
             }
-            NodeKind::Distinct { input, scope } => {
-                let name = format!("one_per_{scope:?}").to_lowercase();
-                let kind = AggregateKind::One(*scope);
+            NodeKind::Distinct { input } => {
+                let (name, kind) = ("one_per_step".to_owned(), AggregateKind::One);
                 self.group(self.vector(input)?, &LabelProjection::All, name, kind, &[VALUES], node.grid)
             }
             NodeKind::Aggregate { input, function, by } => {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use promontory_plan::DuplicateScope;
 
 use super::{as_state, emitted};
 use crate::context::QueryContext;
@@ -15,7 +14,7 @@ use crate::table::{GridBuilder, GridRow, Grids};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum OneRule {
-    Merge(DuplicateScope),
+    Merge,
     Only,
 }
 
@@ -26,28 +25,26 @@ pub(super) struct OneGroups {
     values: Vec<f64>,
     /// Samples per point, counted to two.
     counts: Vec<u8>,
-    rows: Vec<u32>,
+    groups: usize,
     context: Arc<QueryContext>,
 }
 
 impl OneGroups {
     pub(super) fn new(rule: OneRule, steps: usize, context: Arc<QueryContext>) -> Self {
-        Self { rule, steps, values: Vec::new(), counts: Vec::new(), rows: Vec::new(), context }
+        Self { rule, steps, values: Vec::new(), counts: Vec::new(), groups: 0, context }
     }
 
     fn resize(&mut self, groups: usize) {
-        if groups > self.rows.len() {
+        if groups > self.groups {
             self.values.resize(groups * self.steps, 0.0);
             self.counts.resize(groups * self.steps, 0);
-            self.rows.resize(groups, 0);
+            self.groups = groups;
         }
     }
 
     fn add(&mut self, group: usize, row: GridRow<'_>, count: impl Fn(usize) -> u8) -> Result<()> {
         let from = group * self.steps;
-        let mut any = false;
         for (step, value) in row.iter() {
-            any = true;
             let counted = &mut self.counts[from + step];
             *counted = counted.saturating_add(count(step)).min(2);
             if *counted > 1 && self.rule != OneRule::Only {
@@ -55,17 +52,13 @@ impl OneGroups {
             }
             self.values[from + step] = value;
         }
-        self.rows[group] += u32::from(any);
-        if self.rows[group] > 1 && self.rule == OneRule::Merge(DuplicateScope::Range) {
-            return same_labelset();
-        }
         Ok(())
     }
 
     fn drop_first(&mut self, groups: usize) {
         self.values.drain(..groups * self.steps);
         self.counts.drain(..groups * self.steps);
-        self.rows.drain(..groups);
+        self.groups -= groups;
     }
 }
 
@@ -91,7 +84,7 @@ impl GroupsAccumulator for OneGroups {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let groups = emitted(emit_to, self.rows.len());
+        let groups = emitted(emit_to, self.groups);
         let mut out = GridBuilder::new(self.steps, groups);
         for group in 0..groups {
             let (values, valid) = out.row()?;
@@ -100,7 +93,7 @@ impl GroupsAccumulator for OneGroups {
                 (values[step], valid[step]) = match (self.rule, self.counts[at]) {
                     (_, 1) => (self.values[at], true),
                     (OneRule::Only, _) => (f64::NAN, true),
-                    (OneRule::Merge(_), _) => (0.0, false),
+                    (OneRule::Merge, _) => (0.0, false),
                 };
             }
         }
@@ -109,7 +102,7 @@ impl GroupsAccumulator for OneGroups {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let groups = emitted(emit_to, self.rows.len());
+        let groups = emitted(emit_to, self.groups);
         let mut samples = GridBuilder::new(self.steps, groups);
         let mut counts = GridBuilder::new(self.steps, groups);
         for group in 0..groups {
@@ -148,6 +141,6 @@ impl GroupsAccumulator for OneGroups {
     }
 
     fn size(&self) -> usize {
-        self.values.capacity() * size_of::<f64>() + self.counts.capacity() + self.rows.capacity() * 4
+        self.values.capacity() * size_of::<f64>() + self.counts.capacity()
     }
 }
