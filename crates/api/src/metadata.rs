@@ -6,8 +6,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use promontory_model::labels::quote;
-use promontory_model::{Matcher, TimeRange};
-use promontory_promql::engine::{Annotations, Listing, MetadataQuery, MetricMetadata, RequestContext};
+use promontory_model::{Matcher, MetricMetadata, TimeRange};
+use promontory_promql::engine::{Annotations, Listing, MetadataQuery, RequestContext};
 use promontory_promql::parser;
 
 use crate::config::flag_of;
@@ -172,7 +172,10 @@ fn write_metadata(out: &mut Vec<u8>, metrics: &[(String, Vec<MetricMetadata>)]) 
             if i > 0 {
                 out.push(b',');
             }
-            json::string_map(out, [("type", &entry.kind), ("unit", &entry.unit), ("help", &entry.help)]);
+            json::string_map(
+                out,
+                [("type", entry.kind.as_str()), ("unit", &entry.unit), ("help", &entry.help)],
+            );
         }
         out.push(b']');
     }

@@ -13,11 +13,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use promontory_model::append::{AppendError, Appended, BoxFuture, Urgency};
-use promontory_model::{Append, Batch, Clock, Labels, TenantId};
+use promontory_model::{Append, Batch, Clock, Labels, MetricMetadata, TenantId};
 use promontory_promql::Engine;
 use promontory_promql::engine::{
-    Annotations, Answer, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
-    RangeQuery, RequestContext, Sample, Series, Statistics, Value,
+    Annotations, Answer, EngineError, InstantQuery, Listing, MetadataQuery, Point, RangeQuery,
+    RequestContext, Sample, Series, Statistics, Value,
 };
 use tower::ServiceExt as _;
 

@@ -1,7 +1,5 @@
 //! Metadata of metrics: type, help text and unit.
 
-use std::fmt;
-
 /// What a metric is, as its target describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricMetadata {
@@ -29,9 +27,11 @@ pub enum MetricKind {
     Stateset,
 }
 
-impl fmt::Display for MetricKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl MetricKind {
+    /// Its name in exposition formats and in the HTTP API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Unknown => "unknown",
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -40,6 +40,6 @@ impl fmt::Display for MetricKind {
             Self::Summary => "summary",
             Self::Info => "info",
             Self::Stateset => "stateset",
-        })
+        }
     }
 }

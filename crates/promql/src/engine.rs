@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
+use promontory_model::{Labels, Matcher, MetricMetadata, Position, TenantId, TimeRange};
 
 /// A boxed future, so that the door is an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -56,17 +56,6 @@ pub struct MetadataQuery {
     pub range: TimeRange,
     /// 0: no limit.
     pub limit: usize,
-}
-
-/// A metric's metadata.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricMetadata {
-    /// `counter`, `gauge`, `histogram`, ...
-    pub kind: String,
-    /// Help text.
-    pub help: String,
-    /// Unit.
-    pub unit: String,
 }
 
 /// Metadata by metric name; a name may have several where sources disagree.

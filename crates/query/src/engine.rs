@@ -16,15 +16,15 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::StreamExt;
-use promontory_model::Labels;
+use promontory_model::{Labels, MetricMetadata};
 use promontory_plan::{
     LabelProjection, Plan, PlanRoot, QuerySettings, ScalarArg, ScanFacts, admit, all_counters, estimate,
     for_each_vector, lower, name_fact, prune, prune_counter_notes, push_labels,
 };
 use promontory_promql::ast::{Expr, QueryTimes, ValueType};
 use promontory_promql::engine::{
-    Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, MetricMetadata, Point,
-    RangeQuery, RequestContext, Statistics, Value,
+    Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, Point, RangeQuery,
+    RequestContext, Statistics, Value,
 };
 use promontory_promql::grid::Grid;
 use promontory_promql::parser::parse;

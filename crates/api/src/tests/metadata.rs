@@ -1,5 +1,7 @@
 //! The faces for labels, series and metadata answer as Prometheus does.
 
+use promontory_model::MetricKind;
+
 use super::*;
 
 const ALL: &str = "-9223309901257974000..9223309901257974999";
@@ -119,11 +121,10 @@ async fn listings_are_arrays_and_a_limit_warns() {
 async fn metadata_is_an_object_of_lists_and_its_limits_are_those_of_prometheus() {
     let faces = Faces::new();
     faces.get("/api/v1/metadata").await.is(200, r#"{"status":"success","data":{}}"#);
-    let entry =
-        |kind: &str| MetricMetadata { kind: kind.to_owned(), help: "h\n".to_owned(), unit: String::new() };
+    let entry = |kind| MetricMetadata { kind, help: "h\n".to_owned(), unit: String::new() };
     *faces.engine.metadata.lock().unwrap() = vec![
-        ("a".to_owned(), vec![entry("counter"), entry("gauge")]),
-        ("b".to_owned(), vec![entry("gauge")]),
+        ("a".to_owned(), vec![entry(MetricKind::Counter), entry(MetricKind::Gauge)]),
+        ("b".to_owned(), vec![entry(MetricKind::Gauge)]),
     ];
     faces.get("/api/v1/metadata").await.is(
         200,
