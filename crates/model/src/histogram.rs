@@ -15,7 +15,6 @@
 //! (`Validate`, `checkHistogramSpans`, `checkHistogramCustomBounds`).
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -298,17 +297,6 @@ impl<'a> HistogramColumnView<'a> {
     /// The histograms at `range`, which must lie inside.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         Self(&self.0[range])
-    }
-}
-
-impl fmt::Display for CounterResetHint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "unknown",
-            Self::Reset => "reset",
-            Self::NoReset => "not_reset",
-            Self::Gauge => "gauge",
-        })
     }
 }
 

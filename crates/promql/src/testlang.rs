@@ -23,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use promontory_model::Labels;
+use promontory_model::histogram::CounterResetHint;
 use promontory_model::re2::Re2;
 
 use crate::ast::{At, Expr, ExprKind};
@@ -164,7 +165,7 @@ pub struct TestHistogram {
     /// `n_offset` and `n_buckets`
     pub negative: TestBuckets,
     /// `counter_reset_hint`; `None` if it is not written, and then it is not compared.
-    pub reset_hint: Option<ResetHint>,
+    pub reset_hint: Option<CounterResetHint>,
 }
 
 /// A run of buckets.
@@ -174,19 +175,6 @@ pub struct TestBuckets {
     pub offset: i32,
     /// What the buckets hold.
     pub counts: Vec<f64>,
-}
-
-/// Whether a histogram begins a new count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetHint {
-    /// `unknown`
-    Unknown,
-    /// `reset`
-    Reset,
-    /// `not_reset`
-    NotReset,
-    /// `gauge`
-    Gauge,
 }
 
 /// An evaluation with what must come out.

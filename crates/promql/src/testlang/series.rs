@@ -9,11 +9,10 @@
 
 use std::sync::Arc;
 
+use promontory_model::histogram::CounterResetHint;
 use promontory_model::{Labels, stale_nan};
 
-use super::{
-    HistogramStep, HistogramValue, ResetHint, SEQUENCE_VALUES_MAX, SequenceValue, TestBuckets, TestHistogram,
-};
+use super::{HistogramStep, HistogramValue, SEQUENCE_VALUES_MAX, SequenceValue, TestBuckets, TestHistogram};
 use crate::duration::parse_duration;
 use crate::parser::{parse_metric_prefix, parse_number};
 
@@ -207,12 +206,12 @@ fn set_field(histogram: &mut TestHistogram, key: &str, value: &str) -> Result<()
     Ok(())
 }
 
-fn reset_hint(text: &str) -> Result<ResetHint, String> {
+fn reset_hint(text: &str) -> Result<CounterResetHint, String> {
     match text.to_ascii_lowercase().as_str() {
-        "unknown" => Ok(ResetHint::Unknown),
-        "reset" => Ok(ResetHint::Reset),
-        "not_reset" => Ok(ResetHint::NotReset),
-        "gauge" => Ok(ResetHint::Gauge),
+        "unknown" => Ok(CounterResetHint::Unknown),
+        "reset" => Ok(CounterResetHint::Reset),
+        "not_reset" => Ok(CounterResetHint::NoReset),
+        "gauge" => Ok(CounterResetHint::Gauge),
         _ => Err(format!("error parsing counter_reset_hint: unknown value {text:?}")),
     }
 }

@@ -89,7 +89,7 @@ fn histograms_are_kept_as_written() {
             custom_values: vec![],
             positive: TestBuckets { offset: -3, counts: vec![5.1, 10.0, 7.0] },
             negative: TestBuckets { offset: -5, counts: vec![4.1, 5.0] },
-            reset_hint: Some(ResetHint::Gauge),
+            reset_hint: Some(CounterResetHint::Gauge),
         }
     );
     let (_, values) =
