@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
 use promontory_model::{Labels, Matcher, Position, RwLockExt as _, TenantId, TimeRange};
-use promontory_store::{Error, SampleSnapshot, SampleSource, Samples, Selection};
+use promontory_store::{Error, SampleSnapshot, SampleSource, SelectedSamples, Selection};
 
 /// Series and their samples, the same for every tenant.
 ///
@@ -97,8 +97,8 @@ impl Selection for MemorySelection {
         self.samples[of].iter().map(|samples| samples.len() as u64).sum()
     }
 
-    async fn read(&self, of: Range<usize>) -> Result<Samples, Error> {
-        let mut read = Samples { offsets: vec![0], ..Samples::default() };
+    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
+        let mut read = SelectedSamples { offsets: vec![0], ..SelectedSamples::default() };
         for samples in &self.samples[of] {
             read.ts.extend(samples.iter().map(|(ts, _)| *ts));
             read.values.extend(samples.iter().map(|(_, value)| *value));

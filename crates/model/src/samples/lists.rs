@@ -1,6 +1,6 @@
 //! Samples of many series in shared columns.
 
-use super::lane::{Column, Floats, FloatsView, Histograms, HistogramsView, Lane, LaneView};
+use super::lane::{Column, Floats, Histograms, HistogramsView, Lane, LaneView};
 use super::series::SamplesView;
 use crate::histogram::HistogramColumn;
 use crate::time::TimeRange;
@@ -207,12 +207,6 @@ impl SampleLists {
             lists.lane.column_bytes() + size_of::<usize>() * lists.offsets.len()
         }
         of(&self.floats) + self.histograms.as_ref().map_or(0, |lists| of(lists))
-    }
-
-    /// The samples of a series, by kind.
-    #[must_use]
-    pub fn floats_of(&self, series_idx: usize) -> FloatsView<'_> {
-        self.floats.series(series_idx)
     }
 }
 

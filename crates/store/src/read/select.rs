@@ -28,7 +28,7 @@ use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::read::blocks::{BlockReader, NameRange, span_of};
 use crate::read::reader::View;
-use crate::read::source::{SampleSnapshot, Samples, Selection};
+use crate::read::source::{SampleSnapshot, SelectedSamples, Selection};
 use crate::write::head::HeadSelection;
 
 /// Blocks that one query works on at once; requests have their own bound.
@@ -276,14 +276,14 @@ impl Selection for ViewSelection {
         futures::stream::iter(reads).buffer_unordered(BLOCKS_AT_ONCE).try_collect().await
     }
 
-    async fn read(&self, of: Range<usize>) -> Result<Samples, Error> {
+    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
         check_fresh(self.expires)?;
         if of.start > of.end || of.end > self.series.len() {
             return Err(Error::Bug(format!("series {of:?} of {}", self.series.len())));
         }
         let pages = self.pages(of.clone()).await?;
         let rows = self.samples_max(of.clone()) as usize;
-        let mut samples = Samples {
+        let mut samples = SelectedSamples {
             offsets: Vec::with_capacity(of.len() + 1),
             ts: Vec::with_capacity(rows),
             values: Vec::with_capacity(rows),

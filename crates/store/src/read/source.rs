@@ -63,7 +63,7 @@ pub trait Selection: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`, or `Stale`.
-    async fn read(&self, of: Range<usize>) -> Result<Samples, Error>;
+    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error>;
 }
 
 /// Samples of consecutive series.
@@ -71,7 +71,7 @@ pub trait Selection: Send + Sync + fmt::Debug {
 /// `offsets` has one entry more than there are series, from 0 to `ts.len()`; a series may be empty;
 /// within a series `ts` strictly ascends. Stale markers are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Samples {
+pub struct SelectedSamples {
     /// The samples of series `i` are `offsets[i]..offsets[i + 1]`.
     pub offsets: Vec<usize>,
     /// Milliseconds since the Unix epoch.

@@ -52,7 +52,6 @@ pub const SHARED_NAMES: &[&str] = &[
     "BoxFuture",
     "Bucket",
     "Command",
-    "Samples",
 ];
 
 /// Files that are too long.
