@@ -51,28 +51,27 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
         .with(&[("kind", "histogram")], counters.write_histograms_refused.load(Relaxed) as f64)
         .with(&[("kind", "exemplar")], counters.write_exemplars_refused.load(Relaxed) as f64)
         .with(&[("kind", "metadata")], counters.write_metadata_refused.load(Relaxed) as f64);
-    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
     vec![
         requests,
         durations,
         refused,
         dropped,
-        counter(
+        Family::count(
             "promontory_write_body_bytes",
             "Bytes of write requests as sent.",
             counters.write_body_bytes.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_write_decoded_bytes",
             "Bytes of write requests after decompression.",
             counters.write_decoded_bytes.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_write_series",
             "Series in write requests, repeated ones counted again.",
             counters.write_series.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_write_samples",
             "Samples acknowledged to writers.",
             counters.write_samples.load(Relaxed),
@@ -116,8 +115,7 @@ pub fn protocol(counters: &promontory_store::Counters) -> Vec<Family> {
 }
 
 fn protocol_family(name: &'static str, value: u64) -> Family {
-    Family::counter(format!("promontory_store_{name}"), "What the storage protocol did, by name.")
-        .with(&[], value as f64)
+    Family::count(format!("promontory_store_{name}"), "What the storage protocol did, by name.", value)
 }
 
 /// The ingester's counters and sizes.
@@ -128,7 +126,6 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     let life = writer.status().life;
     let (head_series, head_bytes) =
         life.head.read().map(|head| (head.series(), head.bytes())).unwrap_or_default();
-    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
     let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);
     let latency = |name: &str, help, latency: &Latency| {
         let (buckets, sum) = latency.snapshot();
@@ -140,20 +137,20 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     }
     vec![
         refused,
-        counter("promontory_ingester_appends", "Batches.", counters.appends.load(Relaxed)),
-        counter(
+        Family::count("promontory_ingester_appends", "Batches.", counters.appends.load(Relaxed)),
+        Family::count(
             "promontory_ingester_append_failures",
             "Batches answered with an error.",
             counters.append_errors.load(Relaxed),
         ),
-        counter("promontory_ingester_samples", "Samples made durable.", counters.samples.load(Relaxed)),
-        counter("promontory_ingester_segments", "Segments made durable.", counters.cuts.load(Relaxed)),
-        counter(
+        Family::count("promontory_ingester_samples", "Samples made durable.", counters.samples.load(Relaxed)),
+        Family::count("promontory_ingester_segments", "Segments made durable.", counters.cuts.load(Relaxed)),
+        Family::count(
             "promontory_ingester_segment_failures",
             "Segments that could not be made durable.",
             counters.cut_errors.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_ingester_block_failures",
             "L1 blocks that could not be written; each is tried again.",
             counters.block_errors.load(Relaxed),
@@ -206,23 +203,22 @@ pub fn blocks(reader: &BlockReader) -> Vec<Family> {
         }
     }
     let counters = reader.counters();
-    let counter = |name: &str, help, value: u64| Family::counter(name, help).with(&[], value as f64);
     vec![
         hits,
         misses,
         ratio,
         bytes,
-        counter(
+        Family::count(
             "promontory_block_requests",
             "Range requests for blocks by queries.",
             counters.requests.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_block_request_bytes",
             "Bytes of their answers.",
             counters.request_bytes.load(Relaxed),
         ),
-        counter(
+        Family::count(
             "promontory_block_damaged_reads",
             "Reads whose checksum differed.",
             counters.damaged_reads.load(Relaxed),

@@ -44,6 +44,12 @@ impl Family {
         Self { name: name.into(), help, kind: MetricType::Counter, samples: Vec::new() }
     }
 
+    /// A counter without labels, with its value.
+    #[must_use]
+    pub fn count(name: impl Into<String>, help: &'static str, value: u64) -> Self {
+        Self::counter(name, help).with(&[], value as f64)
+    }
+
     /// A gauge.
     #[must_use]
     pub fn gauge(name: impl Into<String>, help: &'static str) -> Self {
