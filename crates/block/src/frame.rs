@@ -5,8 +5,9 @@
 //! megabytes (21 MB of 122 in a heap profile of an ingester).
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use promontory_model::MutexExt as _;
 use zstd::bulk::{Compressor, Decompressor};
 
 static COMPRESSORS: Kept<Compressor<'static>> = Kept(Mutex::new(Vec::new()));
@@ -25,19 +26,14 @@ impl<T> Kept<T> {
         make: impl FnOnce() -> io::Result<T>,
         work: impl FnOnce(&mut T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let kept = self.contexts().pop();
+        let kept = self.0.locked().pop();
         let mut context = kept.map_or_else(make, Ok)?;
         let result = work(&mut context);
-        let mut contexts = self.contexts();
+        let mut contexts = self.0.locked();
         if contexts.len() < Self::MAX {
             contexts.push(context);
         }
         result
-    }
-
-    fn contexts(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
-        // Between two operations the list is whole, whoever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

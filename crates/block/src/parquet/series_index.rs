@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use promontory_model::Matcher;
 use promontory_model::matcher::ValueBounds;
+use promontory_model::{Matcher, MutexExt as _};
 
 use crate::label_index::Answer;
 
@@ -101,13 +101,9 @@ impl LabelIndex {
 pub(super) struct LabelIndexes(Mutex<BTreeMap<u32, Option<Arc<LabelIndex>>>>);
 
 impl LabelIndexes {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Option<Arc<LabelIndex>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The index of a label, if there is one.
     pub(super) fn get(&self, label: u32) -> Option<Arc<LabelIndex>> {
-        self.lock().get(&label).cloned().flatten()
+        self.0.locked().get(&label).cloned().flatten()
     }
 
     /// The index of a label; makes it if it is asked for a second time and `bytes` more, its most, are
@@ -120,7 +116,7 @@ impl LabelIndexes {
         make: impl FnOnce() -> LabelIndex,
     ) -> Option<Arc<LabelIndex>> {
         {
-            let mut indexes = self.lock();
+            let mut indexes = self.0.locked();
             let asked_before = match indexes.entry(label) {
                 Entry::Vacant(entry) => {
                     entry.insert(None);
@@ -138,7 +134,7 @@ impl LabelIndexes {
         }
         // Other labels are looked up meanwhile; two who make the same index make it twice.
         let made = Arc::new(make());
-        self.lock().insert(label, Some(made.clone()));
+        self.0.locked().insert(label, Some(made.clone()));
         Some(made)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use promontory_api::counters::DURATION_BOUNDS;
 use promontory_ingester::Ingester;
 use promontory_ingester::ingester::{IngesterCounters, Latency};
+use promontory_model::RwLockExt as _;
 use promontory_model::append::RefusalReason;
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
@@ -124,8 +125,10 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     let counters: Arc<IngesterCounters> = ingester.counters();
     let (series, pending) = ingester.intake_size();
     let life = writer.status().life;
-    let (head_series, head_bytes) =
-        life.head.read().map(|head| (head.series(), head.bytes())).unwrap_or_default();
+    let (head_series, head_bytes) = {
+        let head = life.head.read_locked();
+        (head.series(), head.bytes())
+    };
     let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);
     let latency = |name: &str, help, latency: &Latency| {
         let (buckets, sum) = latency.snapshot();

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::{Array, ArrayRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
+use promontory_model::MutexExt as _;
 
 use crate::table::GridBuilder;
 
@@ -44,7 +45,7 @@ impl Accumulator for OneGroup {
     }
 
     fn size(&self) -> usize {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).size()
+        self.groups.locked().size()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
