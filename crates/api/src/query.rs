@@ -1,6 +1,5 @@
 //! `query`, `query_range`, `query_exemplars` and `format_query`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,29 +7,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
-use promontory_promql::engine::{
-    Answer, InstantQuery, Point, RangeQuery, RequestContext, Sample, Series, Statistics, Value,
-};
+use promontory_promql::engine::{Answer, InstantQuery, Point, RangeQuery, Sample, Series, Statistics, Value};
 use promontory_promql::parser;
 
-use crate::config::flag_of;
-use crate::document::Items;
-use crate::form::Form;
-use crate::json;
-use crate::params::{Time, go_duration};
-use crate::respond::{ApiError, success, success_parts};
-use crate::routes::Api;
-use crate::tenant::Tenant;
-
-/// The warning of an answer that `limit` cut.
-pub(crate) const TRUNCATED: &str = "results truncated due to limit";
+use crate::face::{
+    ApiError, Form, Items, TRUNCATED, Tenant, Time, check_length, json, parse_duration, request_context,
+    success, success_parts,
+};
+use crate::state::ApiState;
 
 /// Points that are written between two looks at the size of a part.
 const POINTS_PER_CALL: usize = 256;
 
 /// `GET` or `POST /api/v1/query`
 pub(crate) async fn instant(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -46,7 +37,7 @@ pub(crate) async fn instant(
 
 /// `GET` or `POST /api/v1/query_range`
 pub(crate) async fn range(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -56,7 +47,7 @@ pub(crate) async fn range(
     if end < start {
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
-    let step = step_ms(&form, end.since(start), api.config.points_per_series_max)?;
+    let step = step_ms(&form, end.since(start), api.face.config.points_per_series_max)?;
     let context = request_context(tenant, &form)?;
     let lookback_delta = lookback_delta(&form)?;
     let expr = expression(&api, &form)?;
@@ -66,7 +57,7 @@ pub(crate) async fn range(
 }
 
 /// `GET` or `POST /api/v1/query_exemplars`: exemplars are not stored, so there are none.
-pub(crate) async fn exemplars(State(api): State<Arc<Api>>, form: Form) -> Result<Response, ApiError> {
+pub(crate) async fn exemplars(State(api): State<ApiState>, form: Form) -> Result<Response, ApiError> {
     api.engine()?;
     let start = form.time_or("start", Time::MIN)?;
     let end = form.time_or("end", Time::MAX)?;
@@ -74,8 +65,8 @@ pub(crate) async fn exemplars(State(api): State<Arc<Api>>, form: Form) -> Result
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let text = expression(&api, &form)?;
-    let expr =
-        parser::parse(&text, &api.config.parser).map_err(|error| ApiError::bad_data(error.to_string()))?;
+    let expr = parser::parse(&text, &api.face.config.parser)
+        .map_err(|error| ApiError::bad_data(error.to_string()))?;
     if expr.selectors().is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -83,27 +74,11 @@ pub(crate) async fn exemplars(State(api): State<Arc<Api>>, form: Form) -> Result
 }
 
 /// `GET` or `POST /api/v1/format_query`
-pub(crate) async fn format(State(api): State<Arc<Api>>, form: Form) -> Result<Response, ApiError> {
+pub(crate) async fn format(State(api): State<ApiState>, form: Form) -> Result<Response, ApiError> {
     let text = expression(&api, &form)?;
     let expr =
-        parser::parse(&text, &api.config.parser).map_err(|error| ApiError::parameter("query", error))?;
+        parser::parse(&text, &api.face.config.parser).map_err(|error| ApiError::parameter("query", error))?;
     Ok(success(&Default::default(), |out| json::string(out, &expr.pretty())))
-}
-
-/// Whose question it is and how long it may take, by the parameter `timeout`.
-///
-/// # Errors
-/// If the parameter is no duration, or none that is longer than nothing.
-pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
-    let timeout = match form.duration("timeout")? {
-        None => None,
-        Some(nanos @ 1..) => Some(Duration::from_nanos(nanos.unsigned_abs())),
-        Some(nanos) => {
-            let why = format!("timeout must be positive, got {}", go_duration(nanos));
-            return Err(ApiError::parameter("timeout", why));
-        }
-    };
-    Ok(RequestContext { tenant, timeout, must_contain: Vec::new() })
 }
 
 /// `None` also for a delta that is not positive: Prometheus takes its default then.
@@ -112,37 +87,19 @@ fn lookback_delta(form: &Form) -> Result<Option<Duration>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let nanos = crate::params::parse_duration(text)
+    let nanos = parse_duration(text)
         .map_err(|error| ApiError::bad_data(format!("error parsing lookback delta duration: {error}")))?;
     Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos))
 }
 
-fn expression(api: &Api, form: &Form) -> Result<String, ApiError> {
+fn expression(api: &ApiState, form: &Form) -> Result<String, ApiError> {
     let text = form.first("query");
-    check_length(api, text)?;
+    check_length(&api.face.config, text)?;
     Ok(text.to_owned())
 }
 
-/// Refuses a query text, in whatever language, above the limit.
-///
-/// # Errors
-/// If it is longer than `--query.max-length`.
-pub fn check_length(api: &Api, text: &str) -> Result<(), ApiError> {
-    let limit = api.config.query_text_bytes_max;
-    if text.len() > limit {
-        let why = format!(
-            "the query has {} bytes, at most {limit} are accepted (limit {})",
-            text.len(),
-            flag_of("query_text_bytes_max")
-        );
-        return Err(ApiError::parameter("query", why));
-    }
-    Ok(())
-}
-
 fn step_ms(form: &Form, range_nanos: i64, points_max: u64) -> Result<i64, ApiError> {
-    let step = crate::params::parse_duration(form.first("step"))
-        .map_err(|error| ApiError::parameter("step", error))?;
+    let step = parse_duration(form.first("step")).map_err(|error| ApiError::parameter("step", error))?;
     if step <= 0 {
         let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(ApiError::parameter("step", why));

@@ -1,73 +1,37 @@
-//! Which path leads where.
-//!
-//! Outermost first, a request passes: counters, panics, compression, CORS, and for the API
-//! readiness. Unknown paths answer 404 and known ones with another method 405, as Prometheus' router
-//! does.
+//! The routes of Prometheus' API: one table, from which router, counters and home page are made.
 
-use std::sync::Arc;
+use axum::routing::on;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::Response;
-use axum::routing::{get, post};
-use promontory_promql::Engine;
-use tower_http::CompressionLevel;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
+use crate::face::{Door, Face, HttpRoute, Methods};
+use crate::state::ApiState;
+use crate::{listing, query, status, write};
 
-use crate::respond::{ApiError, ErrorType, plain};
-use crate::{ApiState, metadata, middleware, query, status, write};
+/// In the order of the home page.
+#[rustfmt::skip] // A table: one row a line.
+pub(crate) const ROUTES: [HttpRoute<ApiState>; 16] = {
+    use Door::{Append, Engine};
+    use Methods::{Get, GetAndPost, Post};
+    [
+        HttpRoute::new(Post, "/api/v1/write", "remote write 1.0", |m| on(m, write::remote_write)).to(Append).for_programs(),
+        HttpRoute::new(GetAndPost, "/api/v1/query", "instant query: ?query=up&time=...", |m| on(m, query::instant)).to(Engine),
+        HttpRoute::new(GetAndPost, "/api/v1/query_range", "range query: ?query=up&start=...&end=...&step=15s", |m| on(m, query::range)).to(Engine),
+        HttpRoute::new(GetAndPost, "/api/v1/query_exemplars", "exemplars: ?query=up", |m| on(m, query::exemplars)).to(Engine),
+        HttpRoute::new(GetAndPost, "/api/v1/format_query", "a query in canonical form", |m| on(m, query::format)),
+        HttpRoute::new(GetAndPost, "/api/v1/series", "series: ?match[]=up", |m| on(m, listing::series)).to(Engine),
+        HttpRoute::new(GetAndPost, "/api/v1/labels", "label names", |m| on(m, listing::labels)).to(Engine),
+        HttpRoute::new(Get, "/api/v1/label/{name}/values", "label values", |m| on(m, listing::label_values)).to(Engine),
+        HttpRoute::new(Get, "/api/v1/metadata", "metric metadata", |m| on(m, listing::metrics)).to(Engine),
+        HttpRoute::new(Get, "/api/v1/status/buildinfo", "version and build", |m| on(m, status::build_info)),
+        HttpRoute::new(Get, "/api/v1/status/runtimeinfo", "facts of this process", |m| on(m, status::runtime_info)),
+        HttpRoute::new(Get, "/api/v1/status/flags", "each flag with its value", |m| on(m, status::flags)),
+        HttpRoute::new(Get, "/api/v1/status/config", "the configuration file", |m| on(m, status::config)),
+        HttpRoute::new(Get, "/version", "version and build, without the envelope", |m| on(m, status::version)).always(),
+        HttpRoute::new(Get, "/-/healthy", "probe: is the process alive?", |m| on(m, status::healthy)).always(),
+        HttpRoute::new(Get, "/-/ready", "probe: does it serve?", |m| on(m, status::ready)),
+    ]
+};
 
-/// What every handler sees.
-pub type Api = ApiState;
-
-impl Api {
-    pub(crate) fn engine(&self) -> Result<&Arc<dyn Engine>, ApiError> {
-        let missing = "this process answers no queries: ask one that runs with --role=all or --role=querier";
-        self.engine.as_ref().ok_or_else(|| ApiError::new(ErrorType::NotFound, missing))
-    }
-}
-
-/// The faces. `others` are routes below `/api/v1`, under the same counters, compression, CORS and
-/// readiness; the binary merges its own routes (`/metrics`) beside all.
-pub fn router(api: Arc<ApiState>, others: Router) -> Router {
-    let v1 = Router::new()
-        .route("/query", get(query::instant).post(query::instant))
-        .route("/query_range", get(query::range).post(query::range))
-        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
-        .route("/format_query", get(query::format).post(query::format))
-        .route("/labels", get(metadata::labels).post(metadata::labels))
-        .route("/label/{name}/values", get(metadata::label_values))
-        .route("/series", get(metadata::series).post(metadata::series))
-        .route("/metadata", get(metadata::metrics))
-        .route("/status/buildinfo", get(status::build_info))
-        .route("/status/runtimeinfo", get(status::runtime_info))
-        .route("/status/flags", get(status::flags))
-        .route("/status/config", get(status::config))
-        .route("/write", post(write::remote_write))
-        .merge(others.with_state(()))
-        .route_layer(from_fn_with_state(api.clone(), middleware::ready));
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/", get(status::home))
-        .route("/version", get(status::version))
-        .route("/-/healthy", get(status::healthy))
-        .route("/-/ready", get(status::ready).route_layer(from_fn_with_state(api.clone(), middleware::ready)))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(api.clone(), middleware::cors))
-        // The fastest level: the network in a cluster is quicker than a better compression.
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(api.clone(), middleware::count))
-        .with_state(api)
-}
-
-async fn not_found() -> Response {
-    plain(StatusCode::NOT_FOUND, "404 page not found")
-}
-
-async fn method_not_allowed() -> Response {
-    plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+/// Prometheus' API as a face, to be mounted.
+pub fn routes(state: &ApiState) -> Face {
+    Face::new(&ROUTES, state, &state.open_doors())
 }

@@ -1,6 +1,4 @@
-//! What this process is: health, readiness, build, flags, and a first page.
-
-use std::sync::Arc;
+//! What this process is: health, readiness, build and flags.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -8,10 +6,8 @@ use promontory_model::float::push_integer;
 use promontory_promql::engine::Annotations;
 
 use crate::config::BuildInfo;
-use crate::json;
-use crate::params::format_rfc3339;
-use crate::respond::success;
-use crate::routes::Api;
+use crate::face::{format_rfc3339, json, success};
+use crate::state::ApiState;
 
 /// What stands in the place of a secret.
 const HIDDEN: &str = "<secret>";
@@ -29,45 +25,24 @@ pub(crate) async fn ready() -> &'static str {
     "Promontory is Ready.\n"
 }
 
-/// `GET /`
-pub(crate) async fn home(State(api): State<Arc<Api>>) -> String {
-    let build = &api.config.build_info;
-    format!(
-        "Promontory ({}), with the HTTP API of Prometheus {}.\n\
-         \n\
-         POST /api/v1/write                 remote write 1.0\n\
-         GET  /api/v1/query                 instant query: ?query=up&time=...\n\
-         GET  /api/v1/query_range           range query: ?query=up&start=...&end=...&step=15s\n\
-         GET  /api/v1/series                series: ?match[]=up\n\
-         GET  /api/v1/labels                label names\n\
-         GET  /api/v1/label/NAME/values     label values\n\
-         GET  /api/v1/metadata              metric metadata\n\
-         GET  /api/v1/format_query          a query in canonical form\n\
-         GET  /api/v1/status/buildinfo      and runtimeinfo, flags, config\n\
-         GET  /metrics                      metrics of this process\n\
-         GET  /-/healthy  /-/ready          probes\n",
-        build.branch, build.version
-    )
-}
-
 /// `GET /api/v1/status/buildinfo`
-pub(crate) async fn build_info(State(api): State<Arc<Api>>) -> Response {
-    success(&Annotations::default(), |out| write_build_info(out, &api.config.build_info))
+pub(crate) async fn build_info(State(api): State<ApiState>) -> Response {
+    success(&Annotations::default(), |out| write_build_info(out, &api.face.config.build_info))
 }
 
 /// `GET /version`
 pub(crate) async fn version(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
 ) -> ([(axum::http::HeaderName, &'static str); 1], Vec<u8>) {
     let mut out = Vec::new();
-    write_build_info(&mut out, &api.config.build_info);
+    write_build_info(&mut out, &api.face.config.build_info);
     ([(axum::http::header::CONTENT_TYPE, "application/json")], out)
 }
 
 /// `GET /api/v1/status/runtimeinfo`, as far as the fields have a meaning here: a task of the runtime is
 /// what a goroutine is, and there is no garbage collector.
-pub(crate) async fn runtime_info(State(api): State<Arc<Api>>) -> Response {
-    let info = &api.config.runtime_info;
+pub(crate) async fn runtime_info(State(api): State<ApiState>) -> Response {
+    let info = &api.face.config.runtime_info;
     let start = format_rfc3339(info.start_ms);
     let now = format_rfc3339(api.clock.now_ms());
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64;
@@ -92,14 +67,14 @@ pub(crate) async fn runtime_info(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// `GET /api/v1/status/flags`
-pub(crate) async fn flags(State(api): State<Arc<Api>>) -> Response {
-    let flags = api.config.flags.iter().map(|(name, value)| (name, shown(name, value)));
+pub(crate) async fn flags(State(api): State<ApiState>) -> Response {
+    let flags = api.face.config.flags.iter().map(|(name, value)| (name, shown(name, value)));
     success(&Annotations::default(), |out| json::string_map(out, flags))
 }
 
 /// `GET /api/v1/status/config`
-pub(crate) async fn config(State(api): State<Arc<Api>>) -> Response {
-    success(&Annotations::default(), |out| json::string_map(out, [("yaml", &api.config.config_yaml)]))
+pub(crate) async fn config(State(api): State<ApiState>) -> Response {
+    success(&Annotations::default(), |out| json::string_map(out, [("yaml", &api.face.config.config_yaml)]))
 }
 
 fn write_build_info(out: &mut Vec<u8>, info: &BuildInfo) {

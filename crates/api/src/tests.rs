@@ -2,7 +2,8 @@
 //! becomes which bytes.
 
 mod connection;
-mod metadata;
+mod faces;
+mod listing;
 mod query;
 mod routes;
 mod write;
@@ -21,7 +22,7 @@ use promontory_promql::engine::{
 };
 use tower::ServiceExt as _;
 
-use crate::{ApiConfig, ApiState, Counters, Readiness, ReadyState, router};
+use crate::{ApiConfig, ApiState, Counters, Face, FaceState, Readiness, ReadyState, mount};
 
 /// 2026-11-23T01:02:03.456Z
 const NOW_MS: i64 = 1_795_395_723_456;
@@ -96,7 +97,7 @@ impl Engine for FakeEngine {
         context: &'a RequestContext,
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
-        self.ask(context, format!("series {}", asked_metadata(query)));
+        self.ask(context, format!("series {}", asked_listing(query)));
         Box::pin(async move { Ok(self.labels.lock().unwrap().clone()) })
     }
 
@@ -105,7 +106,7 @@ impl Engine for FakeEngine {
         context: &'a RequestContext,
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
-        self.ask(context, format!("names {}", asked_metadata(query)));
+        self.ask(context, format!("names {}", asked_listing(query)));
         Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
     }
 
@@ -115,7 +116,7 @@ impl Engine for FakeEngine {
         name: &'a str,
         query: &'a MetadataQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
-        self.ask(context, format!("values of {name} {}", asked_metadata(query)));
+        self.ask(context, format!("values of {name} {}", asked_listing(query)));
         Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
     }
 
@@ -129,7 +130,7 @@ impl Engine for FakeEngine {
     }
 }
 
-fn asked_metadata(query: &MetadataQuery) -> String {
+fn asked_listing(query: &MetadataQuery) -> String {
     format!("{:?} {}..{} limit {}", query.matcher_sets, query.range.start, query.range.end, query.limit)
 }
 
@@ -175,19 +176,24 @@ impl Faces {
     }
 
     fn with(configure: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::and_others(configure, Vec::new())
+    }
+
+    /// The same with faces of other crates behind them.
+    fn and_others(configure: impl FnOnce(&mut ApiConfig), others: Vec<Face>) -> Self {
         let mut config = ApiConfig::default();
         configure(&mut config);
         let (engine, append) = (Arc::new(FakeEngine::default()), Arc::new(FakeAppend::default()));
         let (counters, readiness) = (Arc::new(Counters::default()), Readiness::new(ReadyState::Ready));
+        let face = FaceState { config, counters: counters.clone(), readiness: readiness.clone() };
         let state = ApiState {
             append: Some(append.clone()),
             engine: Some(engine.clone()),
-            config,
-            counters: counters.clone(),
-            readiness: readiness.clone(),
             clock: Arc::new(FixedClock),
+            face: Arc::new(face),
         };
-        Self { engine, append, counters, readiness, router: router(Arc::new(state), axum::Router::new()) }
+        let faces = std::iter::once(crate::routes(&state)).chain(others).collect();
+        Self { engine, append, counters, readiness, router: mount(&state.face, faces) }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {

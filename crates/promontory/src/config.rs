@@ -653,7 +653,7 @@ mod tests {
     fn limits_that_refusals_name_are_flags() {
         use clap::CommandFactory;
         let command = CommandLine::command();
-        for (_, flag) in promontory_api::config::LIMIT_FLAGS {
+        for (_, flag) in promontory_api::LIMIT_FLAGS {
             let known =
                 command.get_arguments().any(|arg| arg.get_long() == Some(flag.trim_start_matches("--")));
             assert!(known, "{flag}");

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderMap;
-use axum::routing::get;
-use promontory_api::{ApiConfig, ApiState, Readiness, RuntimeInfo};
+use promontory_api::{ApiConfig, ApiState, FaceState, Readiness, RuntimeInfo};
 use promontory_model::Clock;
 use promontory_promql::Engine;
 use promontory_sql::{SqlConfig, SqlState};
@@ -68,18 +66,20 @@ impl Faces {
         metrics.add(exports::build_info);
         metrics.add(metrics::process);
         metrics.add(move || exports::http(&counters));
-        let metrics = Arc::new(metrics);
-        let state = Arc::new(ApiState {
-            append,
-            engine: engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>),
+        let face = Arc::new(FaceState {
             config: self.config.clone(),
             counters: self.counters.clone(),
             readiness: self.readiness.clone(),
-            clock: Arc::new(SystemClock),
         });
-        let sql = promontory_sql::routes(SqlState { api: state.clone(), engine, config: self.sql });
-        let page = get(move |headers: HeaderMap| async move { metrics::respond(&metrics, &headers) });
-        promontory_api::router(state, sql).route("/metrics", page)
+        let door = engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>);
+        let api = ApiState { append, engine: door, clock: Arc::new(SystemClock), face: face.clone() };
+        let sql = SqlState { face: face.clone(), engine, config: self.sql };
+        let faces = vec![
+            promontory_api::routes(&api),
+            promontory_sql::routes(&sql),
+            metrics::routes(&Arc::new(metrics)),
+        ];
+        promontory_api::mount(&face, faces)
     }
 }
 

@@ -11,14 +11,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, FromRequest, Request, State};
 use axum::http::Method;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::on;
 use promontory_api::{
-    ApiError, ApiState, ErrorType, Form, Tenant, check_length, media_type, not_utf8, read_form_body,
-    request_context,
+    ApiError, Door, Face, FaceState, Form, HttpRoute, Methods, Tenant, check_length, media_type, not_utf8,
+    read_form_body, request_context,
 };
 use promontory_query::QueryEngine;
 use promontory_query::SqlQuery;
@@ -42,23 +41,30 @@ impl Default for SqlConfig {
 /// What the face stands on.
 #[derive(Clone)]
 pub struct SqlState {
-    /// Tenancy and limits, as everywhere.
-    pub api: Arc<ApiState>,
+    /// Tenancy and limits, as for every face.
+    pub face: Arc<FaceState>,
     /// Who answers; `None` in a role that answers none.
     pub engine: Option<QueryEngine>,
     /// Bounds.
     pub config: SqlConfig,
 }
 
-impl FromRef<SqlState> for Arc<ApiState> {
+impl FromRef<SqlState> for Arc<FaceState> {
     fn from_ref(state: &SqlState) -> Self {
-        Arc::clone(&state.api)
+        Arc::clone(&state.face)
     }
 }
 
-/// The routes, to be mounted below `/api/v1`.
-pub fn routes(state: SqlState) -> Router {
-    Router::new().route("/sql", get(answer).post(answer)).with_state(state)
+const ROUTES: [HttpRoute<SqlState>; 1] =
+    [HttpRoute::new(Methods::GetAndPost, "/api/v1/sql", "SQL over samples: ?query=SELECT ...", |methods| {
+        on(methods, answer)
+    })
+    .to(Door::Engine)];
+
+/// SQL as a face, to be mounted.
+pub fn routes(state: &SqlState) -> Face {
+    let open = state.engine.as_ref().map(|_| Door::Engine);
+    Face::new(&ROUTES, state, open.as_slice())
 }
 
 async fn answer(
@@ -66,9 +72,8 @@ async fn answer(
     tenant: Tenant,
     statement: Statement,
 ) -> Result<Response, ApiError> {
-    let missing = "this process answers no queries: ask one that runs with --role=all or --role=querier";
-    let engine = state.engine.as_ref().ok_or_else(|| ApiError::new(ErrorType::NotFound, missing))?;
-    check_length(&state.api, &statement.text)?;
+    let engine = state.engine.as_ref().ok_or_else(ApiError::no_engine)?;
+    check_length(&state.face.config, &statement.text)?;
     let context = request_context(tenant, &statement.parameters)?;
     let query = SqlQuery { text: statement.text, rows_max: state.config.rows_max };
     json::respond(engine.sql(&context, &query).await?)
@@ -97,7 +102,7 @@ impl FromRequest<SqlState> for Statement {
         let url_query = request.uri().query().unwrap_or_default().to_owned();
         let media_type = media_type(&request);
         let body = match *request.method() {
-            Method::POST => read_form_body(request.into_body(), &state.api).await?,
+            Method::POST => read_form_body(request.into_body(), &state.face.config).await?,
             _ => Vec::new(),
         };
         let mut parameters = Form::default();
@@ -129,3 +134,6 @@ fn of_other_body(body: &[u8], media_type: &str, parameters: &mut Form) -> Result
     *parameters = Form::default();
     Ok(Some(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,15 +208,14 @@ async fn status_pages_show_what_they_were_given() {
 
 #[tokio::test]
 async fn a_role_without_a_door_says_which_role_has_it() {
-    let state = ApiState {
-        append: None,
-        engine: None,
+    let faces = Faces::new();
+    let face = Arc::new(FaceState {
         config: ApiConfig::default(),
         counters: Arc::default(),
-        readiness: Readiness::new(ReadyState::Ready),
-        clock: Arc::new(FixedClock),
-    };
-    let faces = Faces { router: router(Arc::new(state), axum::Router::new()), ..Faces::new() };
+        readiness: faces.readiness.clone(),
+    });
+    let state = ApiState { append: None, engine: None, clock: Arc::new(FixedClock), face };
+    let faces = Faces { router: mount(&state.face, vec![crate::routes(&state)]), ..faces };
     let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
     for uri in [
         "query?query=up",
@@ -236,13 +235,22 @@ async fn a_role_without_a_door_says_which_role_has_it() {
          --role=all or --role=ingester\n",
     );
     assert_eq!(faces.get("/api/v1/format_query?query=up").await.status, 200);
+    let home = faces.get("/").await;
+    assert!(home.text().contains("/api/v1/format_query"), "{}", home.text());
+    for absent in ["/api/v1/write", "/api/v1/query_range", "/api/v1/labels"] {
+        assert!(!home.text().contains(absent), "{absent}: {}", home.text());
+    }
+}
+
+/// The paths of this crate's table and the home page's.
+fn own_paths() -> Vec<&'static str> {
+    crate::routes::ROUTES.iter().map(|route| route.row.path).chain(["/"]).collect()
 }
 
 /// Requests of every shape that a router can be given.
 fn arbitrary_request() -> impl Strategy<Value = (String, String, Vec<u8>)> {
     let path = prop_oneof![
-        prop::sample::select(&crate::counters::HANDLERS[..17])
-            .prop_map(|path| path.replace("{name}", "U__a_2e_b")),
+        prop::sample::select(own_paths()).prop_map(|path| path.replace("{name}", "U__a_2e_b")),
         "/api/v1/label/[a-zA-Z0-9_%]{1,12}/values",
         "/[a-z0-9/%_-]{0,20}",
     ];

@@ -9,7 +9,7 @@ use promontory_wire::remote_write_1::WriteRequestEncoder;
 use promontory_wire::{protobuf, snappy};
 
 use super::*;
-use crate::counters::WriteRefusal;
+use crate::face::WriteRefusal;
 
 fn request(body: impl Into<Body>) -> Request<Body> {
     Request::post("/api/v1/write")

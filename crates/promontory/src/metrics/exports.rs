@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use promontory_api::counters::DURATION_BOUNDS;
+use promontory_api::DURATION_BOUNDS;
 use promontory_ingester::Ingester;
 use promontory_ingester::ingester::{IngesterCounters, Latency};
 use promontory_model::RwLockExt as _;

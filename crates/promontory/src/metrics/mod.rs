@@ -9,8 +9,10 @@ pub mod exports;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::on;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -18,6 +20,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use promontory_api::{Face, HttpRoute, Methods};
 
 /// All metrics of one name.
 #[derive(Clone, Debug)]
@@ -122,6 +125,20 @@ impl Metrics {
     fn gather(&self) -> Vec<Family> {
         self.sources.iter().flat_map(|source| source()).collect()
     }
+}
+
+const ROUTES: [HttpRoute<Arc<Metrics>>; 1] =
+    [HttpRoute::new(Methods::Get, "/metrics", "metrics of this process", |methods| on(methods, page))
+        .always()];
+
+/// `/metrics` as a face, to be mounted.
+#[must_use]
+pub fn routes(metrics: &Arc<Metrics>) -> Face {
+    Face::new(&ROUTES, metrics, &[])
+}
+
+async fn page(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
+    respond(&metrics, &headers)
 }
 
 /// Answers `GET /metrics`: OpenMetrics where `Accept` names it, the text format otherwise.

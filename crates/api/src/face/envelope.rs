@@ -12,14 +12,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use promontory_promql::engine::{Annotations, EngineError};
 
-use crate::document::{Document, Items};
-use crate::json;
+use crate::face::document::{Document, Items};
+use crate::face::json;
 
 /// Warnings, and infos, that one answer shows at most; the rest is counted in one more.
 const ANNOTATIONS_MAX: usize = 10;
 
 /// What a client that is asked to come back should wait.
 pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The warning of an answer that `limit` cut.
+pub(crate) const TRUNCATED: &str = "results truncated due to limit";
 
 /// The kind of an error, as clients see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,13 @@ impl ApiError {
     /// `invalid parameter "name": why`.
     pub fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+
+    /// No engine in this role.
+    #[must_use]
+    pub fn no_engine() -> Self {
+        let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
+        Self::new(ErrorType::NotFound, text)
     }
 
     /// The same error with another status than its kind has.

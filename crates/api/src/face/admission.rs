@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::counters::Counters;
+use crate::face::counters::Counters;
 
 /// Bytes that one request holds; given back when it is dropped.
 #[derive(Debug)]

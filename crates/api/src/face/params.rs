@@ -10,8 +10,8 @@
 use promontory_model::labels::quote;
 use promontory_promql::duration;
 
-use crate::form::Form;
-use crate::respond::ApiError;
+use crate::face::envelope::ApiError;
+use crate::face::form::Form;
 
 const NANOS: i128 = 1_000_000_000;
 

@@ -1,6 +1,4 @@
-//! `series`, `labels`, `label/NAME/values` and `metadata`.
-
-use std::sync::Arc;
+//! Listing: `series`, `labels`, `label/NAME/values`; and `metadata`, which is about metrics.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -11,20 +9,15 @@ use promontory_promql::engine::{Annotations, Listing, MetadataQuery, RequestCont
 use promontory_promql::parser;
 
 use crate::config::flag_of;
-use crate::form::Form;
-use crate::json;
-use crate::params::{Time, parse_int};
-use crate::query::TRUNCATED;
-use crate::respond::{ApiError, success, success_parts};
-use crate::routes::Api;
-use crate::tenant::Tenant;
+use crate::face::{ApiError, Form, TRUNCATED, Tenant, Time, json, parse_int, success, success_parts};
+use crate::state::ApiState;
 
 /// Selectors of one request.
 const MATCHER_SETS_MAX: usize = 1_000;
 
 /// `GET` or `POST /api/v1/series`
 pub(crate) async fn series(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -35,7 +28,7 @@ pub(crate) async fn series(
     if form.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let query = metadata_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
+    let query = listing_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
     let listing = engine.series(&context(tenant), &query).await?;
     let (items, annotations) = limited(listing, query.limit);
     let mut items = items.into_iter();
@@ -52,19 +45,19 @@ pub(crate) async fn series(
 
 /// `GET` or `POST /api/v1/labels`
 pub(crate) async fn labels(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
-    let query = metadata_query(&api, &form, ApiError::bad_data)?;
+    let query = listing_query(&api, &form, ApiError::bad_data)?;
     let listing = engine.label_names(&context(tenant), &query).await?;
     Ok(strings(listing, query.limit))
 }
 
 /// `GET /api/v1/label/NAME/values`
 pub(crate) async fn label_values(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     path: Result<Path<String>, PathRejection>,
     form: Form,
@@ -75,14 +68,14 @@ pub(crate) async fn label_values(
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
     }
-    let query = metadata_query(&api, &form, ApiError::bad_data)?;
+    let query = listing_query(&api, &form, ApiError::bad_data)?;
     let listing = engine.label_values(&context(tenant), &name, &query).await?;
     Ok(strings(listing, query.limit))
 }
 
 /// `GET /api/v1/metadata`
 pub(crate) async fn metrics(
-    State(api): State<Arc<Api>>,
+    State(api): State<ApiState>,
     tenant: Tenant,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -105,15 +98,15 @@ fn context(Tenant(tenant): Tenant) -> RequestContext {
     RequestContext { tenant, timeout: None, must_contain: Vec::new() }
 }
 
-fn metadata_query(
-    api: &Api,
+fn listing_query(
+    api: &ApiState,
     form: &Form,
     of_matchers: impl Fn(String) -> ApiError,
 ) -> Result<MetadataQuery, ApiError> {
     let limit = form.limit()?;
     let start = form.time_or("start", Time::MIN)?.ms();
     let end = form.time_or("end", Time::MAX)?.ms();
-    let matcher_sets = matcher_sets(form, api.config.query_text_bytes_max).map_err(of_matchers)?;
+    let matcher_sets = matcher_sets(form, api.face.config.query_text_bytes_max).map_err(of_matchers)?;
     Ok(MetadataQuery { matcher_sets, range: TimeRange::new(start, end), limit })
 }
 

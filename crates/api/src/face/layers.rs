@@ -1,6 +1,7 @@
 //! What happens around every handler: counting, panics, CORS, readiness.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,37 +11,56 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::config::CorsOrigin;
-use crate::counters::Counters;
+use crate::face::counters::{Counters, HandlerCounters, PREFLIGHT, UNKNOWN};
+use crate::face::envelope::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
+use crate::face::route::{Callers, Row};
+use crate::face::state::FaceState;
 use crate::readiness::ReadyState;
-use crate::respond::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
-use crate::routes::Api;
 
 const STOPPING: HeaderName = HeaderName::from_static("x-prometheus-stopping");
 
+/// The counters of each route, found once when the router is made.
+#[derive(Clone)]
+pub(crate) struct Counted {
+    by_path: Arc<HashMap<&'static str, Arc<HandlerCounters>>>,
+    preflight: Arc<HandlerCounters>,
+    unknown: Arc<HandlerCounters>,
+}
+
+impl Counted {
+    pub(crate) fn new(counters: &Counters, rows: &[Row]) -> Self {
+        let by_path = rows.iter().map(|row| (row.path, counters.handler(row.path))).collect();
+        let (preflight, unknown) = (counters.handler(PREFLIGHT), counters.handler(UNKNOWN));
+        Self { by_path: Arc::new(by_path), preflight, unknown }
+    }
+
+    fn of(&self, request: &Request) -> Arc<HandlerCounters> {
+        if request.method() == Method::OPTIONS {
+            return Arc::clone(&self.preflight);
+        }
+        let path = request.extensions().get::<MatchedPath>();
+        let found = path.and_then(|path| self.by_path.get(path.as_str()));
+        Arc::clone(found.unwrap_or(&self.unknown))
+    }
+}
+
 /// Counts the request when its answer is ready, and also when it goes away before.
-pub(crate) async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let preflight = request.method() == Method::OPTIONS;
-    let mut counting =
-        Counting { counters: api.counters.clone(), path, preflight, start: Instant::now(), code: 499 };
+pub(crate) async fn count(State(counted): State<Counted>, request: Request, next: Next) -> Response {
+    let mut counting = Counting { counters: counted.of(&request), start: Instant::now(), code: 499 };
     let response = next.run(request).await;
     counting.code = response.status().as_u16();
     response
 }
 
 struct Counting {
-    counters: Arc<Counters>,
-    path: Option<MatchedPath>,
-    preflight: bool,
+    counters: Arc<HandlerCounters>,
     start: Instant,
     code: u16,
 }
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        let path = self.path.as_ref().map_or("unknown", MatchedPath::as_str);
-        let handler = if self.preflight { "cors preflight" } else { path };
-        self.counters.request(handler, self.code, self.start.elapsed());
+        self.counters.request(self.code, self.start.elapsed());
     }
 }
 
@@ -53,11 +73,30 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::new(ErrorType::Internal, "unexpected error in the request handler").into_response()
 }
 
-/// Lets web pages of allowed origins read what the API answers, and answers their preflights. Write
-/// requests do not come from web pages.
-pub(crate) async fn cors(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if !path.starts_with("/api/v1/") || path == "/api/v1/write" {
+/// Which origins may read what, found once when the router is made.
+#[derive(Clone)]
+pub(crate) struct Cors {
+    state: Arc<FaceState>,
+    closed: Arc<[&'static str]>,
+}
+
+impl Cors {
+    pub(crate) fn new(state: Arc<FaceState>, rows: &[Row]) -> Self {
+        let closed = rows.iter().filter(|row| row.callers == Callers::Programs).map(|row| row.path);
+        Self { state, closed: closed.collect() }
+    }
+
+    fn covers(&self, request: &Request) -> bool {
+        let path = request.extensions().get::<MatchedPath>();
+        let closed = path.is_some_and(|path| self.closed.contains(&path.as_str()));
+        request.uri().path().starts_with("/api/v1/") && !closed
+    }
+}
+
+/// Lets web pages of allowed origins read what the API answers, and answers their preflights, also
+/// those of paths that do not exist.
+pub(crate) async fn cors(State(cors): State<Cors>, request: Request, next: Next) -> Response {
+    if !cors.covers(&request) {
         return next.run(request).await;
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -67,7 +106,7 @@ pub(crate) async fn cors(State(api): State<Arc<Api>>, request: Request, next: Ne
     };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin {
-        allow_origin(&api.config.cors_origin, origin, response.headers_mut());
+        allow_origin(&cors.state.config.cors_origin, origin, response.headers_mut());
     }
     response
 }
@@ -94,8 +133,8 @@ fn allow_origin(allowed: &CorsOrigin, origin: HeaderValue, headers: &mut HeaderM
 }
 
 /// Lets requests through while the process serves.
-pub(crate) async fn ready(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let stopping = match api.readiness.get() {
+pub(crate) async fn ready(State(state): State<Arc<FaceState>>, request: Request, next: Next) -> Response {
+    let stopping = match state.readiness.get() {
         ReadyState::Ready => return next.run(request).await,
         ReadyState::NotReady => "false",
         ReadyState::Stopping => "true",

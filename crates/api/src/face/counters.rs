@@ -1,35 +1,20 @@
 //! What the faces count: plain atomics that the binary exports under its own names.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The handlers, by their path as routed. The last one stands for every unknown path, so that the
-/// number of counters does not depend on what is requested.
-pub const HANDLERS: [&str; 19] = [
-    "/",
-    "/-/healthy",
-    "/-/ready",
-    "/api/v1/format_query",
-    "/api/v1/label/{name}/values",
-    "/api/v1/labels",
-    "/api/v1/metadata",
-    "/api/v1/query",
-    "/api/v1/query_exemplars",
-    "/api/v1/query_range",
-    "/api/v1/series",
-    "/api/v1/status/buildinfo",
-    "/api/v1/status/config",
-    "/api/v1/status/flags",
-    "/api/v1/status/runtimeinfo",
-    "/api/v1/write",
-    "/version",
-    "cors preflight",
-    "unknown",
-];
+/// Under this name stand requests for paths that no route has, so that the number of counters does not
+/// depend on what is requested.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// Under this name stand requests with the method `OPTIONS`, whatever their path.
+pub(crate) const PREFLIGHT: &str = "cors preflight";
 
 /// The status codes that the faces answer, and 499 for a request that went away before its answer; 0
 /// stands for any other.
-pub const CODES: [u16; 15] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
+const CODES: [u16; 15] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
 pub const DURATION_BOUNDS: [f64; 12] =
@@ -101,8 +86,8 @@ impl WriteRefusal {
 /// `write_bytes_in_flight`.
 #[derive(Debug)]
 pub struct Counters {
-    requests: [[AtomicU64; CODES.len()]; HANDLERS.len()],
-    durations: [DurationCounters; HANDLERS.len()],
+    /// One for each path of the mounted routes, and two more.
+    handlers: Mutex<BTreeMap<&'static str, Arc<HandlerCounters>>>,
     write_refusals: [AtomicU64; WriteRefusal::ALL.len()],
     /// Bytes of write bodies as sent, of requests that were read whole.
     pub write_body_bytes: AtomicU64,
@@ -137,8 +122,10 @@ pub struct Durations {
     pub sum_seconds: f64,
 }
 
+/// What one handler answered.
 #[derive(Debug)]
-struct DurationCounters {
+pub(crate) struct HandlerCounters {
+    codes: [AtomicU64; CODES.len()],
     buckets: [AtomicU64; DURATION_BOUNDS.len() + 1],
     sum_micros: AtomicU64,
 }
@@ -147,11 +134,7 @@ impl Default for Counters {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            requests: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
-            durations: std::array::from_fn(|_| DurationCounters {
-                buckets: std::array::from_fn(|_| zero()),
-                sum_micros: zero(),
-            }),
+            handlers: Mutex::default(),
             write_refusals: std::array::from_fn(|_| zero()),
             write_body_bytes: zero(),
             write_decoded_bytes: zero(),
@@ -169,12 +152,14 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Requests by handler and status code, zeros left out; a code of 0 is one not in [`CODES`].
+    /// Requests by handler and status code, handlers in the order of their names, zeros left out; a code
+    /// of 0 is one not in the list of known codes.
     #[must_use]
     pub fn requests(&self) -> Vec<(&'static str, u16, u64)> {
-        let by_handler = HANDLERS.iter().zip(&self.requests);
-        let all = by_handler.flat_map(|(handler, counts)| {
-            CODES.iter().zip(counts).map(|(code, count)| (*handler, *code, count.load(Ordering::Relaxed)))
+        let handlers = self.handlers();
+        let all = handlers.iter().flat_map(|(name, handler)| {
+            let counts = CODES.iter().zip(&handler.codes);
+            counts.map(|(code, count)| (*name, *code, count.load(Ordering::Relaxed)))
         });
         all.filter(|(_, _, count)| *count > 0).collect()
     }
@@ -183,11 +168,8 @@ impl Counters {
     /// are left out.
     #[must_use]
     pub fn durations(&self) -> Vec<(&'static str, Durations)> {
-        let all = HANDLERS.iter().zip(&self.durations).map(|(handler, durations)| {
-            let buckets = durations.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-            let sum_seconds = durations.sum_micros.load(Ordering::Relaxed) as f64 / 1e6;
-            (*handler, Durations { buckets, sum_seconds })
-        });
+        let handlers = self.handlers();
+        let all = handlers.iter().map(|(name, handler)| (*name, handler.durations()));
         all.filter(|(_, durations)| durations.buckets.iter().any(|count| *count > 0)).collect()
     }
 
@@ -198,15 +180,15 @@ impl Counters {
         counts.map(|(refusal, count)| (*refusal, count.load(Ordering::Relaxed))).collect()
     }
 
-    /// Counts one answered request.
-    pub(crate) fn request(&self, handler: &str, code: u16, duration: Duration) {
-        let handler = position(&HANDLERS, &handler).unwrap_or(HANDLERS.len() - 1);
-        let code = position(&CODES, &code).unwrap_or(CODES.len() - 1);
-        add(&self.requests[handler][code], 1);
-        let seconds = duration.as_secs_f64();
-        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
-        add(&self.durations[handler].buckets[bucket.unwrap_or(DURATION_BOUNDS.len())], 1);
-        add(&self.durations[handler].sum_micros, duration.as_micros() as u64);
+    /// The counters of a handler, which start at zero when it is first asked for: only names of routes,
+    /// never what a request holds.
+    pub(crate) fn handler(&self, name: &'static str) -> Arc<HandlerCounters> {
+        Arc::clone(self.handlers().entry(name).or_default())
+    }
+
+    fn handlers(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<HandlerCounters>>> {
+        // No code that holds the lock leaves the map half changed.
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one write request that was refused as a whole.
@@ -217,6 +199,35 @@ impl Counters {
     }
 }
 
+impl Default for HandlerCounters {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            codes: std::array::from_fn(|_| zero()),
+            buckets: std::array::from_fn(|_| zero()),
+            sum_micros: zero(),
+        }
+    }
+}
+
+impl HandlerCounters {
+    /// Counts one answered request.
+    pub(crate) fn request(&self, code: u16, duration: Duration) {
+        let code = position(&CODES, &code).unwrap_or(CODES.len() - 1);
+        add(&self.codes[code], 1);
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
+        add(&self.buckets[bucket.unwrap_or(DURATION_BOUNDS.len())], 1);
+        add(&self.sum_micros, duration.as_micros() as u64);
+    }
+
+    fn durations(&self) -> Durations {
+        let buckets = self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        Durations { buckets, sum_seconds: self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6 }
+    }
+}
+
+/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }

@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use promontory_model::TenantId;
 
-use crate::respond::plain;
-use crate::routes::Api;
+use crate::face::envelope::plain;
+use crate::face::state::FaceState;
 
 /// The header that names the tenant where tenancy is on, as in Mimir, Loki and Thanos.
 pub(crate) const TENANT_HEADER: &str = "x-scope-orgid";
@@ -21,14 +21,14 @@ pub struct Tenant(pub TenantId);
 impl<S> FromRequestParts<S> for Tenant
 where
     S: Send + Sync,
-    Arc<Api>: FromRef<S>,
+    Arc<FaceState>: FromRef<S>,
 {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let api = Arc::<Api>::from_ref(state);
-        if !api.config.multitenancy {
-            return Ok(Self(api.config.default_tenant.clone()));
+        let face = Arc::<FaceState>::from_ref(state);
+        if !face.config.multitenancy {
+            return Ok(Self(face.config.default_tenant.clone()));
         }
         let mut values = parts.headers.get_all(TENANT_HEADER).iter();
         let Some(value) = values.next() else { return Err(plain(StatusCode::UNAUTHORIZED, "no org id")) };

@@ -4,18 +4,16 @@
 //! well-formed is left out, the others count; the first value of a name wins, and the body's values
 //! come before the URL's.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
-use futures_core::Stream;
 
-use crate::respond::ApiError;
-use crate::routes::Api;
+use crate::config::ApiConfig;
+use crate::face::body::{BodyError, read_body};
+use crate::face::envelope::ApiError;
+use crate::face::state::FaceState;
 
 /// Parameters in the order in which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,14 +70,19 @@ impl Form {
     }
 }
 
-impl FromRequest<Arc<Api>> for Form {
+impl<S> FromRequest<S> for Form
+where
+    S: Send + Sync,
+    Arc<FaceState>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let face = Arc::<FaceState>::from_ref(state);
         let url_query = request.uri().query().unwrap_or_default().to_owned();
         let mut form = Self::default();
         if request.method() == Method::POST && media_type(&request) == "application/x-www-form-urlencoded" {
-            form.add(&read_form_body(request.into_body(), api).await?).map_err(not_utf8)?;
+            form.add(&read_form_body(request.into_body(), &face.config).await?).map_err(not_utf8)?;
         }
         form.add(url_query.as_bytes()).map_err(not_utf8)?;
         Ok(form)
@@ -90,64 +93,12 @@ impl FromRequest<Arc<Api>> for Form {
 ///
 /// # Errors
 /// If it is larger than a form may be, or does not come in time.
-pub async fn read_form_body(body: Body, api: &Api) -> Result<Vec<u8>, ApiError> {
-    let bytes_max = api.config.form_bytes_max;
+pub async fn read_form_body(body: Body, config: &ApiConfig) -> Result<Vec<u8>, ApiError> {
+    let bytes_max = config.form_bytes_max;
     let accept = |part: usize, so_far: usize| {
         if so_far + part > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
     };
-    Ok(read_body(body, api.config.body_read_timeout, accept).await?)
-}
-
-/// Why a body was not read whole.
-pub(crate) enum BodyError<E> {
-    /// It did not come in time.
-    Timeout(Duration),
-    /// The connection failed or the framing is wrong.
-    Broken(String),
-    /// `accept` refused it.
-    Refused(E),
-}
-
-/// Reads a body; `accept` sees the size of each part and of what came before, and may refuse.
-pub(crate) async fn read_body<E>(
-    body: Body,
-    timeout: Duration,
-    mut accept: impl FnMut(usize, usize) -> Result<(), E>,
-) -> Result<Vec<u8>, BodyError<E>> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    let read = async {
-        while let Some(part) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
-            let part = part.map_err(|error| BodyError::Broken(error.to_string()))?;
-            accept(part.len(), bytes.len()).map_err(BodyError::Refused)?;
-            bytes.extend_from_slice(&part);
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(timeout, read).await {
-        Ok(Ok(())) => Ok(bytes),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(BodyError::Timeout(timeout)),
-    }
-}
-
-/// Reads a body of at most `bytes_max` and forgets it.
-///
-/// A client that writes its whole request before it looks for the answer would get a reset connection
-/// instead of the refusal, and try again for ever.
-pub(crate) async fn discard_body(body: Body, timeout: Duration, bytes_max: usize) {
-    let mut stream = body.into_data_stream();
-    let mut bytes = 0;
-    let read = async {
-        while let Some(Ok(part)) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
-            bytes += part.len();
-            if bytes > bytes_max {
-                return;
-            }
-        }
-    };
-    // Late or not, the refusal is sent.
-    let _ = tokio::time::timeout(timeout, read).await;
+    Ok(read_body(body, config.body_read_timeout, accept).await?)
 }
 
 impl From<BodyError<ApiError>> for ApiError {

@@ -1,0 +1,168 @@
+//! The table of routes: what stands in it is routed, counted and listed, whichever crate it is from.
+
+use axum::extract::State;
+use axum::routing::on;
+
+use super::*;
+use crate::face::{Row, Served};
+use crate::routes::ROUTES;
+use crate::{Door, HttpRoute, Methods};
+
+/// The rows of this crate.
+fn own_rows() -> impl Iterator<Item = Row> {
+    ROUTES.iter().map(|route| route.row)
+}
+
+fn concrete(path: &str) -> String {
+    path.replace("{name}", "job").replace("{*path}", "a/b.js")
+}
+
+fn is_read(row: &Row) -> bool {
+    row.methods != Methods::Post
+}
+
+async fn send(faces: &Faces, method: &str, path: &str) -> Reply {
+    faces.send(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
+}
+
+/// What stands at the beginning of a row's line on the home page.
+fn line(row: &Row) -> String {
+    let method = if is_read(row) { "GET  " } else { "POST " };
+    format!("\n{method}{} ", row.path.replace("{name}", "NAME").replace("{*path}", "PATH"))
+}
+
+/// Routes of another crate: one in the API that leads to a door, and a page with files behind it.
+const OTHERS: [HttpRoute<&'static str>; 3] = [
+    HttpRoute::new(Methods::GetAndPost, "/api/v1/other", "what another crate does", |m| on(m, say))
+        .to(Door::Engine),
+    HttpRoute::new(Methods::Get, "/ui/{*path}", "files of a page", |m| on(m, say)).always(),
+    HttpRoute::new(Methods::Post, "/api/v1/send", "samples of another kind", |m| on(m, say)).for_programs(),
+];
+
+async fn say(State(text): State<&'static str>) -> &'static str {
+    text
+}
+
+#[tokio::test]
+async fn every_route_is_counted_under_its_own_name() {
+    let others = Face::new(&OTHERS, &"other", &[Door::Engine]);
+    let rows: Vec<Row> = own_rows().chain(others.rows().copied()).collect();
+    let faces = Faces::and_others(|_| {}, vec![others]);
+    for row in rows {
+        let requests_before = faces.counters.requests();
+        let method = if is_read(&row) { "GET" } else { "POST" };
+        let reply = send(&faces, method, &concrete(row.path)).await;
+        assert_ne!(reply.status, 405, "{}", row.path);
+        let requests = faces.counters.requests();
+        let new: Vec<_> = requests.iter().filter(|one| !requests_before.contains(one)).collect();
+        assert_eq!(new, [&(row.path, reply.status.as_u16(), 1)]);
+    }
+}
+
+#[tokio::test]
+async fn the_home_page_lists_every_route_of_the_role() {
+    let others = Face::new(&OTHERS, &"other", &[Door::Engine]);
+    let rows: Vec<Row> = own_rows().chain(others.rows().copied()).collect();
+    let faces = Faces::and_others(|_| {}, vec![others]);
+    let home = faces.get("/").await;
+    for row in &rows {
+        assert!(home.text().contains(&line(row)), "{} is not in\n{}", row.path, home.text());
+        assert!(home.text().contains(row.purpose), "{}", row.purpose);
+    }
+    assert!(home.text().contains("\nGET  / "));
+    assert!(home.text().starts_with("Promontory (promontory-"), "{}", home.text());
+
+    // The same in a role without any door.
+    let face = Arc::new(FaceState {
+        config: ApiConfig::default(),
+        counters: Arc::default(),
+        readiness: faces.readiness.clone(),
+    });
+    let state = ApiState { append: None, engine: None, clock: Arc::new(FixedClock), face };
+    let others = Face::new(&OTHERS, &"other", &[]);
+    let router = mount(&state.face, vec![crate::routes(&state), others]);
+    let home = Faces { router, ..faces }.get("/").await;
+    for row in &rows {
+        assert_eq!(home.text().contains(&line(row)), row.door.is_none(), "{}\n{}", row.path, home.text());
+    }
+}
+
+#[tokio::test]
+async fn a_route_of_another_crate_has_what_those_of_this_crate_have() {
+    let faces = Faces::and_others(|_| {}, vec![Face::new(&OTHERS, &"other", &[Door::Engine])]);
+    faces.get("/api/v1/other").await.is(200, "other");
+    faces.post_form("/api/v1/other", "a=b").await.is(200, "other");
+    faces.get("/ui/a/b.js").await.is(200, "other");
+    send(&faces, "DELETE", "/api/v1/other").await.is(405, "Method Not Allowed\n");
+    faces.get("/ui").await.is(404, "404 page not found\n");
+    let asked =
+        |uri: &str| Request::get(uri).header("origin", "https://a.example").body(Body::empty()).unwrap();
+    let allowed = |reply: &Reply| reply.header("access-control-allow-origin").to_owned();
+    assert_eq!(allowed(&faces.send(asked("/api/v1/other")).await), "*");
+    assert_eq!(allowed(&faces.send(asked("/ui/a")).await), "");
+    send(&faces, "OPTIONS", "/api/v1/other").await.is(204, "");
+    assert_eq!(send(&faces, "OPTIONS", "/api/v1/send").await.status, 405);
+
+    faces.readiness.set(ReadyState::Stopping);
+    faces.get("/api/v1/other").await.is(503, "Service Unavailable");
+    faces.get("/ui/a").await.is(200, "other");
+}
+
+#[tokio::test]
+async fn another_face_may_take_the_home_page() {
+    const PAGE: [HttpRoute<&'static str>; 1] =
+        [HttpRoute::new(Methods::Get, "/", "a page", |m| on(m, say)).always()];
+    let faces = Faces::and_others(|_| {}, vec![Face::new(&PAGE, &"a page", &[])]);
+    faces.get("/").await.is(200, "a page");
+    assert_eq!(faces.counters.requests(), [("/", 200, 1)]);
+}
+
+#[tokio::test]
+async fn head_is_answered_where_get_is_and_the_allow_header_says_so() {
+    let faces = Faces::new();
+    for row in own_rows() {
+        let path = concrete(row.path);
+        let head = send(&faces, "HEAD", &path).await;
+        if is_read(&row) {
+            let get = faces.get(&path).await;
+            assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{path}");
+        } else {
+            assert_eq!(head.status, 405, "{path}");
+        }
+        let allow = match row.methods {
+            Methods::Get => "GET,HEAD",
+            Methods::Post => "POST",
+            Methods::GetAndPost => "GET,HEAD,POST",
+        };
+        assert_eq!(send(&faces, "PUT", &path).await.header("allow"), allow, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn options_are_preflights_of_the_api_and_counted_as_such() {
+    let faces = Faces::new();
+    let mut n_refused = 0;
+    for row in own_rows() {
+        let reply = send(&faces, "OPTIONS", &concrete(row.path)).await;
+        let expected = if row.path.starts_with("/api/v1/") && is_read(&row) { 204 } else { 405 };
+        n_refused += u64::from(expected == 405);
+        assert_eq!(reply.status, expected, "{}", row.path);
+    }
+    let n_answered = ROUTES.len() as u64 - n_refused;
+    let expected = [("cors preflight", 204, n_answered), ("cors preflight", 405, n_refused)];
+    assert_eq!(faces.counters.requests(), expected);
+}
+
+#[tokio::test]
+async fn all_but_a_few_routes_wait_until_the_process_is_ready() {
+    let always = own_rows().filter(|row| row.served == Served::Always).map(|row| row.path);
+    assert_eq!(always.collect::<Vec<_>>(), ["/version", "/-/healthy"]);
+    let faces = Faces::new();
+    faces.readiness.set(ReadyState::NotReady);
+    for row in own_rows() {
+        let method = if is_read(&row) { "GET" } else { "POST" };
+        let reply = send(&faces, method, &concrete(row.path)).await;
+        assert_eq!(reply.status == 503, row.served == Served::WhenReady, "{}", row.path);
+    }
+    assert_eq!(faces.get("/").await.status, 200);
+}
