@@ -9,11 +9,12 @@ use promontory_promql::parser::ParserOptions;
 
 /// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
 /// refusals name them, so the binary must have each.
-pub const LIMIT_FLAGS: [(&str, &str); 6] = [
+pub const LIMIT_FLAGS: [(&str, &str); 7] = [
     ("body_bytes_max", "--limits.write-body"),
     ("decoded_bytes_max", "--limits.write-decoded"),
     ("series_per_request_max", "--limits.series-per-request"),
     ("samples_per_request_max", "--limits.samples-per-request"),
+    ("series_max", "--limits.series-max"),
     ("write_bytes_in_flight_max", "--limits.write-in-flight"),
     ("query_text_bytes_max", "--query.max-length"),
 ];

@@ -153,7 +153,7 @@ impl Append for FakeAppend {
         assert_eq!(urgency, Urgency::Batched);
         Box::pin(async move {
             drop(self.gate.lock().await);
-            let samples = batch.values.len() as u64;
+            let samples = batch.samples.len() as u64;
             self.taken.lock().unwrap().push((tenant.to_string(), batch));
             let answer = self.answer.lock().unwrap().clone();
             answer.unwrap_or_else(|| Ok(Appended { samples, ..Appended::default() }))

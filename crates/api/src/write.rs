@@ -105,7 +105,7 @@ async fn take(
     count_other(&api.face.counters, other);
     add(&api.face.counters.write_series, batch.series.len() as u64);
 
-    let sent = batch.values.len() as u64;
+    let sent = batch.samples.len() as u64;
     let appended = match batch.series.is_empty() {
         true => Appended::default(),
         false => append.append(tenant, batch, Urgency::Batched).await?,

@@ -3,15 +3,22 @@
 //! Remote write, and later scrapers, rules and OTLP, are callers; relabelling, limits and HA
 //! deduplication are wrappers. Nobody behind the door knows which protocol a batch came from, except
 //! through [`LabelsCodec`], which decodes label bytes only for series that are new.
+//!
+//! A batch has room for more than can be stored today; what cannot be is refused by a
+//! [`RefusalReason`] of its own, and the rest of the batch is taken.
 
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::exemplar::Exemplar;
 use crate::labels::LabelsBuilder;
+use crate::metadata::MetricMetadata;
+use crate::samples::Samples;
 use crate::tenant::TenantId;
 
 /// The id of one process life that writes segments; fresh and random at every start.
@@ -29,19 +36,22 @@ pub struct Position {
 
 /// Samples of one tenant, with label sets still in the bytes of their source.
 ///
-/// `timestamps` and `values` have the same length; series may repeat and samples need no order.
+/// Series may repeat and samples need no order. The ranges of the series lie inside what they point into
+/// and together cover it: what no series points to is not stored.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// What [`BatchSeries::labels`] points into.
     pub body: Bytes,
     /// How those bytes become labels.
-    pub codec: &'static dyn LabelsCodec,
-    /// The series, each with at least one sample.
+    pub codec: Arc<dyn LabelsCodec>,
+    /// The series, each with at least one sample or exemplar.
     pub series: Vec<BatchSeries>,
-    /// Milliseconds since the Unix epoch.
-    pub timestamps: Vec<i64>,
-    /// One value per timestamp; NaN payloads are kept.
-    pub values: Vec<f64>,
+    /// The samples of all series, with start timestamps where the sender gave them.
+    pub samples: Samples,
+    /// The exemplars of all series.
+    pub exemplars: Vec<Exemplar>,
+    /// Metadata by metric name; it needs no series.
+    pub metadata: Vec<(String, MetricMetadata)>,
 }
 
 /// One series of a [`Batch`].
@@ -49,12 +59,23 @@ pub struct Batch {
 pub struct BatchSeries {
     /// Its encoded label set, as a range of `body`.
     pub labels: Range<usize>,
-    /// Its samples, as a range of `timestamps` and `values`.
-    pub samples: Range<usize>,
+    /// Its floats, as a range of `samples.floats`.
+    pub floats: Range<usize>,
+    /// Its native histograms, as a range of `samples.histograms`.
+    pub histograms: Range<usize>,
+    /// Its exemplars, as a range of `exemplars`.
+    pub exemplars: Range<usize>,
 }
 
-/// Decodes the label bytes of one protocol.
+/// Decodes the label bytes of one source: of a protocol, or of a protocol and what its sender adds.
 pub trait LabelsCodec: Send + Sync + fmt::Debug {
+    /// Everything beside the encoded bytes that the labels depend on: the protocol's name, and, where they
+    /// become labels, the target labels of a scrape or the attributes of a resource.
+    ///
+    /// Codecs with equal contexts decode equal bytes to equal labels: receivers recognise a series by
+    /// (context, encoded bytes) and then do not decode it.
+    fn context(&self) -> &[u8];
+
     /// Pushes the pairs in the order in which they were sent; duplicates are not removed.
     ///
     /// # Errors
@@ -89,7 +110,8 @@ pub struct Refusals {
     pub series: u64,
     /// Refused samples, those of refused series included.
     pub samples: u64,
-    /// The refused samples by reason, in the order of [`RefusalReason::ALL`].
+    /// What was refused by reason, in the order of [`RefusalReason::ALL`]: samples, or what a reason names
+    /// instead (exemplars, entries of metadata, start timestamps).
     pub by_reason: [u64; RefusalReason::ALL.len()],
     /// At most [`Refusals::EXAMPLES_MAX`].
     pub examples: Vec<Refusal>,
@@ -119,17 +141,32 @@ pub enum RefusalReason {
     DuplicateLabel,
     /// A sample too far in the future.
     TooFarInFuture,
+    /// A new series where the tenant, or the process, has as many as it may.
+    SeriesLimit,
+    /// A native histogram: none is stored yet.
+    HistogramNotStored,
+    /// An exemplar: none is stored yet. Counts exemplars.
+    ExemplarNotStored,
+    /// Metadata of a metric: none is stored yet. Counts entries.
+    MetadataNotStored,
+    /// A start timestamp: none is stored yet. Counts start timestamps; their samples are taken.
+    StartTimestampNotStored,
 }
 
 impl RefusalReason {
     /// All reasons, in order of declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::TooManyLabels,
         Self::LabelNameTooLong,
         Self::LabelValueTooLong,
         Self::InvalidLabels,
         Self::DuplicateLabel,
         Self::TooFarInFuture,
+        Self::SeriesLimit,
+        Self::HistogramNotStored,
+        Self::ExemplarNotStored,
+        Self::MetadataNotStored,
+        Self::StartTimestampNotStored,
     ];
 
     /// The label value of the counter.
@@ -142,6 +179,11 @@ impl RefusalReason {
             Self::InvalidLabels => "invalid_labels",
             Self::DuplicateLabel => "duplicate_label",
             Self::TooFarInFuture => "too_far_in_future",
+            Self::SeriesLimit => "series_limit",
+            Self::HistogramNotStored => "histogram_not_stored",
+            Self::ExemplarNotStored => "exemplar_not_stored",
+            Self::MetadataNotStored => "metadata_not_stored",
+            Self::StartTimestampNotStored => "start_timestamp_not_stored",
         }
     }
 }
@@ -154,7 +196,12 @@ impl Refusals {
     pub fn add(&mut self, series: u64, samples: u64, reason: RefusalReason, text: impl FnOnce() -> String) {
         self.series += series;
         self.samples += samples;
-        self.by_reason[reason as usize] += samples;
+        self.add_beside(samples, reason, text);
+    }
+
+    /// Counts `count` refused things that are no samples, as their reason says.
+    pub fn add_beside(&mut self, count: u64, reason: RefusalReason, text: impl FnOnce() -> String) {
+        self.by_reason[reason as usize] += count;
         if self.examples.len() < Self::EXAMPLES_MAX {
             self.examples.push(Refusal { reason, text: text() });
         }
@@ -163,7 +210,7 @@ impl Refusals {
     /// True if nothing was refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.series == 0 && self.samples == 0
+        self.series == 0 && self.by_reason.iter().all(|count| *count == 0)
     }
 }
 
@@ -181,6 +228,21 @@ pub enum AppendError {
     /// The samples may have become durable; sending them again is safe.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl Batch {
+    /// A batch without content over the bytes that label sets will lie in.
+    #[must_use]
+    pub fn new(body: Bytes, codec: Arc<dyn LabelsCodec>) -> Self {
+        Self {
+            body,
+            codec,
+            series: Vec::new(),
+            samples: Samples::default(),
+            exemplars: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
 }
 
 /// A boxed future, so that the door is an object.

@@ -17,6 +17,8 @@ pub struct IngestLimits {
     pub series_per_request_max: usize,
     /// Samples per request.
     pub samples_per_request_max: usize,
+    /// Series that one tenant may have in an ingester's index, in which idle ones are forgotten.
+    pub series_max: usize,
     /// How far in the future a sample may lie, milliseconds after the receiver's clock.
     pub future_ms_max: i64,
 }
@@ -31,6 +33,9 @@ impl Default for IngestLimits {
             decoded_bytes_max: 32 << 20,
             series_per_request_max: 50_000,
             samples_per_request_max: 500_000,
+            // A series whose labels have 200 bytes takes about 600 bytes of the index: 1.2 GB for one tenant, far
+            // above an honest tenant and far below what makes an ingester of a few GB fail for everybody.
+            series_max: 2_000_000,
             future_ms_max: 10 * 60 * 1_000,
         }
     }

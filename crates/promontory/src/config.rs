@@ -279,6 +279,9 @@ pub struct Flags {
         default_value_t = 500_000
     )]
     pub samples_per_request: usize,
+    /// Series of one tenant that an ingester holds at a time; new ones above it are refused.
+    #[arg(long = "limits.series-max", env = "PROMONTORY_LIMITS_SERIES_MAX", default_value_t = 2_000_000)]
+    pub series_max: usize,
     /// How far in the future a sample may lie.
     #[arg(long = "limits.future-samples", env = "PROMONTORY_LIMITS_FUTURE_SAMPLES", default_value = "10m")]
     pub future_samples: String,
@@ -401,6 +404,7 @@ impl Config {
             decoded_bytes_max: at_least_one("limits.write-decoded", flags.write_decoded)?,
             series_per_request_max: at_least_one("limits.series-per-request", flags.series_per_request)?,
             samples_per_request_max: at_least_one("limits.samples-per-request", flags.samples_per_request)?,
+            series_max: at_least_one("limits.series-max", flags.series_max)?,
             future_ms_max: i64::try_from(
                 duration("limits.future-samples", &flags.future_samples)?.as_millis(),
             )?,
@@ -571,6 +575,7 @@ fn shown_flags(flags: &Flags, store: &StoreUrl, blocks: &BlockReaderConfig) -> V
         ("limits.write-in-flight", flags.write_in_flight.to_string()),
         ("limits.series-per-request", flags.series_per_request.to_string()),
         ("limits.samples-per-request", flags.samples_per_request.to_string()),
+        ("limits.series-max", flags.series_max.to_string()),
         ("limits.future-samples", ms(&flags.future_samples)),
         ("log.level", flags.log_level.clone()),
         ("log.format", format!("{:?}", flags.log_format).to_lowercase()),

@@ -23,8 +23,10 @@
 
 mod encode;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use promontory_model::{Batch, BatchSeries, IngestLimits, LabelsBuilder, LabelsCodec};
+use promontory_model::{Batch, BatchSeries, Floats, IngestLimits, LabelsBuilder, LabelsCodec};
 
 pub use self::encode::WriteRequestEncoder;
 use crate::error::DecodeError;
@@ -48,8 +50,8 @@ const SERIES_BYTES_TYPICAL: usize = 96;
 /// A decoded request.
 #[derive(Clone, Debug)]
 pub struct Decoded {
-    /// The series that have samples. Memory: the decompressed message, 32 bytes per series and 16 per
-    /// sample.
+    /// The series that have samples. Memory: the decompressed message, 64 bytes per series and 16 per
+    /// float.
     pub batch: Batch,
     /// What the request also holds.
     pub other: OtherContent,
@@ -97,7 +99,9 @@ pub fn decode_message(message: Vec<u8>, limits: &IngestLimits) -> Result<Decoded
     let Decoder { series, timestamps, values, gathered, other, .. } = decoder;
     let mut body = message;
     body.extend_from_slice(&gathered);
-    let batch = Batch { body: Bytes::from(body), codec: &RemoteWrite1Labels, series, timestamps, values };
+    let mut batch = Batch::new(Bytes::from(body), Arc::new(RemoteWrite1Labels));
+    batch.series = series;
+    batch.samples = Floats::new(timestamps, values).into();
     Ok(Decoded { batch, other })
 }
 
@@ -112,6 +116,10 @@ impl RemoteWrite1Labels {
 }
 
 impl LabelsCodec for RemoteWrite1Labels {
+    fn context(&self) -> &[u8] {
+        b"remote write 1.0"
+    }
+
     fn decode(&self, encoded: &[u8], out: &mut LabelsBuilder) -> Result<(), String> {
         let mut reader = FieldReader::new(encoded);
         for count in 0.. {
@@ -184,10 +192,10 @@ impl Decoder<'_> {
                 _ => reader.skip(tag)?,
             }
         }
-        let samples = samples_start..self.timestamps.len();
-        if !samples.is_empty() {
+        let floats = samples_start..self.timestamps.len();
+        if !floats.is_empty() {
             let labels = labels.range(self.message_len, self.gathered.len());
-            self.series.push(BatchSeries { labels, samples });
+            self.series.push(BatchSeries { labels, floats, histograms: 0..0, exemplars: 0..0 });
             return Ok(());
         }
         labels.forget(&mut self.gathered);

@@ -37,8 +37,8 @@ async fn a_request_reaches_the_door_and_is_204() {
     faces.send(request(body(&[1.5, stale]))).await.is(204, "");
     let taken = faces.append.taken.lock().unwrap();
     let (tenant, batch) = &taken[0];
-    assert_eq!((tenant.as_str(), &batch.timestamps[..]), ("anonymous", &[1, 2][..]));
-    let bits: Vec<u64> = batch.values.iter().map(|value| value.to_bits()).collect();
+    assert_eq!((tenant.as_str(), batch.samples.floats.ts()), ("anonymous", &[1, 2][..]));
+    let bits: Vec<u64> = batch.samples.floats.values().iter().map(|value| value.to_bits()).collect();
     assert_eq!(bits, [1.5_f64.to_bits(), STALE_NAN_BITS]);
     let mut labels = LabelsBuilder::default();
     batch.codec.decode(&batch.body[batch.series[0].labels.clone()], &mut labels).unwrap();

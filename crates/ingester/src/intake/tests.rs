@@ -1,37 +1,54 @@
 //! Rules of the intake, over a toy protocol: `name=value,...` as text.
 
-use bytes::Bytes;
-use promontory_model::{BatchSeries, stale_nan};
+use promontory_model::histogram::{Buckets, CounterResetHint, Flavour, Histogram, Layout, Parts};
+use promontory_model::samples::SampleValue;
+use promontory_model::{Exemplar, Floats, LabelsCodec, MetricKind, MetricMetadata, stale_nan};
 
 use super::*;
 
+/// Adds the label `source` to what the text says, unless it is empty.
 #[derive(Debug)]
-struct Text;
+struct Text(&'static str);
 
 impl LabelsCodec for Text {
+    fn context(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     fn decode(&self, encoded: &[u8], out: &mut LabelsBuilder) -> Result<(), String> {
         let text = std::str::from_utf8(encoded).map_err(|error| error.to_string())?;
         for pair in text.split(',') {
             let (name, value) = pair.split_once('=').ok_or("no equals sign")?;
             out.push(name, value);
         }
+        if !self.0.is_empty() {
+            out.push("source", self.0);
+        }
         Ok(())
     }
 }
 
 fn batch(series: &[(&str, &[(i64, f64)])]) -> Batch {
-    let mut batch =
-        Batch { body: Bytes::new(), codec: &Text, series: vec![], timestamps: vec![], values: vec![] };
-    let mut body = Vec::new();
+    batch_of("", series)
+}
+
+fn batch_of(source: &'static str, series: &[(&str, &[(i64, f64)])]) -> Batch {
+    let (mut body, mut all, mut floats) = (Vec::new(), Vec::new(), Floats::default());
     for (labels, samples) in series {
-        let (from, first) = (body.len(), batch.timestamps.len());
+        let (from, first) = (body.len(), floats.len());
         body.extend_from_slice(labels.as_bytes());
-        batch.timestamps.extend(samples.iter().map(|s| s.0));
-        batch.values.extend(samples.iter().map(|s| s.1));
-        batch.series.push(BatchSeries { labels: from..body.len(), samples: first..batch.timestamps.len() });
+        samples.iter().for_each(|(ts, value)| floats.push(*ts, *value));
+        let (labels, floats) = (from..body.len(), first..floats.len());
+        all.push(BatchSeries { labels, floats, histograms: 0..0, exemplars: 0..0 });
     }
-    batch.body = body.into();
+    let mut batch = Batch::new(body.into(), Arc::new(Text(source)));
+    batch.series = all;
+    batch.samples = floats.into();
     batch
+}
+
+fn names(run: &SeriesRun) -> Vec<String> {
+    run.keys.iter().map(ToString::to_string).collect()
 }
 
 fn tenant() -> TenantId {
@@ -169,4 +186,186 @@ fn series_are_known_in_whatever_order_they_come() {
     let rows = intake.cut().into_rows();
     let ts: Vec<&[i64]> = (0..4).map(|series| rows[0].1.series(series).0).collect();
     assert_eq!(ts, [&[1, 2, 3, 4, 5][..], &[1, 4, 5], &[1, 2, 3, 5], &[4, 5, 6]]);
+}
+
+fn histogram() -> Arc<Histogram> {
+    let parts = Parts {
+        flavour: Flavour::Integer,
+        reset_hint: CounterResetHint::Unknown,
+        layout: Layout::Exponential { schema: 0, zero_threshold: 0.0 },
+        count: 1.0,
+        sum: 1.0,
+        zero_count: 1.0,
+        positive: Buckets::default(),
+        negative: Buckets::default(),
+    };
+    Arc::new(Histogram::new(parts).unwrap())
+}
+
+#[test]
+fn what_is_not_stored_is_refused_by_its_own_reason_and_floats_are_taken() {
+    let mut mixed = batch(&[("__name__=f", &[(1, 1.0), (2, 2.0)]), ("__name__=h", &[]), ("__name__=e", &[])]);
+    let floats = mixed.samples.floats.clone().with_start_ts(vec![0, 1]);
+    mixed.samples = floats.into();
+    mixed.samples.push(1, SampleValue::Histogram(histogram()));
+    mixed.series[1].histograms = 0..1;
+    mixed.exemplars = vec![Exemplar { labels: LabelsBuilder::default().build(), value: 1.0, ts: None }; 2];
+    mixed.series[2].exemplars = 0..2;
+    let metadata = MetricMetadata { kind: MetricKind::Gauge, help: String::new(), unit: String::new() };
+    mixed.metadata = vec![("f".to_owned(), metadata)];
+    let mut intake = intake();
+    let (taken, refused) = intake.add(&tenant(), &mixed, 0).unwrap();
+    assert_eq!((taken, refused.series, refused.samples, intake.series()), (2, 1, 1, 1));
+    let counted: Vec<_> =
+        RefusalReason::ALL.into_iter().zip(refused.by_reason).filter(|(_, n)| *n > 0).collect();
+    let expected = [
+        (RefusalReason::HistogramNotStored, 1),
+        (RefusalReason::ExemplarNotStored, 2),
+        (RefusalReason::MetadataNotStored, 1),
+        (RefusalReason::StartTimestampNotStored, 1),
+    ];
+    assert_eq!(counted, expected);
+    assert_eq!(refused.examples[0].text, "1 native histograms: they are not stored yet");
+    assert!(!refused.is_empty());
+}
+
+#[test]
+fn equal_bytes_of_two_sources_are_two_series_in_either_order() {
+    for order in [["one", "two"], ["two", "one"]] {
+        let mut intake = intake();
+        for ts in 1..=3 {
+            for source in order {
+                let again = batch_of(source, &[("__name__=a", &[(ts, 1.0)]), ("__name__=b", &[(ts, 1.0)])]);
+                intake.add(&tenant(), &again, 0).unwrap();
+            }
+        }
+        let rows = intake.cut().into_rows();
+        let expected = ["a{source=\"one\"}", "a{source=\"two\"}", "b{source=\"one\"}", "b{source=\"two\"}"];
+        assert_eq!(names(&rows[0].1), expected, "{order:?}");
+        assert!((0..4).all(|series| rows[0].1.series(series).0 == [1, 2, 3]));
+    }
+}
+
+#[test]
+fn sources_are_forgotten_with_their_last_series_and_come_back_apart() {
+    let mut intake = intake();
+    let add = |intake: &mut Intake, source| {
+        let one = batch_of(source, &[("__name__=m", &[(1, 1.0)])]);
+        intake.add(&tenant(), &one, 0).unwrap();
+    };
+    for source in ["one", "two", "three"] {
+        add(&mut intake, source);
+    }
+    intake.cut();
+    for _ in 0..5 {
+        add(&mut intake, "two");
+        intake.cut();
+    }
+    intake.forget_idle(3);
+    assert_eq!(intake.tenants[&tenant()].index.sources(), (1, 3));
+    for source in ["four", "one", "two"] {
+        add(&mut intake, source);
+    }
+    assert_eq!((intake.series(), intake.tenants[&tenant()].index.sources()), (3, (3, 3)));
+    let rows = intake.cut().into_rows();
+    assert_eq!(names(&rows[0].1), ["m{source=\"four\"}", "m{source=\"one\"}", "m{source=\"two\"}"]);
+}
+
+#[test]
+fn an_idle_source_of_a_series_that_others_send_is_forgotten() {
+    let mut index = SeriesIndex::new(7);
+    let labels = |n: usize| {
+        let mut labels = LabelsBuilder::default();
+        labels.push("__name__", &format!("m{n}"));
+        labels.build()
+    };
+    for cut in 0..8 {
+        let context = [cut as u8];
+        let mut walk = index.walk(&context, cut);
+        assert_eq!(index.find(&mut walk, b"m"), None);
+        assert_eq!(index.insert(&mut walk, b"m", labels(0), 8), Some(0));
+        assert_eq!(index.insert(&mut walk, b"n", labels(1), 8), Some(1));
+    }
+    index.forget_idle(7, 8);
+    assert_eq!((index.len(), index.encodings(), index.sources()), (2, 2, (1, 8)));
+}
+
+#[test]
+fn a_limit_of_series_refuses_new_ones_only_and_of_its_tenant_only() {
+    let mut intake = Intake::new(IngestLimits { series_max: 2, ..IngestLimits::default() }, 7);
+    let ml = TenantId::new("ml").unwrap();
+    intake.add(&ml, &batch(&[("__name__=a,x=1", &[(1, 1.0)]), ("__name__=b", &[(1, 1.0)])]), 0).unwrap();
+    let more = batch(&[
+        ("__name__=c", &[(2, 1.0), (3, 1.0)]),
+        ("x=1,__name__=a", &[(2, 1.0)]),
+        ("__name__=d", &[(2, 1.0)]),
+        ("__name__=b", &[(2, 1.0)]),
+    ]);
+    let (taken, refused) = intake.add(&ml, &more, 0).unwrap();
+    assert_eq!((taken, refused.series, refused.samples), (2, 2, 3));
+    assert_eq!(refused.by_reason[RefusalReason::SeriesLimit as usize], 3);
+    let text = "series limit of 2 reached for tenant \"ml\"; raise --limits.series-max or drop labels";
+    assert_eq!(refused.examples[0].text, text);
+    let (taken, refused) = intake.add(&tenant(), &batch(&[("__name__=c", &[(1, 1.0)])]), 0).unwrap();
+    assert_eq!((taken, refused.is_empty(), intake.series()), (1, true, 3));
+    intake.series = Intake::SERIES_MAX + 1;
+    let (taken, refused) = intake
+        .add(&tenant(), &batch(&[("__name__=e", &[(1, 1.0)]), ("__name__=c", &[(2, 1.0)])]), 0)
+        .unwrap();
+    assert_eq!((taken, refused.series), (1, 1));
+    assert!(refused.examples[0].text.contains("for all tenants"), "{}", refused.examples[0].text);
+}
+
+/// The label set `m` with six labels, in the order with this number.
+fn permuted(mut number: usize) -> String {
+    let mut left: Vec<&str> = vec!["__name__=m", "a=1", "b=2", "c=3", "d=4", "e=5", "f=6"];
+    let mut text = String::new();
+    while !left.is_empty() {
+        let at = number % left.len();
+        number /= left.len();
+        text += left.remove(at);
+        text.push(',');
+    }
+    text.pop();
+    text
+}
+
+#[test]
+fn one_series_in_thousands_of_label_orders_keeps_the_last_two() {
+    let mut intake = Intake::new(IngestLimits::default(), 7);
+    let orders: Vec<String> = (0..5_040).map(permuted).collect();
+    for orders in orders.chunks(720) {
+        let series: Vec<(&str, &[(i64, f64)])> =
+            orders.iter().map(|o| (o.as_str(), &[(1, 1.0)][..])).collect();
+        let (taken, refused) = intake.add(&tenant(), &batch(&series), 0).unwrap();
+        assert_eq!((taken, intake.series()), (720, 1), "{:?}", refused.examples);
+    }
+    let index = &mut intake.tenants.get_mut(&tenant()).unwrap().index;
+    assert_eq!((index.encodings(), index.raw_bytes()), (2, 2 * orders[0].len()));
+    let mut walk = index.walk(b"", 0);
+    let hits: Vec<usize> =
+        (0..orders.len()).filter(|at| index.find(&mut walk, orders[*at].as_bytes()).is_some()).collect();
+    assert_eq!(hits, [5_038, 5_039]);
+    // Of the two, the one that was used last stays.
+    index.find(&mut walk, orders[5_038].as_bytes()).unwrap();
+    let labels = index.labels(0).clone();
+    index.insert(&mut walk, orders[0].as_bytes(), labels, 0).unwrap();
+    assert_eq!(
+        [0, 5_038, 5_039].map(|at| index.find(&mut walk, orders[at].as_bytes())),
+        [Some(0), Some(0), None]
+    );
+}
+
+#[test]
+fn an_encoding_that_is_padded_is_decoded_each_time() {
+    let padded = format!("__name__=m,{}", "a=,".repeat(400)).trim_end_matches(',').to_owned();
+    let index = &mut SeriesIndex::new(7);
+    let mut walk = index.walk(b"", 0);
+    let labels = {
+        let mut labels = LabelsBuilder::default();
+        labels.push("__name__", "m");
+        labels.build()
+    };
+    assert_eq!(index.insert(&mut walk, padded.as_bytes(), labels, 1), Some(0));
+    assert_eq!((index.len(), index.encodings(), index.sources()), (1, 0, (0, 0)));
 }

@@ -15,9 +15,9 @@ fn plain(decoded: &Decoded) -> Result<Vec<Plain>, String> {
     for series in &batch.series {
         let mut labels = LabelsBuilder::default();
         batch.codec.decode(&batch.body[series.labels.clone()], &mut labels)?;
-        let timestamps = batch.timestamps[series.samples.clone()].iter().copied();
-        let values = batch.values[series.samples.clone()].iter().map(|value| value.to_bits());
-        all.push((labels.pairs().to_vec(), timestamps.zip(values).collect()));
+        let floats = batch.samples.floats.view().part(series.floats.clone());
+        let samples = floats.iter().map(|(ts, value)| (ts, value.to_bits()));
+        all.push((labels.pairs().to_vec(), samples.collect()));
     }
     Ok(all)
 }
@@ -94,9 +94,8 @@ proptest! {
         bytes[at] = byte;
         if let Ok(decoded) = decode_message(bytes, &IngestLimits::default()) {
             let batch = &decoded.batch;
-            prop_assert_eq!(batch.timestamps.len(), batch.values.len());
-            prop_assert!(batch.series.iter().all(|series| !series.samples.is_empty()));
-            prop_assert_eq!(batch.series.iter().map(|series| series.samples.len()).sum::<usize>(), batch.values.len());
+            prop_assert!(batch.series.iter().all(|series| !series.floats.is_empty()));
+            prop_assert_eq!(batch.series.iter().map(|series| series.floats.len()).sum::<usize>(), batch.samples.len());
             let _ = plain(&decoded);
         }
     }
@@ -279,7 +278,7 @@ fn series_and_samples_are_refused_at_their_limits_by_name() {
         for _ in 0..series {
             encoder.series([("__name__", "x")], (0..samples as i64).map(|ts| (ts, 1.0)));
         }
-        decode(&encoder.body(), &limits).map(|decoded| decoded.batch.values.len())
+        decode(&encoder.body(), &limits).map(|decoded| decoded.batch.samples.len())
     };
     assert_eq!(check(2, 1), Ok(2));
     assert_eq!(check(1, 3), Ok(3));
