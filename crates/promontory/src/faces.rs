@@ -88,12 +88,12 @@ impl Faces {
 /// # Errors
 /// If the address cannot be listened on or the file cannot be written.
 pub async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(&config.listen_addresses[..]).await.with_context(|| {
-        let wanted: Vec<String> = config.listen_addresses.iter().map(ToString::to_string).collect();
+    let listener = TcpListener::bind(&config.web.listen_addresses[..]).await.with_context(|| {
+        let wanted: Vec<String> = config.web.listen_addresses.iter().map(ToString::to_string).collect();
         format!("cannot listen on {}; choose another with --web.listen-address", wanted.join(" or "))
     })?;
     let address = listener.local_addr()?;
-    if let Some(file) = &config.address_file {
+    if let Some(file) = &config.web.address_file {
         std::fs::write(file, format!("{address}\n"))
             .with_context(|| format!("cannot write --web.address-file {}", file.display()))?;
     }
@@ -104,20 +104,20 @@ fn api_config(config: &Config) -> ApiConfig {
     let working_directory = std::env::current_dir().map(|dir| dir.display().to_string());
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     ApiConfig {
-        multitenancy: config.multitenancy,
-        default_tenant: config.default_tenant.clone(),
+        multitenancy: config.tenant.multitenancy,
+        default_tenant: config.tenant.default.clone(),
         limits: config.ingester.limits.clone(),
         write_bytes_in_flight_max: config.write_in_flight_max,
-        query_text_bytes_max: config.query_length_max,
-        parser: config.engine.parser(),
-        cors_origin: config.cors_origin.clone(),
+        query_text_bytes_max: config.query.text_bytes_max,
+        parser: config.query.engine.parser(),
+        cors_origin: config.web.cors_origin.clone(),
         runtime_info: RuntimeInfo {
             start_ms: SystemClock.now_ms(),
             working_directory: working_directory.unwrap_or_default(),
             hostname: hostname.trim().to_owned(),
             storage_retention: String::new(),
         },
-        flags: config.shown_flags.iter().cloned().collect(),
+        flags: config.shown_flags.clone(),
         ..ApiConfig::default()
     }
 }

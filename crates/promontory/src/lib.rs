@@ -20,4 +20,4 @@ mod tasks;
 mod telemetry;
 
 pub use commands::run;
-pub use config::CommandLine;
+pub use config::{Command, CommandLine};

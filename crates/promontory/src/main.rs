@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use promontory::CommandLine;
 
 /// Blocks are made of large buffers on many threads, which the system's allocator keeps when they are
@@ -11,7 +10,8 @@ use promontory::CommandLine;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match promontory::run(CommandLine::parse()) {
+    let command = CommandLine::read(std::env::args_os()).unwrap_or_else(|asked| asked.exit());
+    match promontory::run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);

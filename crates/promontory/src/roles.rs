@@ -80,7 +80,7 @@ impl Starting<'_> {
     fn querier(&mut self) -> anyhow::Result<()> {
         let querier = Querier::new(self.chain.clone(), self.locals.clone(), self.config.querier);
         let runtime = self.query_runtime.clone();
-        let engine = QueryEngine::new(querier.source(), self.config.engine.clone(), runtime)?;
+        let engine = QueryEngine::new(querier.source(), self.config.query.engine.clone(), runtime)?;
         // Nothing else would tell that queries have no threads to run on any more.
         let stopping = self.tasks.stopping();
         let watch_runtime = async move {

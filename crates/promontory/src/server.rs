@@ -28,6 +28,12 @@ pub struct ServerLimits {
     pub read_timeout: Duration,
 }
 
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { connections_max: 512, read_timeout: Duration::from_secs(30) }
+    }
+}
+
 /// Serves until `shutdown` resolves, then lets requests in flight finish.
 pub async fn serve(
     listener: TcpListener,

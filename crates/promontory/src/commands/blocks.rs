@@ -9,11 +9,13 @@ use std::sync::Arc;
 use promontory_model::TenantId;
 use promontory_store::{BlockEntry, Catalog, block_object};
 
+use crate::config::StoreFlags;
+
 /// Prints the live blocks: a table, or with `files` the path of each object, one a line.
 ///
 /// # Errors
 /// If the store cannot be opened or the tenant's name is not one.
-pub async fn ls(store: &str, files: bool, tenant: Option<&str>) -> anyhow::Result<()> {
+pub async fn ls(store: &StoreFlags, files: bool, tenant: Option<&str>) -> anyhow::Result<()> {
     let tenant = tenant.map(TenantId::new).transpose()?;
     let (url, opened) = super::open(store).await?;
     let catalog = opened.chain.latest();

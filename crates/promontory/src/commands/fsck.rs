@@ -4,11 +4,13 @@ use std::io::Write;
 
 use anyhow::bail;
 
+use crate::config::StoreFlags;
+
 /// Checks a store and prints what was checked and what is wrong.
 ///
 /// # Errors
 /// If the store cannot be opened or read, or if anything in it is damaged or missing.
-pub async fn run(store: &str) -> anyhow::Result<()> {
+pub async fn run(store: &StoreFlags) -> anyhow::Result<()> {
     let (url, opened) = super::open(store).await?;
     let report = promontory_store::fsck(&opened.context).await?;
     let mut out = std::io::stdout().lock();

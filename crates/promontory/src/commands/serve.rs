@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Config, Role};
 use crate::faces::{self, Faces};
-use crate::server::ServerLimits;
 use crate::signals::StopAsked;
 use crate::tasks::Tasks;
 use crate::{roles, store};
@@ -65,8 +64,7 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let faces = Faces::new(&config, readiness.clone());
     let mut server = Tasks::default();
-    let limits = ServerLimits { connections_max: config.connections_max, read_timeout: config.read_timeout };
-    faces.serve(listener, limits, &mut server);
+    faces.serve(listener, config.web.limits, &mut server);
 
     let opened = tokio::select! {
         opened = store::open(&config.store) => opened?,

@@ -1,0 +1,36 @@
+//! When a compactor acts.
+
+use clap::Args;
+use promontory_compactor::CompactorConfig;
+
+use super::values::PositiveDuration;
+
+/// Flags of the compactor.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Compactor")]
+pub struct CompactorFlags {
+    /// A writer without a new segment for this long is taken over.
+    #[arg(long = "compactor.adopt-after", default_value_t = PositiveDuration(CompactorConfig::default().adopt_after))]
+    adopt_after: PositiveDuration,
+    /// L1 blocks, which ingesters write, are merged into L2 blocks of one tenant and two hours each once
+    /// they are this old.
+    #[arg(long = "compactor.l2-after", default_value_t = PositiveDuration(CompactorConfig::default().l2_after))]
+    l2_after: PositiveDuration,
+    /// Time between sweeps of objects that nothing refers to any more.
+    #[arg(
+        long = "compactor.sweep-interval",
+        default_value_t = PositiveDuration(CompactorConfig::default().sweep_interval)
+    )]
+    sweep_interval: PositiveDuration,
+}
+
+impl CompactorFlags {
+    /// For the compactor.
+    pub fn check(&self) -> CompactorConfig {
+        CompactorConfig {
+            adopt_after: self.adopt_after.0,
+            l2_after: self.l2_after.0,
+            sweep_interval: self.sweep_interval.0,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! When an ingester acts.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Args;
+use promontory_ingester::IngesterConfig;
+use promontory_model::IngestLimits;
+
+use super::values::PositiveDuration;
+
+/// Flags of the ingester.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Ingester")]
+pub struct IngesterFlags {
+    /// Longest time that samples wait before they are written to the store; 200ms to 10s.
+    #[arg(
+        long = "ingester.flush-interval",
+        default_value_t = PositiveDuration(IngesterConfig::default().flush_interval)
+    )]
+    flush_interval: PositiveDuration,
+    /// Time between L1 blocks.
+    #[arg(
+        long = "ingester.block-interval",
+        default_value_t = PositiveDuration(IngesterConfig::default().block_interval)
+    )]
+    block_interval: PositiveDuration,
+    /// How long a write waits for the store before its sender is asked to retry.
+    #[arg(
+        long = "ingester.append-timeout",
+        default_value_t = PositiveDuration(IngesterConfig::default().append_timeout)
+    )]
+    append_timeout: PositiveDuration,
+}
+
+/// Below it a segment holds too little to pay for its request.
+const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(200);
+/// Above it senders give up waiting for the acknowledgement.
+const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+impl IngesterFlags {
+    /// Holds the intervals against each other.
+    ///
+    /// # Errors
+    /// If an interval is out of its range.
+    pub fn check(&self, limits: IngestLimits) -> anyhow::Result<IngesterConfig> {
+        let (flush_interval, block_interval) = (self.flush_interval.0, self.block_interval.0);
+        ensure!(
+            (FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).contains(&flush_interval),
+            "--ingester.flush-interval must be between {} and {}, not {}",
+            PositiveDuration(FLUSH_INTERVAL_MIN),
+            PositiveDuration(FLUSH_INTERVAL_MAX),
+            self.flush_interval
+        );
+        ensure!(
+            block_interval >= flush_interval,
+            "--ingester.block-interval must not be below --ingester.flush-interval"
+        );
+        let append_timeout = self.append_timeout.0;
+        Ok(IngesterConfig { flush_interval, block_interval, append_timeout, limits })
+    }
+}

@@ -1,0 +1,227 @@
+//! Configuration: what the user typed ([`Flags`], raw) becomes what the program runs on ([`Config`],
+//! checked), by one function between them.
+//!
+//! One module per section; each flag is defined once, as a field with its documentation above it. What
+//! can be derived from the definitions is: the environment variables ([`CommandLine::read`]), the
+//! values that `/api/v1/status/flags` shows, the table of the README and `docs/flags.md` (which a test
+//! compares). Defaults are those of the crates that act on them.
+//!
+//! Rules for a flag:
+//! - It carries Prometheus' name where Prometheus has it.
+//! - Its environment variable is its name in capitals, `.` and `-` as `_`, after `PROMONTORY_`.
+//! - A value that is wrong by itself is refused while it is parsed, with the name of the flag; what is
+//!   wrong only beside another value is refused by the section's `check`.
+//!
+//! In reading order: [`Command`] and [`Flags`], `values` (how values are written), then the sections
+//! in the order of `--help`.
+
+mod cache;
+mod compactor;
+mod ingester;
+mod limits;
+mod log;
+mod query;
+mod roles;
+mod shown;
+mod sql;
+mod store;
+mod tenant;
+mod values;
+mod web;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use promontory_compactor::CompactorConfig;
+use promontory_ingester::IngesterConfig;
+use promontory_querier::QuerierConfig;
+use promontory_sql::SqlConfig;
+use promontory_store::StoreUrl;
+
+pub use log::{LogFlags, LogFormat};
+pub use query::QueryConfig;
+pub use roles::{Role, Roles};
+pub use store::StoreFlags;
+pub use tenant::TenantConfig;
+pub use web::WebConfig;
+
+/// A Prometheus-compatible time-series database whose only stateful part is an object store.
+///
+/// Without arguments it runs all roles over the folder ./data and listens on 127.0.0.1:9090.
+#[derive(Debug, Parser)]
+#[command(name = "promontory", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct CommandLine {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serves; the same as no command.
+    Serve(Box<Flags>),
+    /// Looks at the blocks of a store.
+    Blocks {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: BlocksCommand,
+    },
+    /// Reads everything that counts and verifies that it is present and whole.
+    Fsck(StoreFlags),
+}
+
+/// Commands on blocks.
+#[derive(Debug, Subcommand)]
+pub enum BlocksCommand {
+    /// Lists the live blocks: what queries read, without what waits for deletion.
+    Ls {
+        /// Of which store.
+        #[command(flatten)]
+        store: StoreFlags,
+        /// Print the path of each object, one a line, for outside readers.
+        #[arg(long)]
+        files: bool,
+        /// Only blocks that hold samples of this tenant.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+/// What the user typed to serve.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    roles: roles::RoleFlags,
+    #[command(flatten)]
+    web: web::WebFlags,
+    #[command(flatten)]
+    tenant: tenant::TenantFlags,
+    #[command(flatten)]
+    query: query::QueryFlags,
+    #[command(flatten)]
+    sql: sql::SqlFlags,
+    #[command(flatten)]
+    cache: cache::CacheFlags,
+    #[command(flatten)]
+    ingester: ingester::IngesterFlags,
+    #[command(flatten)]
+    compactor: compactor::CompactorFlags,
+    #[command(flatten)]
+    limits: limits::LimitFlags,
+    /// How to log, which begins before the configuration is checked.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// Each flag with its value as it was given.
+    #[arg(skip)]
+    given: BTreeMap<String, String>,
+}
+
+/// What the program runs on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the data lies.
+    pub store: StoreUrl,
+    /// Which duties this process has.
+    pub roles: Roles,
+    /// Of the server and its pages.
+    pub web: WebConfig,
+    /// Whose data a request means.
+    pub tenant: TenantConfig,
+    /// For the query engine.
+    pub query: QueryConfig,
+    /// For the SQL face.
+    pub sql: SqlConfig,
+    /// For the querier.
+    pub querier: QuerierConfig,
+    /// For the ingester.
+    pub ingester: IngesterConfig,
+    /// Most bytes of write requests in flight.
+    pub write_in_flight_max: usize,
+    /// For the compactor.
+    pub compactor: CompactorConfig,
+    /// Each flag with its value, for `/api/v1/status/flags`; holds no secrets.
+    pub shown_flags: BTreeMap<String, String>,
+}
+
+impl CommandLine {
+    /// Reads arguments, the program's name first, and the environment variables of flags that are not
+    /// among them.
+    ///
+    /// # Errors
+    /// If an argument is not understood, or help or the version is asked for: exit with it.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        let mut line = Self::from_arg_matches(&matches)?;
+        Ok(match line.command {
+            None => {
+                line.flags.given = shown::given(&matches);
+                Command::Serve(Box::new(line.flags))
+            }
+            Some(Command::Serve(mut flags)) => {
+                flags.given = matches.subcommand_matches("serve").map(shown::given).unwrap_or_default();
+                Command::Serve(flags)
+            }
+            Some(other) => other,
+        })
+    }
+}
+
+impl Config {
+    /// Checks what the user typed.
+    ///
+    /// # Errors
+    /// Names the flag, the value and what would be right.
+    pub fn check(flags: &Flags) -> anyhow::Result<Self> {
+        let store = flags.store.check()?;
+        let (limits, write_in_flight_max) = flags.limits.check()?;
+        let blocks = flags.cache.check();
+        Ok(Self {
+            shown_flags: shown::in_effect(&flags.given, &store, &blocks),
+            roles: flags.roles.check()?,
+            web: flags.web.check()?,
+            tenant: flags.tenant.check()?,
+            query: flags.query.check()?,
+            sql: flags.sql.check(),
+            querier: QuerierConfig { blocks, ..QuerierConfig::default() },
+            ingester: flags.ingester.check(limits)?,
+            write_in_flight_max,
+            compactor: flags.compactor.check(),
+            store,
+        })
+    }
+}
+
+/// The command line as clap knows it, with the environment variable of every flag.
+fn command() -> clap::Command {
+    let with_variable = |arg: clap::Arg| match arg.get_long() {
+        Some(flag) => {
+            // Clap wants to keep the name for ever; there are some forty, made once.
+            let variable: &'static str = environment_variable(flag).leak();
+            arg.env(variable)
+        }
+        None => arg,
+    };
+    let command = CommandLine::command().mut_args(with_variable);
+    let serve = |serve: clap::Command| serve.mut_args(with_variable);
+    let with_store = |command: clap::Command| command.mut_arg("store", with_variable);
+    command
+        .mut_subcommand("serve", serve)
+        .mut_subcommand("fsck", with_store)
+        .mut_subcommand("blocks", |blocks| blocks.mut_subcommand("ls", with_store))
+}
+
+fn environment_variable(flag: &str) -> String {
+    format!("PROMONTORY_{}", flag.to_uppercase().replace(['.', '-'], "_"))
+}
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;

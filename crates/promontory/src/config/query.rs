@@ -1,0 +1,94 @@
+//! PromQL: its bounds and the parts of the language that are on.
+
+use anyhow::bail;
+use clap::Args;
+use promontory_api::ApiConfig;
+use promontory_query::EngineOptions;
+
+use super::values::{PositiveDuration, count};
+
+/// Flags of queries.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Queries")]
+pub struct QueryFlags {
+    /// The maximum lookback duration for retrieving metrics during expression evaluations.
+    #[arg(long = "query.lookback-delta", default_value_t = PositiveDuration(EngineOptions::default().lookback_delta))]
+    lookback_delta: PositiveDuration,
+    /// Maximum time a query may take before being aborted.
+    #[arg(long = "query.timeout", default_value_t = PositiveDuration(EngineOptions::default().timeout))]
+    timeout: PositiveDuration,
+    /// Maximum number of queries executed concurrently.
+    #[arg(
+        long = "query.max-concurrency",
+        default_value_t = EngineOptions::default().concurrency_max,
+        value_parser = count
+    )]
+    concurrency: usize,
+    /// Maximum number of queries that wait for their turn; one more is answered with 503.
+    #[arg(long = "query.max-queue", default_value_t = EngineOptions::default().queue_max)]
+    queue: usize,
+    /// Maximum number of samples a single query can load into memory.
+    #[arg(long = "query.max-samples", default_value_t = EngineOptions::default().samples_max)]
+    samples_max: u64,
+    /// Maximum memory of a single query, in bytes.
+    #[arg(
+        long = "query.max-memory",
+        default_value_t = EngineOptions::default().memory_bytes_max,
+        value_parser = count
+    )]
+    memory: usize,
+    /// Maximum length of a query text, in bytes.
+    #[arg(
+        long = "query.max-length",
+        default_value_t = ApiConfig::default().query_text_bytes_max,
+        value_parser = count
+    )]
+    length: usize,
+    /// Features that are off by default, as in Prometheus: promql-experimental-functions,
+    /// promql-binop-fill-modifiers, promql-delayed-name-removal.
+    #[arg(long = "enable-feature", value_delimiter = ',', value_name = "FEATURE")]
+    features: Vec<String>,
+}
+
+/// What queries run on.
+#[derive(Clone, Debug)]
+pub struct QueryConfig {
+    /// For the engine.
+    pub engine: EngineOptions,
+    /// Most bytes of a query text.
+    pub text_bytes_max: usize,
+}
+
+impl QueryFlags {
+    /// Switches the features on.
+    ///
+    /// # Errors
+    /// If there is no feature of a name.
+    pub fn check(&self) -> anyhow::Result<QueryConfig> {
+        let mut engine = EngineOptions {
+            lookback_delta: self.lookback_delta.0,
+            timeout: self.timeout.0,
+            samples_max: self.samples_max,
+            memory_bytes_max: self.memory,
+            concurrency_max: self.concurrency,
+            queue_max: self.queue,
+            ..EngineOptions::default()
+        };
+        for feature in self.features.iter().filter(|feature| !feature.is_empty()) {
+            switch_on(&mut engine, feature)?;
+        }
+        Ok(QueryConfig { engine, text_bytes_max: self.length })
+    }
+}
+
+fn switch_on(options: &mut EngineOptions, feature: &str) -> anyhow::Result<()> {
+    match feature {
+        "promql-experimental-functions" => options.experimental_functions = true,
+        "promql-binop-fill-modifiers" => options.fill_modifiers = true,
+        "promql-delayed-name-removal" => options.delayed_name_removal = true,
+        // What Prometheus has made permanent; the flag says nothing there either.
+        "promql-extended-range-selectors" | "promql-duration-expr" => {}
+        unknown => bail!("--enable-feature: unknown feature \"{unknown}\""),
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Flags of SQL over HTTP.
+
+use clap::Args;
+use promontory_sql::SqlConfig;
+
+use super::values::count;
+
+/// Flags of SQL.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Queries")]
+pub struct SqlFlags {
+    /// Maximum number of rows of one answer in SQL; one more is an error.
+    #[arg(long = "sql.max-rows", default_value_t = SqlConfig::default().rows_max, value_parser = count)]
+    rows: usize,
+}
+
+impl SqlFlags {
+    /// For the SQL face.
+    pub fn check(&self) -> SqlConfig {
+        SqlConfig { rows_max: self.rows }
+    }
+}

@@ -1,0 +1,74 @@
+//! The HTTP server and the pages that may call it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use promontory_api::CorsOrigin;
+
+use super::values::{PositiveDuration, count};
+use crate::server::ServerLimits;
+
+/// Flags of the server.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Web")]
+pub struct WebFlags {
+    /// Address to listen on for the UI, API, and telemetry.
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    listen_address: String,
+    /// Write the address that is listened on to this file once it is known, for port 0.
+    #[arg(long = "web.address-file", value_name = "FILE")]
+    address_file: Option<PathBuf>,
+    /// Maximum number of simultaneous connections.
+    #[arg(
+        long = "web.max-connections",
+        default_value_t = ServerLimits::default().connections_max,
+        value_parser = count
+    )]
+    max_connections: usize,
+    /// Maximum duration before timing out the reading of a request's head.
+    #[arg(long = "web.read-timeout", default_value_t = PositiveDuration(ServerLimits::default().read_timeout))]
+    read_timeout: PositiveDuration,
+    /// Regex for CORS origin; it is fully anchored.
+    #[arg(long = "web.cors.origin", default_value = ".*", value_name = "REGEX")]
+    cors_origin: String,
+}
+
+/// What the server runs on.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Where to listen: the first of these that is free.
+    pub listen_addresses: Vec<SocketAddr>,
+    /// Where to write the address that is listened on.
+    pub address_file: Option<PathBuf>,
+    /// Bounds of the server.
+    pub limits: ServerLimits,
+    /// Which web pages may call the API.
+    pub cors_origin: CorsOrigin,
+}
+
+impl WebFlags {
+    /// Resolves the address and reads the pattern.
+    ///
+    /// # Errors
+    /// If the address does not resolve or RE2 would refuse the pattern.
+    pub fn check(&self) -> anyhow::Result<WebConfig> {
+        let origin = CorsOrigin::new(&self.cors_origin);
+        Ok(WebConfig {
+            listen_addresses: resolve(&self.listen_address)?,
+            address_file: self.address_file.clone(),
+            limits: ServerLimits { connections_max: self.max_connections, read_timeout: self.read_timeout.0 },
+            cors_origin: origin.map_err(|why| anyhow!("--web.cors.origin: {why}"))?,
+        })
+    }
+}
+
+/// `:9090` means every interface, as in Prometheus.
+fn resolve(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    let resolved = full.to_socket_addrs().with_context(|| {
+        format!("--web.listen-address: cannot understand \"{address}\"; an example is 127.0.0.1:9090")
+    })?;
+    Ok(resolved.collect())
+}
