@@ -16,7 +16,6 @@ use std::fmt;
 
 use promontory_model::Matcher;
 
-pub use crate::duration::{DurationExpr, DurationOp, DurationTerm, QueryTimes};
 pub use crate::functions::{AggregateOp, Function, FunctionId};
 pub use crate::types::ValueType;
 
@@ -285,6 +284,85 @@ impl DurationSpec {
             Self::Computed(_) => None,
         }
     }
+}
+
+/// An expression over durations, with its place.
+#[derive(Clone, Debug)]
+pub struct DurationExpr {
+    /// What it is.
+    pub term: DurationTerm,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What a duration expression is; everything is in seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DurationTerm {
+    /// A number of seconds or a duration.
+    Number(Number),
+    /// `step()`: the step of the query.
+    Step,
+    /// `range()`: end minus start of the query.
+    Range,
+    /// `-x`.
+    Minus(Box<DurationExpr>),
+    /// `(x)`.
+    Paren(Box<DurationExpr>),
+    /// `x op y`.
+    Binary(DurationOp, Box<DurationExpr>, Box<DurationExpr>),
+    /// `min_of(x, y)`.
+    MinOf(Box<DurationExpr>, Box<DurationExpr>),
+    /// `max_of(x, y)`.
+    MaxOf(Box<DurationExpr>, Box<DurationExpr>),
+}
+
+/// An operator of duration expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DurationOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Mod,
+    /// `^`
+    Pow,
+}
+
+impl DurationOp {
+    /// The operator as written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+        }
+    }
+}
+
+impl PartialEq for DurationExpr {
+    fn eq(&self, other: &Self) -> bool {
+        self.term == other.term
+    }
+}
+
+/// The times of a query that durations may be computed from, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryTimes {
+    /// First evaluation time.
+    pub start: i64,
+    /// Last evaluation time; equal to `start` for instant queries.
+    pub end: i64,
+    /// Distance of evaluation times; 0 for instant queries.
+    pub step: i64,
 }
 
 /// The sign before an expression.

@@ -7,7 +7,13 @@
 //! Source: `checkAST`, prometheus v3.16 `promql/parser/parse.go`; the order of the checks is the
 //! order of its errors.
 
-use super::*;
+use promontory_model::labels::{METRIC_NAME, quote};
+
+use super::{ParseError, Parsed};
+use crate::ast::{
+    Aggregate, Binary, Call, Cardinality, Expr, ExprKind, FunctionId, Span, Subquery, ValueType,
+    VectorSelector,
+};
 
 /// Checks `expr`, which was parsed from `text`.
 pub(super) fn check(text: &str, expr: &mut Expr) -> Parsed<()> {

@@ -3,6 +3,39 @@
 //! Source: Go's `strconv.ParseInt`, `strconv.ParseFloat`, and prometheus v3.16
 //! `util/strutil/quote.go`.
 
+use promontory_model::labels::quote;
+
+use super::{Parsed, Parser};
+use crate::ast::{Number, Span};
+use crate::duration::parse_duration;
+use crate::lexer::{Token, TokenKind};
+
+impl Parser<'_> {
+    pub(super) fn number(&mut self) -> Parsed<(Number, Span)> {
+        let token = self.peek()?;
+        let word = self.word(token);
+        let number = match token.kind {
+            TokenKind::Number => match parse_number(word) {
+                Ok(value) => Number { value, is_duration: false },
+                Err(why) => return self.error(token.span, format!("error parsing number: {why}")),
+            },
+            TokenKind::Duration => match parse_duration(word) {
+                Ok(ms) => Number { value: ms as f64 / 1000.0, is_duration: true },
+                Err(why) => return self.error(token.span, why.to_string()),
+            },
+            _ => return Err(self.unexpected(token)),
+        };
+        self.bump()?;
+        Ok((number, token.span))
+    }
+
+    pub(super) fn string(&self, token: Token) -> Parsed<String> {
+        let word = self.word(token);
+        unquote(word)
+            .or_else(|why| self.error(token.span, format!("error unquoting string {}: {why}", quote(word))))
+    }
+}
+
 /// The value of a number token: an integer in any of Go's bases, else a float.
 ///
 /// # Errors

@@ -25,9 +25,7 @@ pub fn judge(list: &str, offences: &[Offence], known: &[&str]) -> Vec<String> {
 
 /// Crates, or folders of them, whose modules form a circle.
 #[rustfmt::skip] // One entry per line: several people strike theirs at once.
-pub const CIRCLES: &[&str] = &[
-    "promql",
-];
+pub const CIRCLES: &[&str] = &[];
 
 /// Crates with more public items than allowed.
 #[rustfmt::skip] // One entry per line: several people strike theirs at once.
@@ -54,6 +52,4 @@ pub const SHARED_NAMES: &[&str] = &[
 
 /// Files that are too long.
 #[rustfmt::skip] // One entry per line: several people strike theirs at once.
-pub const LONG_FILES: &[&str] = &[
-    "crates/promql/src/parser.rs",
-];
+pub const LONG_FILES: &[&str] = &[];
