@@ -21,8 +21,7 @@ pub use estimate::{Estimate, admit, estimate};
 pub use lower::{QuerySettings, lower};
 pub use matching::{MatchOperation, MatchSpec};
 pub use node::{
-    BucketFunction, MapFunction, Node, NodeKind, Plan, PlanRoot, RangeInput, Relabel, ScalarArg, ScanSpec,
-    SelectFunction, SortKey, Take,
+    MapFunction, Node, NodeKind, Plan, PlanRoot, RangeInput, Relabel, ScalarArg, ScanSpec, SortKey, Take,
 };
 pub use passes::{
     Facts, NameFact, ScanFacts, all_counters, for_each_vector, name_fact, prune, prune_counter_notes,

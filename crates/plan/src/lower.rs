@@ -20,9 +20,10 @@ mod scalars;
 mod selectors;
 
 use promontory_promql::annotations::Collector;
-use promontory_promql::ast::{Expr, ExprKind, UnaryOp, ValueType};
+use promontory_promql::ast::{Expr, ExprKind, UnaryOp};
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::KernelError;
+use promontory_promql::types::ValueType;
 
 use self::invariant::is_step_invariant;
 use self::selectors::{fixed, no_extension};

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use promontory_model::{LabelsBuilder, LabelsRef};
-use promontory_promql::ast::Cardinality;
+use promontory_promql::ast::{Cardinality, SetOp};
 use promontory_promql::kernels::binary::{BinaryOp, Comparison};
 
 use crate::projection::{DROP_NAME_MARK, LabelProjection, is_reserved};
@@ -17,12 +17,8 @@ use crate::projection::{DROP_NAME_MARK, LabelProjection, is_reserved};
 pub enum MatchOperation {
     /// Arithmetic or comparison of two values.
     Values(BinaryOp, Comparison),
-    /// `and`
-    And,
-    /// `or`
-    Or,
-    /// `unless`
-    Unless,
+    /// Keeping by presence on the other side.
+    Set(SetOp),
 }
 
 /// How elements find each other and what becomes of their labels.
@@ -81,10 +77,20 @@ impl MatchSpec {
     }
 }
 
+impl fmt::Display for MatchOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Values(op, Comparison::Bool) if op.is_comparison() => write!(f, "{} bool", op.as_str()),
+            Self::Values(op, _) => f.write_str(op.as_str()),
+            Self::Set(op) => f.write_str(op.as_str()),
+        }
+    }
+}
+
 impl fmt::Display for MatchSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.on { "on" } else { "ignoring" };
-        write!(f, "{:?} {way}({})", self.operation, self.labels.join(", "))?;
+        write!(f, "{} {way}({})", self.operation, self.labels.join(", "))?;
         match self.cardinality {
             Cardinality::ManyToOne => write!(f, " group_left({})", self.include.join(", ")),
             Cardinality::OneToMany => write!(f, " group_right({})", self.include.join(", ")),

@@ -10,9 +10,12 @@
 use std::sync::Arc;
 
 use promontory_model::{Labels, Matcher, TimeRange};
-use promontory_promql::ast::BinaryOp as AstOp;
+use promontory_promql::functions::SortDirection;
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::{BinaryOp, Comparison};
+use promontory_promql::kernels::classic_histogram::BucketFunction;
+use promontory_promql::kernels::math::Extreme;
+use promontory_promql::kernels::select::SelectFunction;
 use promontory_promql::kernels::{
     AggregateFunction, DateFunction, RangeFunction, RangeWindow, UnaryFunction,
 };
@@ -175,8 +178,8 @@ pub enum NodeKind {
         input: Box<Node>,
         /// By what.
         key: SortKey,
-        /// Largest first.
-        descending: bool,
+        /// Which way.
+        direction: SortDirection,
     },
     /// Rows of all.
     Union {
@@ -220,10 +223,8 @@ pub enum MapFunction {
     VectorScalar(BinaryOp, Comparison),
     /// `param op x`
     ScalarVector(BinaryOp, Comparison),
-    /// `max_of(x, param)`
-    MaxOf,
-    /// `min_of(x, param)`
-    MinOf,
+    /// `max_of(x, param)`, `min_of(x, param)`
+    Extreme(Extreme),
     /// The evaluation time in seconds, as `timestamp` gives it for what is not a selector.
     EvaluationTime,
     /// The same; only labels change.
@@ -262,25 +263,6 @@ pub enum Relabel {
         /// Its value.
         value: String,
     },
-}
-
-/// `topk` and its kin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is the PromQL aggregation of its name.
-pub enum SelectFunction {
-    Topk,
-    Bottomk,
-    Limitk,
-    LimitRatio,
-}
-
-/// A function over the buckets of a classic histogram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BucketFunction {
-    /// `histogram_quantile`
-    Quantile,
-    /// `histogram_fraction`
-    Fraction,
 }
 
 /// What rows are sorted by.
@@ -424,9 +406,4 @@ impl ScalarArg {
             values => Node::new(NodeKind::Row { labels: Labels::empty(), values }, grid),
         }
     }
-}
-
-/// The kernel's operator of one in the syntax tree; `None` for set and histogram operators.
-pub fn kernel_op(op: AstOp) -> Option<BinaryOp> {
-    BinaryOp::parse(op.as_str())
 }

@@ -10,6 +10,7 @@
 use promontory_model::Labels;
 use promontory_model::labels::metric_key_range;
 use promontory_promql::annotations::looks_like_counter;
+use promontory_promql::ast::SetOp;
 use promontory_promql::kernels::RangeFunction;
 
 use crate::matching::MatchOperation;
@@ -177,11 +178,13 @@ pub fn prune(node: &mut Node, scans: &[ScanFacts]) -> Facts {
             let from_one = spec.include.iter().any(|label| touches_reserved(label));
             let name = match spec.operation {
                 _ if spec.drop_name && !from_one => NameFact::Absent,
-                MatchOperation::And | MatchOperation::Unless => left.name,
-                MatchOperation::Or if left.name == NameFact::Absent && right.name == NameFact::Absent => {
+                MatchOperation::Set(SetOp::And | SetOp::Unless) => left.name,
+                MatchOperation::Set(SetOp::Or)
+                    if left.name == NameFact::Absent && right.name == NameFact::Absent =>
+                {
                     NameFact::Absent
                 }
-                MatchOperation::Or => NameFact::Mixed,
+                MatchOperation::Set(SetOp::Or) => NameFact::Mixed,
                 MatchOperation::Values(..)
                     if from_one || spec.fill_left.is_some() || spec.fill_right.is_some() =>
                 {

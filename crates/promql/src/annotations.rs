@@ -19,9 +19,9 @@ use promontory_model::MutexExt as _;
 use promontory_model::labels::quote;
 
 use crate::engine;
+use crate::kernels::classic_histogram::ForcedMonotonicity;
 use crate::kernels::date::rfc3339;
 use crate::kernels::go::{format_general, format_general_rounded};
-use crate::kernels::histogram::ForcedMonotonicity;
 
 /// How many annotations of each kind an answer shows.
 pub const SHOWN_MAX: usize = 10;

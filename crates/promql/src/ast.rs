@@ -16,8 +16,9 @@ use std::fmt;
 
 use promontory_model::Matcher;
 
-pub use crate::functions::{AggregateOp, Function, FunctionId};
-pub use crate::types::ValueType;
+use crate::functions::{Aggregation, Function};
+use crate::kernels::binary::BinaryOp;
+use crate::types::ValueType;
 
 /// A piece of the text, in bytes: from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -144,7 +145,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     /// Which aggregation.
-    pub op: AggregateOp,
+    pub op: &'static Aggregation,
     /// The vector that is aggregated.
     pub expr: Expr,
     /// The parameter of `topk`, `bottomk`, `quantile`, `count_values`, `limitk`, `limit_ratio`.
@@ -182,7 +183,7 @@ impl Grouping {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
     /// The operator.
-    pub op: BinaryOp,
+    pub op: Operator,
     /// Left side.
     pub lhs: Expr,
     /// Right side.
@@ -376,113 +377,95 @@ pub enum UnaryOp {
 
 /// A binary operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BinaryOp {
-    /// `+`
-    Add,
-    /// `-`
-    Sub,
-    /// `*`
-    Mul,
-    /// `/`
-    Div,
-    /// `%`
-    Mod,
-    /// `^`
-    Pow,
-    /// `atan2`
-    Atan2,
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `>`
-    Greater,
-    /// `<`
-    Less,
-    /// `>=`
-    GreaterOrEqual,
-    /// `<=`
-    LessOrEqual,
+pub enum Operator {
+    /// Computes or compares values.
+    Value(BinaryOp),
+    /// Keeps elements by whether the other side has them.
+    Set(SetOp),
+    /// Keeps a part of a histogram.
+    Trim(TrimOp),
+}
+
+/// A set operator between vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SetOp {
     /// `and`
     And,
     /// `or`
     Or,
     /// `unless`
     Unless,
-    /// `</`: keeps the part of a histogram below a value.
-    TrimUpper,
-    /// `>/`: keeps the part of a histogram above a value.
-    TrimLower,
 }
 
-impl BinaryOp {
+/// An operator that keeps a part of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrimOp {
+    /// `</`: what lies below a value.
+    Upper,
+    /// `>/`: what lies above a value.
+    Lower,
+}
+
+impl SetOp {
     /// The operator as written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Add => "+",
-            Self::Sub => "-",
-            Self::Mul => "*",
-            Self::Div => "/",
-            Self::Mod => "%",
-            Self::Pow => "^",
-            Self::Atan2 => "atan2",
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Greater => ">",
-            Self::Less => "<",
-            Self::GreaterOrEqual => ">=",
-            Self::LessOrEqual => "<=",
             Self::And => "and",
             Self::Or => "or",
             Self::Unless => "unless",
-            Self::TrimUpper => "</",
-            Self::TrimLower => ">/",
+        }
+    }
+}
+
+impl Operator {
+    /// The operator as written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Value(op) => op.as_str(),
+            Self::Set(op) => op.as_str(),
+            Self::Trim(TrimOp::Upper) => "</",
+            Self::Trim(TrimOp::Lower) => ">/",
         }
     }
 
     /// True for `==`, `!=`, `>`, `<`, `>=`, `<=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            Self::Equal
-                | Self::NotEqual
-                | Self::Greater
-                | Self::Less
-                | Self::GreaterOrEqual
-                | Self::LessOrEqual
-        )
+        matches!(self, Self::Value(op) if op.is_comparison())
     }
 
     /// True for `and`, `or`, `unless`.
     #[must_use]
     pub fn is_set(self) -> bool {
-        matches!(self, Self::And | Self::Or | Self::Unless)
+        matches!(self, Self::Set(_))
     }
 
     /// How tightly it binds: 1 (`or`) to 6 (`^`).
     #[must_use]
     pub fn precedence(self) -> u8 {
         match self {
-            Self::Or => 1,
-            Self::And | Self::Unless => 2,
-            Self::Equal
-            | Self::NotEqual
-            | Self::Greater
-            | Self::Less
-            | Self::GreaterOrEqual
-            | Self::LessOrEqual
-            | Self::TrimUpper
-            | Self::TrimLower => 3,
-            Self::Add | Self::Sub => 4,
-            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
-            Self::Pow => 6,
+            Self::Set(SetOp::Or) => 1,
+            Self::Set(SetOp::And | SetOp::Unless) => 2,
+            Self::Trim(_) => 3,
+            Self::Value(op) => match op {
+                BinaryOp::Add | BinaryOp::Sub => 4,
+                BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Atan2 => 5,
+                BinaryOp::Pow => 6,
+                _ => 3,
+            },
         }
     }
 }
 
-impl fmt::Display for BinaryOp {
+impl From<BinaryOp> for Operator {
+    fn from(op: BinaryOp) -> Self {
+        Self::Value(op)
+    }
+}
+
+impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -5,7 +5,9 @@
 
 use promontory_model::labels::quote;
 
-use crate::ast::{DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr, ExprKind, QueryTimes, Span, UnaryOp};
+use crate::ast::{
+    DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr, ExprKind, QueryTimes, Span, UnaryOp,
+};
 
 /// Units from long to short, as they must come in a text.
 const UNITS: [(&str, i64); 7] = [

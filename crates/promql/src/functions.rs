@@ -1,16 +1,23 @@
-//! The function table and the aggregation table of PromQL.
+//! One identity per function and aggregation of PromQL: name, signature, properties, kernel.
 //!
-//! Source: `promql/parser/functions.go` and `lex.go`, prometheus v3.16.
+//! The parser looks a name up here, lowering matches on the kernel, operators take their names from the
+//! rows. Nothing else lists functions.
+
+mod table;
 
 use std::fmt;
 
+use crate::kernels::classic_histogram::BucketFunction;
+use crate::kernels::math::Extreme;
+use crate::kernels::select::SelectFunction;
+use crate::kernels::{AggregateFunction, DateFunction, RangeFunction, UnaryFunction};
 use crate::types::ValueType;
 
-/// A function of PromQL: what it takes and what it answers.
+pub use self::table::{AGGREGATIONS, FUNCTIONS};
+
+/// A function of PromQL.
 #[derive(Debug)]
 pub struct Function {
-    /// Which one, for `match`.
-    pub id: FunctionId,
     /// Its name.
     pub name: &'static str,
     /// The types of its arguments.
@@ -19,8 +26,23 @@ pub struct Function {
     pub arity: Arity,
     /// What it answers.
     pub returns: ValueType,
-    /// Whether it needs `promql-experimental-functions`.
-    pub stability: Stability,
+    /// How it is computed; no other function has the same.
+    pub kernel: Kernel,
+    /// What else must be known of it.
+    pub properties: &'static [Property],
+}
+
+/// An aggregation of PromQL.
+#[derive(Debug)]
+pub struct Aggregation {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its parameter, if it takes one.
+    pub param: Option<ValueType>,
+    /// How it is computed; no other aggregation has the same.
+    pub kernel: AggregateKernel,
+    /// What else must be known of it.
+    pub properties: &'static [Property],
 }
 
 /// How many arguments a function takes.
@@ -34,13 +56,123 @@ pub enum Arity {
     LastRepeats,
 }
 
-/// Whether a function or aggregation is on by default.
+/// What must be known of a function beside its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stability {
-    /// On by default.
-    Stable,
-    /// Behind `promql-experimental-functions`.
+pub enum Property {
+    /// Needs `promql-experimental-functions`.
     Experimental,
+    /// Its result keeps the metric name, where others of its kind drop it.
+    KeepsName,
+    /// Means counters: a name unlike a counter's is worth a note.
+    OfCounters,
+    /// Depends on the evaluation time even if `@` fixes its arguments.
+    ReadsTime,
+}
+
+/// How a function is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// From the window of samples of each series.
+    Range(RangeFunction),
+    /// From each value.
+    Unary(UnaryFunction),
+    /// From each value as a time; without an argument from the evaluation time.
+    Date(DateFunction),
+    /// `round`
+    Round,
+    /// `clamp` and its one-sided forms.
+    Clamp(ClampBounds),
+    /// From the buckets of classic histograms.
+    Buckets(BucketFunction),
+    /// `histogram_quantiles`
+    BucketQuantiles,
+    /// From native histograms; floats give nothing.
+    Native(NativeFunction),
+    /// `label_replace`
+    LabelReplace,
+    /// `label_join`
+    LabelJoin,
+    /// By value.
+    Sort(SortDirection),
+    /// By labels in natural order.
+    SortByLabel(SortDirection),
+    /// `absent`
+    Absent,
+    /// `info`
+    Info,
+    /// `timestamp`
+    Timestamp,
+    /// `start_timestamp`
+    StartTimestamp,
+    /// `vector`: from a scalar.
+    Vector,
+    /// `scalar`: from a vector.
+    Scalar,
+    /// `pi`
+    Pi,
+    /// `time`: the evaluation time.
+    Time,
+    /// From the times of the query.
+    OfQuery(QueryTime),
+    /// The larger or the smaller of two scalars.
+    Extreme(Extreme),
+}
+
+/// How an aggregation is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggregateKernel {
+    /// From a state of fixed size per group and step.
+    Grid(AggregateFunction),
+    /// From all values of a group.
+    Quantile,
+    /// By choosing series.
+    Select(SelectFunction),
+    /// By counting equal values.
+    CountValues,
+}
+
+/// Which bounds a `clamp` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClampBounds {
+    /// `clamp`
+    Both,
+    /// `clamp_min`
+    Lower,
+    /// `clamp_max`
+    Upper,
+}
+
+/// A property of a native histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // Each is `histogram_` and its name.
+pub enum NativeFunction {
+    Avg,
+    Count,
+    Sum,
+    Stddev,
+    Stdvar,
+}
+
+/// Which way rows are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SortDirection {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// A time of the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueryTime {
+    /// The first evaluation time.
+    Start,
+    /// The last evaluation time.
+    End,
+    /// From the first to the last.
+    Range,
+    /// Between two evaluation times.
+    Step,
 }
 
 impl Function {
@@ -50,10 +182,16 @@ impl Function {
         FUNCTIONS.binary_search_by(|function| function.name.cmp(name)).ok().map(|index| &FUNCTIONS[index])
     }
 
-    /// True if it needs `promql-experimental-functions`.
+    /// The function that `kernel` computes.
     #[must_use]
-    pub fn is_experimental(&self) -> bool {
-        self.stability == Stability::Experimental
+    pub fn of(kernel: Kernel) -> Option<&'static Self> {
+        FUNCTIONS.iter().find(|function| function.kernel == kernel)
+    }
+
+    /// True if it has this property.
+    #[must_use]
+    pub fn has(&self, property: Property) -> bool {
+        self.properties.contains(&property)
     }
 
     /// Fewest arguments.
@@ -87,228 +225,43 @@ impl Function {
 
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
+        self.kernel == other.kernel
     }
 }
 
 impl Eq for Function {}
 
-macro_rules! functions {
-    ($($id:ident $name:literal [$($arg:ident),*] $arity:expr, $returns:ident $stability:ident;)*) => {
-        /// Names a function.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum FunctionId {
-            $(#[doc = concat!("`", $name, "`")] $id,)*
-        }
-
-        /// All functions, sorted by name.
-        pub static FUNCTIONS: &[Function] = &[$(Function {
-            id: FunctionId::$id,
-            name: $name,
-            args: &[$(ValueType::$arg),*],
-            arity: $arity,
-            returns: ValueType::$returns,
-            stability: Stability::$stability,
-        },)*];
-    };
-}
-
-functions! {
-    Abs "abs" [Vector] Arity::Exact, Vector Stable;
-    Absent "absent" [Vector] Arity::Exact, Vector Stable;
-    AbsentOverTime "absent_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Acos "acos" [Vector] Arity::Exact, Vector Stable;
-    Acosh "acosh" [Vector] Arity::Exact, Vector Stable;
-    Asin "asin" [Vector] Arity::Exact, Vector Stable;
-    Asinh "asinh" [Vector] Arity::Exact, Vector Stable;
-    Atan "atan" [Vector] Arity::Exact, Vector Stable;
-    Atanh "atanh" [Vector] Arity::Exact, Vector Stable;
-    AvgOverTime "avg_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Ceil "ceil" [Vector] Arity::Exact, Vector Stable;
-    Changes "changes" [Matrix] Arity::Exact, Vector Stable;
-    Clamp "clamp" [Vector, Scalar, Scalar] Arity::Exact, Vector Stable;
-    ClampMax "clamp_max" [Vector, Scalar] Arity::Exact, Vector Stable;
-    ClampMin "clamp_min" [Vector, Scalar] Arity::Exact, Vector Stable;
-    Cos "cos" [Vector] Arity::Exact, Vector Stable;
-    Cosh "cosh" [Vector] Arity::Exact, Vector Stable;
-    CountOverTime "count_over_time" [Matrix] Arity::Exact, Vector Stable;
-    DayOfMonth "day_of_month" [Vector] Arity::Optional(1), Vector Stable;
-    DayOfWeek "day_of_week" [Vector] Arity::Optional(1), Vector Stable;
-    DayOfYear "day_of_year" [Vector] Arity::Optional(1), Vector Stable;
-    DaysInMonth "days_in_month" [Vector] Arity::Optional(1), Vector Stable;
-    Deg "deg" [Vector] Arity::Exact, Vector Stable;
-    Delta "delta" [Matrix] Arity::Exact, Vector Stable;
-    Deriv "deriv" [Matrix] Arity::Exact, Vector Stable;
-    DoubleExponentialSmoothing "double_exponential_smoothing" [Matrix, Scalar, Scalar] Arity::Exact, Vector Experimental;
-    End "end" [] Arity::Exact, Scalar Experimental;
-    Exp "exp" [Vector] Arity::Exact, Vector Stable;
-    FirstOverTime "first_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Floor "floor" [Vector] Arity::Exact, Vector Stable;
-    HistogramAvg "histogram_avg" [Vector] Arity::Exact, Vector Stable;
-    HistogramCount "histogram_count" [Vector] Arity::Exact, Vector Stable;
-    HistogramFraction "histogram_fraction" [Scalar, Scalar, Vector] Arity::Exact, Vector Stable;
-    HistogramQuantile "histogram_quantile" [Scalar, Vector] Arity::Exact, Vector Stable;
-    HistogramQuantiles "histogram_quantiles" [Vector, String, Scalar, Scalar] Arity::Optional(9), Vector Experimental;
-    HistogramStddev "histogram_stddev" [Vector] Arity::Exact, Vector Stable;
-    HistogramStdvar "histogram_stdvar" [Vector] Arity::Exact, Vector Stable;
-    HistogramSum "histogram_sum" [Vector] Arity::Exact, Vector Stable;
-    Hour "hour" [Vector] Arity::Optional(1), Vector Stable;
-    Idelta "idelta" [Matrix] Arity::Exact, Vector Stable;
-    Increase "increase" [Matrix] Arity::Exact, Vector Stable;
-    Info "info" [Vector, Vector] Arity::Optional(1), Vector Experimental;
-    Irate "irate" [Matrix] Arity::Exact, Vector Stable;
-    LabelJoin "label_join" [Vector, String, String, String] Arity::LastRepeats, Vector Stable;
-    LabelReplace "label_replace" [Vector, String, String, String, String] Arity::Exact, Vector Stable;
-    LastOverTime "last_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Ln "ln" [Vector] Arity::Exact, Vector Stable;
-    Log10 "log10" [Vector] Arity::Exact, Vector Stable;
-    Log2 "log2" [Vector] Arity::Exact, Vector Stable;
-    MadOverTime "mad_over_time" [Matrix] Arity::Exact, Vector Experimental;
-    MaxOf "max_of" [Scalar, Scalar] Arity::Exact, Scalar Experimental;
-    MaxOverTime "max_over_time" [Matrix] Arity::Exact, Vector Stable;
-    MinOf "min_of" [Scalar, Scalar] Arity::Exact, Scalar Experimental;
-    MinOverTime "min_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Minute "minute" [Vector] Arity::Optional(1), Vector Stable;
-    Month "month" [Vector] Arity::Optional(1), Vector Stable;
-    Pi "pi" [] Arity::Exact, Scalar Stable;
-    PredictLinear "predict_linear" [Matrix, Scalar] Arity::Exact, Vector Stable;
-    PresentOverTime "present_over_time" [Matrix] Arity::Exact, Vector Stable;
-    QuantileOverTime "quantile_over_time" [Scalar, Matrix] Arity::Exact, Vector Stable;
-    Rad "rad" [Vector] Arity::Exact, Vector Stable;
-    Range "range" [] Arity::Exact, Scalar Experimental;
-    Rate "rate" [Matrix] Arity::Exact, Vector Stable;
-    Resets "resets" [Matrix] Arity::Exact, Vector Stable;
-    Round "round" [Vector, Scalar] Arity::Optional(1), Vector Stable;
-    Scalar "scalar" [Vector] Arity::Exact, Scalar Stable;
-    Sgn "sgn" [Vector] Arity::Exact, Vector Stable;
-    Sin "sin" [Vector] Arity::Exact, Vector Stable;
-    Sinh "sinh" [Vector] Arity::Exact, Vector Stable;
-    Sort "sort" [Vector] Arity::Exact, Vector Stable;
-    SortByLabel "sort_by_label" [Vector, String] Arity::LastRepeats, Vector Experimental;
-    SortByLabelDesc "sort_by_label_desc" [Vector, String] Arity::LastRepeats, Vector Experimental;
-    SortDesc "sort_desc" [Vector] Arity::Exact, Vector Stable;
-    Sqrt "sqrt" [Vector] Arity::Exact, Vector Stable;
-    Start "start" [] Arity::Exact, Scalar Experimental;
-    StartTimestamp "start_timestamp" [Vector] Arity::Exact, Vector Experimental;
-    StddevOverTime "stddev_over_time" [Matrix] Arity::Exact, Vector Stable;
-    StdvarOverTime "stdvar_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Step "step" [] Arity::Exact, Scalar Experimental;
-    SumOverTime "sum_over_time" [Matrix] Arity::Exact, Vector Stable;
-    Tan "tan" [Vector] Arity::Exact, Vector Stable;
-    Tanh "tanh" [Vector] Arity::Exact, Vector Stable;
-    Time "time" [] Arity::Exact, Scalar Stable;
-    Timestamp "timestamp" [Vector] Arity::Exact, Vector Stable;
-    TsOfFirstOverTime "ts_of_first_over_time" [Matrix] Arity::Exact, Vector Experimental;
-    TsOfLastOverTime "ts_of_last_over_time" [Matrix] Arity::Exact, Vector Experimental;
-    TsOfMaxOverTime "ts_of_max_over_time" [Matrix] Arity::Exact, Vector Experimental;
-    TsOfMinOverTime "ts_of_min_over_time" [Matrix] Arity::Exact, Vector Experimental;
-    Vector "vector" [Scalar] Arity::Exact, Vector Stable;
-    Year "year" [Vector] Arity::Optional(1), Vector Stable;
-}
-
-impl FunctionId {
-    /// The entry of the table.
+impl Aggregation {
+    /// The aggregation of this name, in lower case.
     #[must_use]
-    pub fn function(self) -> &'static Function {
-        &FUNCTIONS[self as usize]
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        AGGREGATIONS.iter().find(|aggregation| aggregation.name == name)
+    }
+
+    /// The aggregation that `kernel` computes.
+    #[must_use]
+    pub fn of(kernel: AggregateKernel) -> Option<&'static Self> {
+        AGGREGATIONS.iter().find(|aggregation| aggregation.kernel == kernel)
+    }
+
+    /// True if it has this property.
+    #[must_use]
+    pub fn has(&self, property: Property) -> bool {
+        self.properties.contains(&property)
     }
 }
 
-/// An aggregation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AggregateOp {
-    /// `sum`
-    Sum,
-    /// `avg`
-    Avg,
-    /// `count`
-    Count,
-    /// `min`
-    Min,
-    /// `max`
-    Max,
-    /// `group`
-    Group,
-    /// `stddev`
-    Stddev,
-    /// `stdvar`
-    Stdvar,
-    /// `topk`
-    Topk,
-    /// `bottomk`
-    Bottomk,
-    /// `count_values`
-    CountValues,
-    /// `quantile`
-    Quantile,
-    /// `limitk`
-    Limitk,
-    /// `limit_ratio`
-    LimitRatio,
-}
-
-/// All aggregations.
-pub static AGGREGATIONS: &[AggregateOp] = &[
-    AggregateOp::Sum,
-    AggregateOp::Avg,
-    AggregateOp::Count,
-    AggregateOp::Min,
-    AggregateOp::Max,
-    AggregateOp::Group,
-    AggregateOp::Stddev,
-    AggregateOp::Stdvar,
-    AggregateOp::Topk,
-    AggregateOp::Bottomk,
-    AggregateOp::CountValues,
-    AggregateOp::Quantile,
-    AggregateOp::Limitk,
-    AggregateOp::LimitRatio,
-];
-
-impl AggregateOp {
-    /// The name as Prometheus prints it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Avg => "avg",
-            Self::Count => "count",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Group => "group",
-            Self::Stddev => "stddev",
-            Self::Stdvar => "stdvar",
-            Self::Topk => "topk",
-            Self::Bottomk => "bottomk",
-            Self::CountValues => "count_values",
-            Self::Quantile => "quantile",
-            Self::Limitk => "limitk",
-            Self::LimitRatio => "limit_ratio",
-        }
-    }
-
-    /// The type of the parameter; `None` if it takes none.
-    #[must_use]
-    pub fn param_type(self) -> Option<ValueType> {
-        match self {
-            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => {
-                Some(ValueType::Scalar)
-            }
-            Self::CountValues => Some(ValueType::String),
-            _ => None,
-        }
-    }
-
-    /// True if it needs `promql-experimental-functions`.
-    #[must_use]
-    pub fn is_experimental(self) -> bool {
-        matches!(self, Self::Limitk | Self::LimitRatio)
+impl PartialEq for Aggregation {
+    fn eq(&self, other: &Self) -> bool {
+        self.kernel == other.kernel
     }
 }
 
-impl fmt::Display for AggregateOp {
+impl Eq for Aggregation {}
+
+impl fmt::Display for Aggregation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.name)
     }
 }
 

@@ -13,8 +13,9 @@
 
 use promontory_model::labels::quote;
 
-use crate::ast::{BinaryOp, Span};
-use crate::functions::{AGGREGATIONS, AggregateOp};
+use crate::ast::{Operator, SetOp, Span, TrimOp};
+use crate::functions::Aggregation;
+use crate::kernels::binary::BinaryOp;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum TokenKind {
     /// `@`
     At,
     /// A binary operator; `+` and `-` are also signs, `!=` is also a matcher.
-    Operator(BinaryOp),
+    Operator(Operator),
     /// A name without a colon.
     Identifier,
     /// A name with a colon.
@@ -58,7 +59,7 @@ pub enum TokenKind {
     /// A text with its quotes.
     String,
     /// The name of an aggregation.
-    Aggregate(AggregateOp),
+    Aggregate(&'static Aggregation),
     /// A word of the language.
     Keyword(Keyword),
     /// A word that is a keyword in some places and a function in others.
@@ -248,7 +249,7 @@ impl<'a> Lexer<'a> {
                 _ => Err("unclosed left parenthesis".to_owned()),
             };
         };
-        let operator = |op| Ok(T::Operator(op));
+        let operator = |op: BinaryOp| Ok(T::Operator(op.into()));
         match c {
             ',' => Ok(T::Comma),
             '*' => operator(BinaryOp::Mul),
@@ -263,10 +264,10 @@ impl<'a> Lexer<'a> {
             '!' if self.accept(|c| c == '=') => operator(BinaryOp::NotEqual),
             '!' => Err(format!("unexpected character after '!': {}", quote_char(self.bump()))),
             '<' if self.accept(|c| c == '=') => operator(BinaryOp::LessOrEqual),
-            '<' if self.accept(|c| c == '/') => operator(BinaryOp::TrimUpper),
+            '<' if self.accept(|c| c == '/') => Ok(T::Operator(Operator::Trim(TrimOp::Upper))),
             '<' => operator(BinaryOp::Less),
             '>' if self.accept(|c| c == '=') => operator(BinaryOp::GreaterOrEqual),
-            '>' if self.accept(|c| c == '/') => operator(BinaryOp::TrimLower),
+            '>' if self.accept(|c| c == '/') => Ok(T::Operator(Operator::Trim(TrimOp::Lower))),
             '>' => operator(BinaryOp::Greater),
             '"' | '\'' => self.string(c),
             '`' => self.raw_string(),
@@ -363,7 +364,7 @@ impl<'a> Lexer<'a> {
         let Some(c) = self.bump() else {
             return Err("unexpected end of input in duration expression".to_owned());
         };
-        let operator = |op| Ok(T::Operator(op));
+        let operator = |op: BinaryOp| Ok(T::Operator(op.into()));
         match c {
             ']' => {
                 self.bracket_open = false;
@@ -419,7 +420,7 @@ impl<'a> Lexer<'a> {
             '=' if self.accept(|c| c == '~') => Ok(T::MatchRegex),
             '=' => Ok(T::Assign),
             '!' if self.accept(|c| c == '~') => Ok(T::MatchNotRegex),
-            '!' if self.accept(|c| c == '=') => Ok(T::Operator(BinaryOp::NotEqual)),
+            '!' if self.accept(|c| c == '=') => Ok(T::Operator(BinaryOp::NotEqual.into())),
             '!' => Err(format!("unexpected character after '!' inside braces: {}", quote_char(self.bump()))),
             '{' => Err("unexpected left brace '{'".to_owned()),
             '}' => {
@@ -576,10 +577,10 @@ fn keyword(word: &str) -> Option<TokenKind> {
     let keyword = |keyword| Some(TokenKind::Keyword(keyword));
     let preprocessor = |word| Some(TokenKind::Preprocessor(word));
     match lower.as_str() {
-        "and" => Some(TokenKind::Operator(BinaryOp::And)),
-        "or" => Some(TokenKind::Operator(BinaryOp::Or)),
-        "unless" => Some(TokenKind::Operator(BinaryOp::Unless)),
-        "atan2" => Some(TokenKind::Operator(BinaryOp::Atan2)),
+        "and" => Some(TokenKind::Operator(Operator::Set(SetOp::And))),
+        "or" => Some(TokenKind::Operator(Operator::Set(SetOp::Or))),
+        "unless" => Some(TokenKind::Operator(Operator::Set(SetOp::Unless))),
+        "atan2" => Some(TokenKind::Operator(BinaryOp::Atan2.into())),
         "inf" | "nan" => Some(TokenKind::Number),
         "offset" => keyword(Keyword::Offset),
         "smoothed" => keyword(Keyword::Smoothed),
@@ -600,7 +601,7 @@ fn keyword(word: &str) -> Option<TokenKind> {
         "range" => preprocessor(Preprocessor::Range),
         "max_of" => preprocessor(Preprocessor::MaxOf),
         "min_of" => preprocessor(Preprocessor::MinOf),
-        name => AGGREGATIONS.iter().find(|op| op.as_str() == name).map(|op| TokenKind::Aggregate(*op)),
+        name => Aggregation::by_name(name).map(TokenKind::Aggregate),
     }
 }
 

@@ -11,11 +11,12 @@ use promontory_model::labels::{METRIC_NAME, is_legacy_label_name, quote};
 use promontory_model::{MatchOp, Matcher, float};
 
 use crate::ast::{
-    Aggregate, At, Binary, BinaryOp, Cardinality, DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr,
-    ExprKind, FillValue, Grouping, MatrixSelector, Number, RangeExtension, Subquery, UnaryOp, VectorMatching,
+    Aggregate, At, Binary, Cardinality, DurationExpr, DurationOp, DurationSpec, DurationTerm, Expr, ExprKind,
+    FillValue, Grouping, MatrixSelector, Number, Operator, RangeExtension, Subquery, UnaryOp, VectorMatching,
     VectorSelector,
 };
 use crate::duration::format_duration;
+use crate::kernels::binary::BinaryOp;
 use crate::kernels::go;
 
 /// A node that is longer on one line is split.
@@ -134,7 +135,9 @@ fn push_indent(level: usize, out: &mut String) {
 /// The left side. Upstream's `+Inf ^ x` would come back as `+(Inf ^ x)`.
 fn write_base(f: &mut fmt::Formatter<'_>, binary: &Binary) -> fmt::Result {
     match binary.lhs.kind {
-        ExprKind::Number(number) if binary.op == BinaryOp::Pow && number.value == f64::INFINITY => {
+        ExprKind::Number(number)
+            if binary.op == Operator::Value(BinaryOp::Pow) && number.value == f64::INFINITY =>
+        {
             f.write_str("Inf")
         }
         _ => write!(f, "{}", binary.lhs),

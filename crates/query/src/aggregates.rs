@@ -10,9 +10,10 @@
 //! [`whole`] makes one group of all input, for those that want a row even of nothing.
 //!
 //! `AccumulatorArgs` carries no configuration, so each query makes its own functions, which hold the
-//! query's context; two of one name are equal. Parameters that are known are held too; others come as
-//! a column that holds the same grid in every row.
+//! query's context. Parameters that are known are held too; others come as a column that holds the same
+//! grid in every row. Two are equal if all that their result depends on is.
 
+mod arguments;
 mod grid;
 mod one;
 mod rows;
@@ -30,42 +31,44 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
-use promontory_plan::BucketFunction;
+use promontory_promql::functions::{AggregateKernel, Aggregation, Function, Kernel};
 use promontory_promql::grid::Grid;
-use promontory_promql::kernels::select::Order;
+use promontory_promql::kernels::classic_histogram::BucketFunction;
+use promontory_promql::kernels::select::{Order, SelectFunction};
 use promontory_promql::kernels::{AggregateFunction, GridAccumulator};
 
+pub(crate) use self::arguments::{GroupCall, KnownParam, Looks};
 use self::grid::GridGroups;
 use self::one::{OneGroups, OneRule};
-use self::rows::{Buckets, Counts, First, Quantile, RowGroups, Top};
+use self::rows::{Buckets, Counts, First, Quantile, RowGroups, RowState, Top};
 pub(crate) use self::rows::{row_fields, rows_type};
 use self::whole::OneGroup;
 use crate::context::QueryContext;
 use crate::table::grid_type;
 
-/// Which aggregation.
-#[derive(Clone, Debug)]
+/// Which aggregation, with all that its result depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AggregateKind {
-    /// `(values)`: a state of fixed size per step.
+    /// A state of fixed size per step.
     Grid(AggregateFunction),
-    /// `(values)`: rows of one label set become one row; two samples at one step are an error.
+    /// Rows of one label set become one row; two samples at one step are an error.
     One,
-    /// `(values)`: the only sample of each step, NaN if there is none or more.
+    /// The only sample of each step, NaN if there is none or more.
     Only,
-    /// `(values[, q])`
+    /// `quantile`
     Quantile(KnownParam),
-    /// `(labels, values[, k])`: rows.
+    /// `topk`, `bottomk`: rows.
     TopK(Order, KnownParam),
-    /// `(labels, values[, k])`: rows.
+    /// `limitk`: rows.
     LimitK(KnownParam),
-    /// `(values)`: rows, with the value's text as key.
+    /// `count_values`: rows, with the value's text as key.
     CountValues,
-    /// `(labels, values[, first, second])`
+    /// `histogram_quantile`, `histogram_fraction`
     Buckets(BucketArguments),
 }
 
 /// What buckets are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BucketArguments {
     /// Which function.
     pub function: BucketFunction,
@@ -77,8 +80,43 @@ pub struct BucketArguments {
     pub named: bool,
 }
 
-/// A parameter that is known at planning, or `None` if a column brings it.
-pub type KnownParam = Option<Arc<[f64]>>;
+impl AggregateKind {
+    /// The name of its function: PromQL's own where PromQL has one. DataFusion knows SQL's `min`, `max`
+    /// and `count` by name and means something else, hence the prefix.
+    fn name(&self) -> String {
+        let name = self.promql_name();
+        if matches!(self, Self::Grid(_)) { format!("grid_{name}") } else { name.to_owned() }
+    }
+
+    fn promql_name(&self) -> &'static str {
+        let of = |kernel| Aggregation::of(kernel).map_or("", |aggregation| aggregation.name);
+        match self {
+            Self::Grid(function) => of(AggregateKernel::Grid(*function)),
+            Self::One => "one_per_step",
+            Self::Only => "only",
+            Self::Quantile(_) => of(AggregateKernel::Quantile),
+            Self::TopK(order, _) => of(AggregateKernel::Select(SelectFunction::Top(*order))),
+            Self::LimitK(_) => of(AggregateKernel::Select(SelectFunction::Limit)),
+            Self::CountValues => of(AggregateKernel::CountValues),
+            Self::Buckets(arguments) => {
+                Function::of(Kernel::Buckets(arguments.function)).map_or("", |function| function.name)
+            }
+        }
+    }
+
+    /// What its columns are.
+    pub fn looks(&self) -> Looks {
+        match self {
+            Self::TopK(..) | Self::LimitK(_) | Self::Buckets(_) => Looks::AtLabels,
+            _ => Looks::AtValues,
+        }
+    }
+
+    /// True if it may run in two stages.
+    pub fn has_stages(&self) -> bool {
+        matches!(self, Self::Grid(_) | Self::One | Self::Only)
+    }
+}
 
 /// One aggregation of one query.
 pub struct PromqlAggregate {
@@ -91,14 +129,9 @@ pub struct PromqlAggregate {
 
 impl PromqlAggregate {
     /// An aggregation over vectors of `grid`.
-    pub fn new(name: impl Into<String>, kind: AggregateKind, grid: Grid, context: Arc<QueryContext>) -> Self {
+    pub fn new(kind: AggregateKind, grid: Grid, context: Arc<QueryContext>) -> Self {
         let signature = Signature::variadic_any(Volatility::Immutable);
-        Self { name: name.into(), kind, grid, context, signature }
-    }
-
-    /// True if it may run in two stages.
-    pub fn has_stages(kind: &AggregateKind) -> bool {
-        matches!(kind, AggregateKind::Grid(_) | AggregateKind::One | AggregateKind::Only)
+        Self { name: kind.name(), kind, grid, context, signature }
     }
 
     fn groups(&self) -> Box<dyn GroupsAccumulator> {
@@ -110,24 +143,20 @@ impl PromqlAggregate {
             }
             AggregateKind::One => Box::new(OneGroups::new(OneRule::Merge, steps, context)),
             AggregateKind::Only => Box::new(OneGroups::new(OneRule::Only, steps, context)),
-            AggregateKind::Quantile(q) => {
-                Box::new(RowGroups::new(Quantile::new(steps), [q.clone(), None], 1, self.grid, context))
-            }
-            AggregateKind::TopK(order, k) => {
-                Box::new(RowGroups::new(Top::new(*order), [k.clone(), None], 1, self.grid, context))
-            }
-            AggregateKind::LimitK(k) => {
-                Box::new(RowGroups::new(First::default(), [k.clone(), None], 1, self.grid, context))
-            }
-            AggregateKind::CountValues => {
-                Box::new(RowGroups::new(Counts::new(steps), [None, None], 0, self.grid, context))
-            }
+            AggregateKind::Quantile(q) => self.rows(Quantile::new(steps), std::slice::from_ref(q)),
+            AggregateKind::TopK(order, k) => self.rows(Top::new(*order), std::slice::from_ref(k)),
+            AggregateKind::LimitK(k) => self.rows(First::default(), std::slice::from_ref(k)),
+            AggregateKind::CountValues => self.rows(Counts::new(steps), &[]),
             AggregateKind::Buckets(arguments) => {
                 let count = if arguments.function == BucketFunction::Quantile { 1 } else { 2 };
-                let params = arguments.params.clone();
-                Box::new(RowGroups::new(Buckets::new(arguments.clone()), params, count, self.grid, context))
+                self.rows(Buckets::new(arguments.clone()), &arguments.params[..count])
             }
         }
+    }
+
+    fn rows(&self, state: impl RowState, params: &[KnownParam]) -> Box<dyn GroupsAccumulator> {
+        let context = Arc::clone(&self.context);
+        Box::new(RowGroups::new(state, self.kind.looks(), params.to_vec(), self.grid, context))
     }
 }
 
@@ -139,7 +168,7 @@ impl fmt::Debug for PromqlAggregate {
 
 impl PartialEq for PromqlAggregate {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.context, &other.context)
+        self.kind == other.kind && self.grid == other.grid && Arc::ptr_eq(&self.context, &other.context)
     }
 }
 
@@ -147,7 +176,8 @@ impl Eq for PromqlAggregate {}
 
 impl Hash for PromqlAggregate {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+        self.kind.hash(state);
+        self.grid.hash(state);
     }
 }
 

@@ -21,13 +21,14 @@ use promontory_plan::{
     LabelProjection, Plan, PlanRoot, QuerySettings, ScalarArg, ScanFacts, admit, all_counters, estimate,
     for_each_vector, lower, name_fact, prune, prune_counter_notes, push_labels,
 };
-use promontory_promql::ast::{Expr, QueryTimes, ValueType};
+use promontory_promql::ast::{Expr, QueryTimes};
 use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, Point, RangeQuery,
     RequestContext, Statistics, Value,
 };
 use promontory_promql::grid::Grid;
 use promontory_promql::parser::parse;
+use promontory_promql::types::ValueType;
 use promontory_store::{SampleSnapshot, SampleSource};
 use tokio::runtime::Handle;
 

@@ -11,6 +11,7 @@ mod maps;
 mod labels;
 mod sort_keys;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -18,23 +19,29 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use promontory_promql::functions::{Function, Kernel};
+use promontory_promql::kernels::KernelError;
+use promontory_promql::kernels::binary::BinaryOp;
 
-use self::arguments::Arguments;
+pub(crate) use self::arguments::{
+    ChoiceCall, ConstantCall, ExprRef, JoinCall, LabelsCall, LookupCall, NamesCall, NoteCall, OperatorCall,
+    ParamsCall, RangeCall, ReplaceCall, SetCall, SetFromCall, SpreadCall, TimesCall, ValuesCall, Write,
+    literal,
+};
+use self::arguments::{Read, Reader, Scope};
 pub(crate) use self::labels::{
-    DROP_NAME, FINISH_NAME, LABEL_JOIN, LABEL_REPLACE, LABEL_SET, LABELS_BY, LABELS_WITHOUT, MARK_NAME,
+    DROP_NAME, FINISH_NAME, LABEL_SET, LABEL_SET_FROM, LABELS_BY, LABELS_WITHOUT, MARK_NAME,
 };
-pub(crate) use self::maps::{
-    BROADCAST, CLAMP, CONSTANT_GRID, EVALUATION_TIME, INVERT, LIMIT_RATIO, MAX_OF, MIN_OF, NEGATE, ROUND,
-    date_name, scalar_vector_name, unary_name, vector_scalar_name,
-};
+pub(crate) use self::maps::{BROADCAST, CONSTANT_GRID, EVALUATION_TIME, INVERT, LIMIT_RATIO, NEGATE};
 pub(crate) use self::sort_keys::{LABEL_KEY, NATURAL_KEY, VALUE_KEY};
 pub(crate) use self::windows::{GRID_SAMPLES, GRID_TS, LOOKUP, LOOKUP_TIMESTAMP, NOTE_COUNTER};
+use crate::error::QueryError;
 
-/// A function by name; two of one name are equal.
+/// A function by name. Two of one name are equal, because all that its result depends on are arguments.
 pub struct PromqlFunction {
     name: String,
     returns: DataType,
@@ -42,7 +49,7 @@ pub struct PromqlFunction {
     body: Body,
 }
 
-type Body = Box<dyn Fn(&Arguments<'_>) -> Result<ArrayRef> + Send + Sync>;
+type Body = Box<dyn Fn(&ScalarFunctionArgs) -> Result<ArrayRef> + Send + Sync>;
 
 /// The function registered under `name`.
 ///
@@ -53,6 +60,27 @@ pub fn scalar_function(name: &str) -> Result<Arc<ScalarUDF>> {
         .get(name)
         .cloned()
         .ok_or_else(|| DataFusionError::Internal(format!("no function {name} is registered")))
+}
+
+/// The name under which the function that `kernel` computes is registered: PromQL's own.
+///
+/// # Errors
+/// If none is, which is a bug of the planner.
+pub fn name_of(kernel: Kernel) -> Result<&'static str> {
+    match Function::of(kernel) {
+        Some(function) => Ok(function.name),
+        None => internal_err!("no function of PromQL is computed by {kernel:?}"),
+    }
+}
+
+/// The name of `values op scalar`.
+pub fn values_operator(op: BinaryOp) -> Cow<'static, str> {
+    format!("values {} scalar", op.as_str()).into()
+}
+
+/// The name of `scalar op values`.
+pub fn scalar_operator(op: BinaryOp) -> Cow<'static, str> {
+    format!("scalar {} values", op.as_str()).into()
 }
 
 static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
@@ -67,15 +95,16 @@ static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
 struct Registry(HashMap<String, Arc<ScalarUDF>>);
 
 impl Registry {
-    fn add(
+    fn add<C: Read>(
         &mut self,
         name: impl Into<String>,
         returns: DataType,
-        body: impl Fn(&Arguments<'_>) -> Result<ArrayRef> + Send + Sync + 'static,
+        body: impl Fn(C, &Scope<'_>) -> Result<ArrayRef> + Send + Sync + 'static,
     ) {
         let name = name.into();
         let signature = Signature::variadic_any(Volatility::Immutable);
-        let function = PromqlFunction { name: name.clone(), returns, signature, body: Box::new(body) };
+        let body: Body = Box::new(move |args| body(C::read(&mut Reader::new(args))?, &Scope::new(args)));
+        let function = PromqlFunction { name: name.clone(), returns, signature, body };
         self.0.insert(name, Arc::new(ScalarUDF::new_from_impl(function)));
     }
 }
@@ -114,6 +143,14 @@ impl ScalarUDFImpl for PromqlFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(ColumnarValue::Array((self.body)(&Arguments { args: &args })?))
+        Ok(ColumnarValue::Array((self.body)(&args)?))
     }
 }
+
+/// The error that fails a query for an argument outside its domain.
+fn kernel_error(error: KernelError) -> DataFusionError {
+    QueryError::Execution(error.0).into()
+}
+
+#[cfg(test)]
+mod tests;

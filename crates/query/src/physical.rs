@@ -10,18 +10,18 @@
 //! inputs have one partition and nothing is ever repartitioned; aggregations over several partitions
 //! run in two stages with one final partition.
 
+mod groups;
+
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{NullHandling, Result, ScalarValue, UnnestOptions, internal_datafusion_err};
-use datafusion::logical_expr::AggregateUDF;
-use datafusion::physical_expr::aggregate::AggregateExprBuilder;
-use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::CrossJoinExec;
@@ -29,24 +29,25 @@ use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use promontory_model::Labels;
 use promontory_plan::{
-    LabelProjection, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SelectFunction, SortKey,
-    Take,
+    LabelProjection, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SortKey, Take,
 };
+use promontory_promql::functions::{ClampBounds, Kernel, SortDirection};
 use promontory_promql::grid::Grid;
-use promontory_promql::kernels::RangeWindow;
+use promontory_promql::kernels::AggregateFunction;
 use promontory_promql::kernels::binary::Comparison;
-use promontory_promql::kernels::select::Order;
 use promontory_store::Selection;
 
-use crate::aggregates::{AggregateKind, BucketArguments, KnownParam, PromqlAggregate, row_fields, rows_type};
+use crate::aggregates::{AggregateKind, BucketArguments, KnownParam};
 use crate::context::QueryContext;
-use crate::functions::{self as f, scalar_function};
-use crate::operators::VectorMatch;
-use crate::operators::{ScanShape, SeriesScan};
+use crate::functions::{
+    self as f, ConstantCall, ExprRef, JoinCall, LabelsCall, LookupCall, NamesCall, NoteCall, OperatorCall,
+    ParamsCall, RangeCall, ReplaceCall, SetCall, SpreadCall, TimesCall, ValuesCall, Write, literal,
+    scalar_function,
+};
+use crate::operators::{ScanShape, SeriesScan, VectorMatch};
 use crate::table::{
     LABELS, TS, VALUES, grid_array, labels_field, timestamps_type, values_field, vector_schema,
 };
@@ -76,8 +77,7 @@ pub struct PhysicalPlanner<'a> {
     pub named_annotations: bool,
 }
 
-type PlanRef = Arc<dyn ExecutionPlan>;
-type ExprRef = Arc<dyn PhysicalExpr>;
+pub(crate) type PlanRef = Arc<dyn ExecutionPlan>;
 
 /// Where the columns of a vector are, after scalars have been joined before them.
 struct Columns {
@@ -111,51 +111,37 @@ impl PhysicalPlanner<'_> {
                 self.project(self.vector(input)?, labels, column(VALUES, 1))
             }
             NodeKind::Distinct { input } => {
-                let (name, kind) = ("one_per_step".to_owned(), AggregateKind::One);
-                self.group(self.vector(input)?, &LabelProjection::All, name, kind, &[VALUES], node.grid)
+                self.group(self.vector(input)?, &LabelProjection::All, AggregateKind::One, node.grid)
             }
             NodeKind::Aggregate { input, function, by } => {
-                let name = format!("grid_{function:?}").to_lowercase();
-                let kind = AggregateKind::Grid(*function);
-                self.group(self.vector(input)?, by, name, kind, &[VALUES], node.grid)
+                self.group(self.vector(input)?, by, AggregateKind::Grid(*function), node.grid)
             }
             NodeKind::Quantile { input, param, by } => {
                 let columns = self.with_unknown(self.vector(input)?, std::slice::from_ref(param))?;
-                let kind = AggregateKind::Quantile(known(param));
-                self.group_rows(columns, by, "quantile", kind, false, node.grid)
+                self.group_rows(columns, by, AggregateKind::Quantile(known(param)), node.grid)
             }
             NodeKind::Select { input, function, param, by } => {
                 self.select(self.vector(input)?, *function, param, by, node.grid)
             }
-            NodeKind::CountValues { input, label, by } => {
-                let columns = self.with_unknown(self.vector(input)?, &[])?;
-                let kind = AggregateKind::CountValues;
-                let groups = self.group_rows(columns, by, "count_values", kind, false, node.grid)?;
-                let rows = self.unnest(groups)?;
-                let args = vec![column("group", 0), text(label), column(LABELS, 1)];
-                let labels = self.call(f::LABEL_SET, args, labels_field())?;
-                self.project(rows, labels, column(VALUES, 2))
-            }
+            NodeKind::CountValues { input, label, by } => self.count_values(input, label, by, node.grid),
             NodeKind::Buckets { input, function, params, place } => {
                 let columns = self.with_unknown(self.vector(input)?, params)?;
-                let known = [0, 1].map(|index| params.get(index).and_then(known));
                 let kind = AggregateKind::Buckets(BucketArguments {
                     function: *function,
-                    params: known,
+                    params: [0, 1].map(|index| params.get(index).map(known).unwrap_or_default()),
                     place: *place,
                     named: self.named_annotations,
                 });
-                let name = format!("buckets_{function:?}").to_lowercase();
-                self.group_rows(columns, &LabelProjection::without_bucket(), &name, kind, true, node.grid)
+                self.group_rows(columns, &LabelProjection::without_bucket(), kind, node.grid)
             }
             NodeKind::Absent { input, labels } => {
-                let kind = AggregateKind::Grid(promontory_promql::kernels::AggregateFunction::Group);
-                let any = self.whole(self.vector(input)?, "any", kind, node.grid)?;
-                let values = self.call(f::INVERT, vec![column(VALUES, 0)], values_field())?;
-                self.project(any, key(labels), values)
+                let kind = AggregateKind::Grid(AggregateFunction::Group);
+                let any = self.whole(self.vector(input)?, kind, node.grid)?;
+                let values = ValuesCall { values: column(VALUES, 0) };
+                self.project(any, key(labels), self.call(f::INVERT, values, values_field())?)
             }
             NodeKind::Scalar { input } => {
-                let only = self.whole(self.vector(input)?, "only", AggregateKind::Only, node.grid)?;
+                let only = self.whole(self.vector(input)?, AggregateKind::Only, node.grid)?;
                 self.project(only, key(&Labels::empty()), column(VALUES, 0))
             }
             NodeKind::Match { left, right, spec } => {
@@ -167,11 +153,11 @@ impl PhysicalPlanner<'_> {
                 Ok(Arc::new(VectorMatch::new(spec, node.grid.steps, rows, sides, in_order, context)))
             }
             NodeKind::Broadcast { input } => {
-                let args = vec![column(VALUES, 1), int(node.grid.steps as i64)];
-                let values = self.call(f::BROADCAST, args, values_field())?;
+                let spread = SpreadCall { values: column(VALUES, 1), steps: node.grid.steps as i64 };
+                let values = self.call(f::BROADCAST, spread, values_field())?;
                 self.project(self.vector(input)?, column(LABELS, 0), values)
             }
-            NodeKind::Sort { input, key, descending } => self.sort(self.vector(input)?, key, *descending),
+            NodeKind::Sort { input, key, direction } => self.sort(self.vector(input)?, key, *direction),
             NodeKind::Union { inputs } => {
                 UnionExec::try_new(inputs.iter().map(|input| self.vector(input)).collect::<Result<_>>()?)
             }
@@ -191,8 +177,8 @@ impl PhysicalPlanner<'_> {
             return self.project(self.vector(node)?, key(labels), column(VALUES, 1));
         }
         let one = Arc::new(PlaceholderRowExec::new(Arc::new(Schema::empty())));
-        let args = vec![param_literal(values), int(grid.steps as i64)];
-        let values = self.call(f::CONSTANT_GRID, args, values_field())?;
+        let constant = ConstantCall { scalar: param_literal(values), steps: grid.steps as i64 };
+        let values = self.call(f::CONSTANT_GRID, constant, values_field())?;
         self.project(one, key(labels), values)
     }
 
@@ -209,10 +195,8 @@ impl PhysicalPlanner<'_> {
             Take::Value => f::LOOKUP,
             Take::Timestamp => f::LOOKUP_TIMESTAMP,
         };
-        let mut args = vec![column(TS, 1), column(VALUES, 2)];
-        args.extend(grid_literals(ends));
-        args.push(int(lookback));
-        self.project(samples, column(LABELS, 0), self.call(name, args, values_field())?)
+        let lookup = LookupCall { ts: column(TS, 1), samples: column(VALUES, 2), ends, lookback };
+        self.project(samples, column(LABELS, 0), self.call(name, lookup, values_field())?)
     }
 
     fn range(&self, node: &Node) -> Result<PlanRef> {
@@ -232,224 +216,94 @@ impl PhysicalPlanner<'_> {
             RangeInput::Subquery(inner) => {
                 let columns = self.with_params(self.vector(inner)?, params)?;
                 let grid = columns.column(VALUES, 1);
-                let args = vec![Arc::clone(&grid), int(inner.grid.start), int(inner.grid.step)];
-                let ts = self.call(f::GRID_TS, args, Arc::new(Field::new(TS, timestamps_type(), false)))?;
-                let samples = self.call(f::GRID_SAMPLES, vec![grid], values_field())?;
+                let times = TimesCall { values: Arc::clone(&grid), grid: inner.grid };
+                let ts = self.call(f::GRID_TS, times, Arc::new(Field::new(TS, timestamps_type(), false)))?;
+                let samples = self.call(f::GRID_SAMPLES, ValuesCall { values: grid }, values_field())?;
                 (columns, ts, samples, labels)
             }
         };
-        let mut args = vec![ts, samples];
-        args.extend(window_literals(window));
-        args.extend(columns.params.iter().cloned());
-        let mut values = self.call(function.name(), args, values_field())?;
+        let call = RangeCall { ts, samples, window: *window, params: columns.params.clone() };
+        let mut values = self.call(f::name_of(Kernel::Range(*function))?, call, values_field())?;
         if let Some(place) = counter_place {
-            let args = vec![columns.labels(), values, int(*place as i64)];
-            values = self.call(f::NOTE_COUNTER, args, values_field())?;
+            let note = NoteCall { labels: columns.labels(), values, place: *place as i64 };
+            values = self.call(f::NOTE_COUNTER, note, values_field())?;
         }
         let labels = self.label_expr(labels, columns.labels())?;
         self.project(columns.plan, labels, values)
     }
 
     fn map_values(&self, function: MapFunction, columns: &Columns, grid: Grid) -> Result<ExprRef> {
-        let mut args = vec![columns.column(VALUES, 1)];
-        args.extend(columns.params.iter().cloned());
-        let returns_bool = |comparison| literal(ScalarValue::Boolean(Some(comparison == Comparison::Bool)));
-        let name = match function {
-            MapFunction::Unary(unary) => f::unary_name(unary),
-            MapFunction::Date(date) => f::date_name(date),
-            MapFunction::Negate => f::NEGATE.into(),
-            MapFunction::Round => f::ROUND.into(),
-            MapFunction::Clamp => f::CLAMP.into(),
-            MapFunction::MaxOf => f::MAX_OF.into(),
-            MapFunction::MinOf => f::MIN_OF.into(),
-            MapFunction::VectorScalar(op, comparison) => {
-                args.push(returns_bool(comparison));
-                f::vector_scalar_name(op)
-            }
-            MapFunction::ScalarVector(op, comparison) => {
-                args.push(returns_bool(comparison));
-                f::scalar_vector_name(op)
-            }
-            MapFunction::EvaluationTime => {
-                args.extend([int(grid.start), int(grid.step)]);
-                f::EVALUATION_TIME.into()
-            }
-            MapFunction::Identity => return Ok(columns.column(VALUES, 1)),
+        let values = columns.column(VALUES, 1);
+        let of_params = |kernel| {
+            let call = ParamsCall { values: Arc::clone(&values), params: columns.params.clone() };
+            self.call(f::name_of(kernel)?, call, values_field())
         };
-        self.call(&name, args, values_field())
+        let operator = |name: Cow<'static, str>, comparison| {
+            let (values, scalar) = (Arc::clone(&values), columns.param()?);
+            let call = OperatorCall { values, scalar, returns_bool: comparison == Comparison::Bool };
+            self.call(&name, call, values_field())
+        };
+        match function {
+            MapFunction::Unary(unary) => {
+                self.call(f::name_of(Kernel::Unary(unary))?, ValuesCall { values }, values_field())
+            }
+            MapFunction::Date(date) => {
+                self.call(f::name_of(Kernel::Date(date))?, ValuesCall { values }, values_field())
+            }
+            MapFunction::Negate => self.call(f::NEGATE, ValuesCall { values }, values_field()),
+            MapFunction::Round => of_params(Kernel::Round),
+            MapFunction::Clamp => of_params(Kernel::Clamp(ClampBounds::Both)),
+            MapFunction::Extreme(extreme) => of_params(Kernel::Extreme(extreme)),
+            MapFunction::VectorScalar(op, comparison) => operator(f::values_operator(op), comparison),
+            MapFunction::ScalarVector(op, comparison) => operator(f::scalar_operator(op), comparison),
+            MapFunction::EvaluationTime => {
+                self.call(f::EVALUATION_TIME, TimesCall { values, grid }, values_field())
+            }
+            MapFunction::Identity => Ok(values),
+        }
     }
 
     fn relabel(&self, function: &Relabel, labels: ExprRef) -> Result<ExprRef> {
-        let (name, args) = match function {
+        match function {
             Relabel::Replace { to, replacement, from, regex } => {
-                (f::LABEL_REPLACE, vec![labels, text(to), text(replacement), text(from), text(regex)])
+                let (to, replacement) = (to.clone(), replacement.clone());
+                let (from, regex) = (from.clone(), regex.clone());
+                let call = ReplaceCall { labels, to, replacement, from, regex };
+                self.call(f::name_of(Kernel::LabelReplace)?, call, labels_field())
             }
             Relabel::Join { to, separator, from } => {
-                (f::LABEL_JOIN, vec![labels, text(to), text(separator), texts(from)])
+                let (to, separator, from) = (to.clone(), separator.clone(), from.as_slice().into());
+                let call = JoinCall { labels, to, separator, from };
+                self.call(f::name_of(Kernel::LabelJoin)?, call, labels_field())
             }
-            Relabel::Set { to, value } => (f::LABEL_SET, vec![labels, text(to), text(value)]),
-            Relabel::DropMarkedNames => (f::FINISH_NAME, vec![labels]),
-        };
-        self.call(name, args, labels_field())
-    }
-
-    /// One row per group with a state of fixed size: two stages over several partitions.
-    fn group(
-        &self,
-        input: PlanRef,
-        by: &LabelProjection,
-        name: String,
-        kind: AggregateKind,
-        inputs: &[&str],
-        grid: Grid,
-    ) -> Result<PlanRef> {
-        let args = inputs.iter().map(|name| column(name, usize::from(*name == VALUES))).collect();
-        let keys = vec![(self.label_expr(by, column(LABELS, 0))?, LABELS.to_owned())];
-        self.aggregate(input, PhysicalGroupBy::new_single(keys), &name, kind, args, grid)
-    }
-
-    /// The whole input as one row, even of no input.
-    fn whole(&self, input: PlanRef, name: &str, kind: AggregateKind, grid: Grid) -> Result<PlanRef> {
-        let none = PhysicalGroupBy::new_single(Vec::new());
-        self.aggregate(input, none, name, kind, vec![column(VALUES, 1)], grid)
-    }
-
-    /// One stage, for aggregations that hold rows; `with_labels` if they want to see labels.
-    fn group_rows(
-        &self,
-        columns: Columns,
-        by: &LabelProjection,
-        name: &str,
-        kind: AggregateKind,
-        with_labels: bool,
-        grid: Grid,
-    ) -> Result<PlanRef> {
-        let mut args = Vec::new();
-        if with_labels {
-            args.push(columns.labels());
-        }
-        args.push(columns.column(VALUES, 1));
-        args.extend(columns.params.iter().cloned());
-        let keys = vec![(self.label_expr(by, columns.labels())?, LABELS.to_owned())];
-        let input = coalesce(columns.plan);
-        self.aggregate(input, PhysicalGroupBy::new_single(keys), name, kind, args, grid)
-    }
-
-    fn aggregate(
-        &self,
-        input: PlanRef,
-        by: PhysicalGroupBy,
-        name: &str,
-        kind: AggregateKind,
-        args: Vec<ExprRef>,
-        grid: Grid,
-    ) -> Result<PlanRef> {
-        let has_stages = PromqlAggregate::has_stages(&kind);
-        let function = PromqlAggregate::new(name, kind, grid, Arc::clone(&self.context));
-        let schema = input.schema();
-        let expr = AggregateExprBuilder::new(Arc::new(AggregateUDF::new_from_impl(function)), args)
-            .schema(Arc::clone(&schema))
-            .human_display(format!("{name}({VALUES})"))
-            .human_display_alias(VALUES)
-            .alias(VALUES)
-            .build()?;
-        let expr = vec![Arc::new(expr)];
-        let by = Arc::new(by);
-        if input.output_partitioning().partition_count() == 1 || !has_stages {
-            let mode = AggregateMode::Single;
-            return Ok(Arc::new(AggregateExec::try_new(
-                mode,
-                by,
-                expr,
-                vec![None],
-                coalesce(input),
-                schema,
-            )?));
-        }
-        let final_by = by.as_final();
-        let mode = AggregateMode::Partial;
-        let partial = AggregateExec::try_new(mode, by, expr.clone(), vec![None], input, Arc::clone(&schema))?;
-        let merged = coalesce(Arc::new(partial));
-        Ok(Arc::new(AggregateExec::try_new(
-            AggregateMode::Final,
-            final_by,
-            expr,
-            vec![None],
-            merged,
-            schema,
-        )?))
-    }
-
-    fn select(
-        &self,
-        input: PlanRef,
-        function: SelectFunction,
-        param: &ScalarArg,
-        by: &LabelProjection,
-        grid: Grid,
-    ) -> Result<PlanRef> {
-        let (name, kind) = match function {
-            SelectFunction::Topk => ("topk", AggregateKind::TopK(Order::Largest, known(param))),
-            SelectFunction::Bottomk => ("bottomk", AggregateKind::TopK(Order::Smallest, known(param))),
-            SelectFunction::Limitk => ("limitk", AggregateKind::LimitK(known(param))),
-            SelectFunction::LimitRatio => {
-                let columns = self.with_params(input, std::slice::from_ref(param))?;
-                let mut args = vec![columns.labels(), columns.column(VALUES, 1)];
-                args.extend(columns.params.iter().cloned());
-                let values = self.call(f::LIMIT_RATIO, args, values_field())?;
-                let labels = columns.labels();
-                return self.project(columns.plan, labels, values);
+            Relabel::Set { to, value } => {
+                let call = SetCall { labels, to: to.clone(), value: value.clone() };
+                self.call(f::LABEL_SET, call, labels_field())
             }
-        };
-        // The choice among equal values depends on the order of rows.
-        let merged = coalesce(input);
-        let input = if is_in_order(&merged) { merged } else { self.sort_by_labels(merged)? };
-        let columns = self.with_unknown(input, std::slice::from_ref(param))?;
-        let groups = self.group_rows(columns, by, name, kind, true, grid)?;
-        let rows = self.unnest(groups)?;
-        self.project(rows, column(LABELS, 1), column(VALUES, 2))
+            Relabel::DropMarkedNames => self.call(f::FINISH_NAME, LabelsCall { labels }, labels_field()),
+        }
     }
 
-    /// From `group`, list of (`labels`, `values`) to one row for each element of the list.
-    fn unnest(&self, groups: PlanRef) -> Result<PlanRef> {
-        let exprs = [
-            ProjectionExpr { expr: column(LABELS, 0), alias: "group".into() },
-            ProjectionExpr { expr: column(VALUES, 1), alias: "rows".into() },
-        ];
-        let groups = Arc::new(ProjectionExec::try_new(exprs, groups)?);
-        let group = Field::new("group", DataType::BinaryView, true);
-        let row = match rows_type() {
-            DataType::List(item) => Field::new("rows", item.data_type().clone(), true),
-            other => Field::new("rows", other, true),
-        };
-        let options = UnnestOptions { null_handling: NullHandling::Drop, recursions: Vec::new() };
-        let schema = Arc::new(Schema::new(vec![group.clone(), row]));
-        let list = vec![ListUnnest { index_in_input_schema: 1, depth: 1 }];
-        let rows = UnnestExec::new(groups, list, Vec::new(), schema, options.clone())?;
-        let mut fields: Vec<FieldRef> = vec![Arc::new(group)];
-        fields.extend(row_fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))));
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Arc::new(UnnestExec::new(Arc::new(rows), Vec::new(), vec![1], schema, options)?))
-    }
-
-    fn sort(&self, input: PlanRef, key: &SortKey, descending: bool) -> Result<PlanRef> {
+    fn sort(&self, input: PlanRef, key: &SortKey, direction: SortDirection) -> Result<PlanRef> {
         let labels = column(LABELS, 0);
         let keys = match key {
             SortKey::Value => {
-                let value = self.call(f::VALUE_KEY, vec![column(VALUES, 1)], key_field(DataType::Float64))?;
-                let label = self.call(f::LABEL_KEY, vec![labels], key_field(DataType::Binary))?;
-                vec![sort_expr(value, descending), sort_expr(label, false)]
+                let value = ValuesCall { values: column(VALUES, 1) };
+                let value = self.call(f::VALUE_KEY, value, key_field(DataType::Float64))?;
+                let label = self.call(f::LABEL_KEY, LabelsCall { labels }, key_field(DataType::Binary))?;
+                vec![sort_expr(value, direction), sort_expr(label, SortDirection::Ascending)]
             }
             SortKey::Labels(names) => {
-                let args = vec![labels, texts(names)];
-                vec![sort_expr(self.call(f::NATURAL_KEY, args, key_field(DataType::Binary))?, descending)]
+                let call = NamesCall { labels, names: names.as_slice().into() };
+                let key = self.call(f::NATURAL_KEY, call, key_field(DataType::Binary))?;
+                vec![sort_expr(key, direction)]
             }
         };
         sorted(coalesce(input), keys)
     }
 
     fn sort_by_labels(&self, input: PlanRef) -> Result<PlanRef> {
-        sorted(input, vec![sort_expr(column(LABELS, 0), false)])
+        sorted(input, vec![sort_expr(column(LABELS, 0), SortDirection::Ascending)])
     }
 
     /// Joins the scalars that only execution knows before the columns of `input`.
@@ -492,18 +346,20 @@ impl PhysicalPlanner<'_> {
     fn label_expr(&self, projection: &LabelProjection, labels: ExprRef) -> Result<ExprRef> {
         match projection {
             LabelProjection::All => Ok(labels),
-            LabelProjection::DropName => self.call(f::DROP_NAME, vec![labels], labels_field()),
-            LabelProjection::MarkName => self.call(f::MARK_NAME, vec![labels], labels_field()),
-            LabelProjection::By(names) => self.call(f::LABELS_BY, vec![labels, texts(names)], labels_field()),
+            LabelProjection::DropName => self.call(f::DROP_NAME, LabelsCall { labels }, labels_field()),
+            LabelProjection::MarkName => self.call(f::MARK_NAME, LabelsCall { labels }, labels_field()),
+            LabelProjection::By(names) => {
+                self.call(f::LABELS_BY, NamesCall { labels, names: Arc::clone(names) }, labels_field())
+            }
             LabelProjection::Without(names) => {
-                self.call(f::LABELS_WITHOUT, vec![labels, texts(names)], labels_field())
+                self.call(f::LABELS_WITHOUT, NamesCall { labels, names: Arc::clone(names) }, labels_field())
             }
         }
     }
 
-    fn call(&self, name: &str, args: Vec<ExprRef>, returns: FieldRef) -> Result<ExprRef> {
+    fn call(&self, name: &str, call: impl Write, returns: FieldRef) -> Result<ExprRef> {
         let function = scalar_function(name)?;
-        Ok(Arc::new(ScalarFunctionExpr::new(name, function, args, returns, Arc::clone(&self.config))))
+        Ok(Arc::new(ScalarFunctionExpr::new(name, function, call.write(), returns, Arc::clone(&self.config))))
     }
 
     fn project(&self, input: PlanRef, labels: ExprRef, values: ExprRef) -> Result<PlanRef> {
@@ -522,6 +378,11 @@ impl Columns {
 
     fn labels(&self) -> ExprRef {
         self.column(LABELS, 0)
+    }
+
+    /// The only parameter.
+    fn param(&self) -> Result<ExprRef> {
+        self.params.first().cloned().ok_or_else(|| internal_datafusion_err!("a parameter is missing"))
     }
 }
 
@@ -555,7 +416,8 @@ fn sorted(input: PlanRef, keys: Vec<PhysicalSortExpr>) -> Result<PlanRef> {
     Ok(Arc::new(SortExec::new(ordering, input)))
 }
 
-fn sort_expr(expr: ExprRef, descending: bool) -> PhysicalSortExpr {
+fn sort_expr(expr: ExprRef, direction: SortDirection) -> PhysicalSortExpr {
+    let descending = direction == SortDirection::Descending;
     PhysicalSortExpr::new(expr, SortOptions { descending, nulls_first: false })
 }
 
@@ -565,24 +427,6 @@ fn key_field(data_type: DataType) -> FieldRef {
 
 fn column(name: &str, index: usize) -> ExprRef {
     Arc::new(Column::new(name, index))
-}
-
-fn literal(value: ScalarValue) -> ExprRef {
-    Arc::new(Literal::new(value))
-}
-
-fn int(value: i64) -> ExprRef {
-    literal(ScalarValue::Int64(Some(value)))
-}
-
-fn text(value: &str) -> ExprRef {
-    literal(ScalarValue::Utf8(Some(value.to_owned())))
-}
-
-fn texts(values: &[String]) -> ExprRef {
-    let values: Vec<ScalarValue> =
-        values.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect();
-    literal(ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8)))
 }
 
 fn key(labels: &Labels) -> ExprRef {
@@ -599,17 +443,5 @@ fn param_literal(arg: &ScalarArg) -> ExprRef {
 }
 
 fn known(arg: &ScalarArg) -> KnownParam {
-    arg.known().map(Arc::from)
-}
-
-fn grid_literals(grid: Grid) -> [ExprRef; 3] {
-    [int(grid.start), int(grid.step), int(grid.steps as i64)]
-}
-
-fn window_literals(window: &RangeWindow) -> Vec<ExprRef> {
-    let mut literals = Vec::with_capacity(7);
-    literals.extend(grid_literals(window.ends));
-    literals.extend(grid_literals(window.eval));
-    literals.push(int(window.range));
-    literals
+    KnownParam(arg.known().map(Arc::from))
 }

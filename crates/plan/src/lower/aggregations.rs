@@ -2,12 +2,13 @@
 
 use promontory_promql::annotations::Annotation;
 use promontory_promql::ast::{Aggregate, Expr, Grouping};
-use promontory_promql::functions::AggregateOp;
+use promontory_promql::functions::AggregateKernel;
 use promontory_promql::grid::Grid;
-use promontory_promql::kernels::{AggregateFunction, Param, select};
+use promontory_promql::kernels::select::{self, SelectFunction};
+use promontory_promql::kernels::{AggregateFunction, Param};
 
 use super::{Lowered, Lowering, bug, invalid, kernel_error, string_of};
-use crate::node::{Node, NodeKind, ScalarArg, SelectFunction};
+use crate::node::{Node, NodeKind, ScalarArg};
 use crate::projection::LabelProjection;
 
 impl Lowering<'_> {
@@ -16,40 +17,36 @@ impl Lowering<'_> {
             Grouping::By(labels) => LabelProjection::by(labels.iter().cloned()),
             Grouping::Without(labels) => LabelProjection::without(labels.iter().cloned()),
         };
-        if let Some(function) = AggregateFunction::parse(aggregate.op.as_str()) {
-            let input = Box::new(self.vector(&aggregate.expr, grid)?);
-            return Ok(Node::new(NodeKind::Aggregate { input, function, by }, grid));
-        }
-        let Some(param) = &aggregate.param else {
-            return bug(format!("{} without a parameter", aggregate.op));
-        };
-        if aggregate.op == AggregateOp::CountValues {
-            return self.count_values(aggregate, param, by, grid);
-        }
-        let place = param.span.start;
-        let param = self.scalar(param, grid)?;
-        let input = Box::new(self.vector(&aggregate.expr, grid)?);
-        let function = match aggregate.op {
-            AggregateOp::Quantile => {
-                // Prometheus judges only the extremes of a parameter that changes.
-                self.note_extreme_quantiles(&param, place);
-                return Ok(Node::new(NodeKind::Quantile { input, param, by }, grid));
+        let function = match aggregate.op.kernel {
+            AggregateKernel::Grid(function) => {
+                let input = Box::new(self.vector(&aggregate.expr, grid)?);
+                return Ok(Node::new(NodeKind::Aggregate { input, function, by }, grid));
             }
-            AggregateOp::Topk => SelectFunction::Topk,
-            AggregateOp::Bottomk => SelectFunction::Bottomk,
-            AggregateOp::Limitk => SelectFunction::Limitk,
-            AggregateOp::LimitRatio => SelectFunction::LimitRatio,
-            other => return bug(format!("{other} is no aggregation with a parameter")),
+            AggregateKernel::CountValues => return self.count_values(aggregate, by, grid),
+            AggregateKernel::Quantile => return self.quantile(aggregate, by, grid),
+            AggregateKernel::Select(function) => function,
         };
+        let place = param_of(aggregate)?.span.start;
+        let param = self.scalar(param_of(aggregate)?, grid)?;
+        let input = Box::new(self.vector(&aggregate.expr, grid)?);
         match function {
             SelectFunction::LimitRatio => self.check_ratio(&param, place)?,
-            _ => {
+            SelectFunction::Top(_) | SelectFunction::Limit => {
                 if let Some(values) = param.known() {
                     select::limits(Param::PerStep(values), values.len(), usize::MAX).map_err(kernel_error)?;
                 }
             }
         }
         Ok(Node::new(NodeKind::Select { input, function, param, by }, grid))
+    }
+
+    fn quantile(&mut self, aggregate: &Aggregate, by: LabelProjection, grid: Grid) -> Lowered<Node> {
+        let place = param_of(aggregate)?.span.start;
+        let param = self.scalar(param_of(aggregate)?, grid)?;
+        let input = Box::new(self.vector(&aggregate.expr, grid)?);
+        // Prometheus judges only the extremes of a parameter that changes.
+        self.note_extreme_quantiles(&param, place);
+        Ok(Node::new(NodeKind::Quantile { input, param, by }, grid))
     }
 
     fn note_extreme_quantiles(&self, param: &ScalarArg, place: usize) {
@@ -84,14 +81,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn count_values(
-        &mut self,
-        aggregate: &Aggregate,
-        param: &Expr,
-        by: LabelProjection,
-        grid: Grid,
-    ) -> Lowered<Node> {
-        let label = string_of(param)?;
+    fn count_values(&mut self, aggregate: &Aggregate, by: LabelProjection, grid: Grid) -> Lowered<Node> {
+        let label = string_of(param_of(aggregate)?)?;
         if label.is_empty() {
             return invalid("invalid label name \"\"");
         }
@@ -111,4 +102,8 @@ impl Lowering<'_> {
         };
         Ok(Node::new(NodeKind::CountValues { input, label, by }, grid))
     }
+}
+
+fn param_of(aggregate: &Aggregate) -> Lowered<&Expr> {
+    aggregate.param.as_ref().map_or_else(|| bug(format!("{} without a parameter", aggregate.op)), Ok)
 }

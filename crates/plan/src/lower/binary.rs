@@ -1,33 +1,40 @@
 //! Binary operations of which at least one side is a vector.
 
-use promontory_promql::ast::{Binary, BinaryOp as AstOp, Cardinality, Expr, ValueType, VectorMatching};
+use promontory_promql::ast::{Binary, Cardinality, Expr, Operator, VectorMatching};
 use promontory_promql::grid::Grid;
-use promontory_promql::kernels::binary::Comparison;
+use promontory_promql::kernels::binary::{BinaryOp, Comparison};
+use promontory_promql::types::ValueType;
 
-use super::{Lowered, Lowering, bug, distinct, unsupported};
+use super::{Lowered, Lowering, distinct, unsupported};
 use crate::matching::{MatchOperation, MatchSpec};
-use crate::node::{MapFunction, Node, NodeKind, kernel_op};
+use crate::node::{MapFunction, Node, NodeKind};
 use crate::projection::LabelProjection;
 
 impl Lowering<'_> {
     pub(super) fn binary(&mut self, binary: &Binary, grid: Grid) -> Lowered<Node> {
         let scalar = |expr: &Expr| expr.value_type() == ValueType::Scalar;
-        if matches!(binary.op, AstOp::TrimUpper | AstOp::TrimLower) {
-            return unsupported(format!("operator {}", binary.op));
+        match binary.op {
+            Operator::Trim(_) => unsupported(format!("operator {}", binary.op)),
+            Operator::Set(op) => self.match_vectors(binary, MatchOperation::Set(op), grid),
+            Operator::Value(op) if scalar(&binary.lhs) || scalar(&binary.rhs) => {
+                self.with_scalar(binary, op, grid)
+            }
+            Operator::Value(op) => {
+                self.match_vectors(binary, MatchOperation::Values(op, comparison_of(binary)), grid)
+            }
         }
-        if !scalar(&binary.lhs) && !scalar(&binary.rhs) {
-            return self.match_vectors(binary, grid);
-        }
-        let op = kernel_op(binary.op).map_or_else(|| bug(format!("operator {}", binary.op)), Ok)?;
+    }
+
+    fn with_scalar(&mut self, binary: &Binary, op: BinaryOp, grid: Grid) -> Lowered<Node> {
         let comparison = comparison_of(binary);
-        let (input, function, param) = if scalar(&binary.rhs) {
+        let (input, function, param) = if binary.rhs.value_type() == ValueType::Scalar {
             let input = self.vector(&binary.lhs, grid)?;
             (input, MapFunction::VectorScalar(op, comparison), self.scalar(&binary.rhs, grid)?)
         } else {
             let param = self.scalar(&binary.lhs, grid)?;
             (self.vector(&binary.rhs, grid)?, MapFunction::ScalarVector(op, comparison), param)
         };
-        if changes_schema(binary.op) || binary.return_bool {
+        if !op.is_comparison() || binary.return_bool {
             return Ok(distinct(self.map(input, function, vec![param])));
         }
         let labels = LabelProjection::All;
@@ -35,7 +42,7 @@ impl Lowering<'_> {
         Ok(Node::new(kind, grid))
     }
 
-    fn match_vectors(&mut self, binary: &Binary, grid: Grid) -> Lowered<Node> {
+    fn match_vectors(&mut self, binary: &Binary, operation: MatchOperation, grid: Grid) -> Lowered<Node> {
         let default = VectorMatching {
             cardinality: if binary.op.is_set() { Cardinality::ManyToMany } else { Cardinality::OneToOne },
             on: false,
@@ -45,15 +52,6 @@ impl Lowering<'_> {
             fill_right: None,
         };
         let matching = binary.matching.as_ref().unwrap_or(&default);
-        let operation = match binary.op {
-            AstOp::And => MatchOperation::And,
-            AstOp::Or => MatchOperation::Or,
-            AstOp::Unless => MatchOperation::Unless,
-            op => {
-                let op = kernel_op(op).map_or_else(|| bug(format!("operator {op}")), Ok)?;
-                MatchOperation::Values(op, comparison_of(binary))
-            }
-        };
         let delayed = self.settings.delayed_name_removal;
         let spec = MatchSpec {
             operation,
@@ -76,8 +74,9 @@ fn comparison_of(binary: &Binary) -> Comparison {
     if binary.return_bool { Comparison::Bool } else { Comparison::Filter }
 }
 
+/// Whether a result is no longer what the metric name says: computed, and not compared or chosen.
+///
 /// Source: `changesMetricSchema`, prometheus v3.16 `promql/engine.go`.
-fn changes_schema(op: AstOp) -> bool {
-    use AstOp::{Add, Atan2, Div, Mod, Mul, Pow, Sub};
-    matches!(op, Add | Sub | Div | Mul | Pow | Mod | Atan2)
+fn changes_schema(op: Operator) -> bool {
+    matches!(op, Operator::Value(op) if !op.is_comparison())
 }

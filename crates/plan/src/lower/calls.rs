@@ -2,79 +2,57 @@
 
 use promontory_model::Labels;
 use promontory_promql::annotations::Annotation;
-use promontory_promql::ast::{Call, Expr, ExprKind, FunctionId, ValueType};
+use promontory_promql::ast::{Call, Expr, ExprKind};
+use promontory_promql::functions::{ClampBounds, Kernel, Property, SortDirection};
 use promontory_promql::grid::Grid;
+use promontory_promql::kernels::classic_histogram::BucketFunction;
 use promontory_promql::kernels::go::format_general;
 use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
-use promontory_promql::kernels::{DateFunction, RangeFunction, UnaryFunction};
+use promontory_promql::kernels::{DateFunction, RangeFunction};
+use promontory_promql::types::ValueType;
 
 use super::scalars::times;
 use super::selectors::{fixed, labels_of_absence, no_extension};
 use super::{Lowered, Lowering, bug, distinct, kernel_error, string_of, unsupported};
-use crate::node::{
-    BucketFunction, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SortKey, Take,
-};
+use crate::node::{MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SortKey, Take};
 use crate::projection::LabelProjection;
 
 impl Lowering<'_> {
     pub(super) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Lowered<Node> {
-        use FunctionId as F;
         let args = &call.args;
-        if let Some(function) = range_function(call.function.id) {
-            return self.range_call(function, call, grid);
-        }
-        if let Some(function) = UnaryFunction::parse(call.function.name) {
-            let input = self.vector(&args[0], grid)?;
-            return Ok(distinct(self.map(input, MapFunction::Unary(function), Vec::new())));
-        }
-        if let Some(function) = DateFunction::parse(call.function.name) {
-            return self.date_call(function, args, grid);
-        }
-        match call.function.id {
-            F::Round => {
+        match call.function.kernel {
+            Kernel::Range(function) => self.range_call(function, call, grid),
+            Kernel::Unary(function) => {
                 let input = self.vector(&args[0], grid)?;
-                let nearest = match args.get(1) {
-                    Some(arg) => self.scalar(arg, grid)?,
-                    None => ScalarArg::Constant(1.0),
-                };
-                Ok(distinct(self.map(input, MapFunction::Round, vec![nearest])))
+                Ok(distinct(self.map(input, MapFunction::Unary(function), Vec::new())))
             }
-            F::Clamp | F::ClampMin | F::ClampMax => self.clamp(call.function.id, args, grid),
-            F::LabelReplace | F::LabelJoin => self.relabel(call, grid),
-            F::Sort | F::SortDesc => {
-                self.sort(expr, args, SortKey::Value, call.function.id == F::SortDesc, grid)
-            }
-            F::SortByLabel | F::SortByLabelDesc => {
+            Kernel::Date(function) => self.date_call(function, args, grid),
+            Kernel::Round => self.round(args, grid),
+            Kernel::Clamp(bounds) => self.clamp(bounds, args, grid),
+            Kernel::LabelReplace => self.label_replace(args, grid),
+            Kernel::LabelJoin => self.label_join(args, grid),
+            Kernel::Sort(direction) => self.sort(expr, args, SortKey::Value, direction, grid),
+            Kernel::SortByLabel(direction) => {
                 let labels = args[1..].iter().map(string_of).collect::<Lowered<_>>()?;
-                self.sort(expr, args, SortKey::Labels(labels), call.function.id == F::SortByLabelDesc, grid)
+                self.sort(expr, args, SortKey::Labels(labels), direction, grid)
             }
-            F::Vector => {
-                let values = self.scalar(&args[0], grid)?;
-                Ok(values.into_node(grid))
-            }
-            F::Timestamp => self.timestamp(&args[0], grid),
-            F::Absent => {
-                let arg = args[0].without_parens();
-                let labels = match &arg.kind {
-                    ExprKind::Vector(selector) => labels_of_absence(selector),
-                    _ => Labels::empty(),
-                };
-                let input = Box::new(self.vector(arg, grid)?);
-                Ok(Node::new(NodeKind::Absent { input, labels }, grid))
-            }
-            F::HistogramQuantile | F::HistogramFraction => self.buckets(call, grid),
-            F::HistogramQuantiles => self.quantiles(call, grid),
-            F::HistogramAvg
-            | F::HistogramCount
-            | F::HistogramSum
-            | F::HistogramStddev
-            | F::HistogramStdvar => {
+            Kernel::Vector => Ok(self.scalar(&args[0], grid)?.into_node(grid)),
+            Kernel::Timestamp => self.timestamp(&args[0], grid),
+            Kernel::Absent => self.absent(&args[0], grid),
+            Kernel::Buckets(function) => self.buckets(function, call, grid),
+            Kernel::BucketQuantiles => self.quantiles(call, grid),
+            Kernel::Native(_) => {
                 // Floats have no such property, and native histograms are refused at the door until
                 // they are stored: Prometheus answers the same over the same samples.
                 self.vector(&args[0], grid)?;
                 Ok(Node::new(NodeKind::Empty, grid))
             }
-            _ => unsupported(format!("function {}()", call.function.name)),
+            Kernel::Info | Kernel::StartTimestamp => {
+                unsupported(format!("function {}()", call.function.name))
+            }
+            Kernel::Scalar | Kernel::Pi | Kernel::Time | Kernel::OfQuery(_) | Kernel::Extreme(_) => {
+                bug(format!("{}() is no vector", call.function.name))
+            }
         }
     }
 
@@ -103,13 +81,9 @@ impl Lowering<'_> {
         if function == RangeFunction::QuantileOverTime {
             self.note_quantiles(&params[0], arg.span.start);
         }
-        let keeps_name = matches!(
-            function,
-            RangeFunction::FirstOverTime | RangeFunction::LastOverTime | RangeFunction::AbsentOverTime
-        );
+        let keeps_name = call.function.has(Property::KeepsName);
         let labels = if keeps_name { LabelProjection::All } else { self.drop_name() };
-        let counter_place =
-            matches!(function, RangeFunction::Rate | RangeFunction::Increase).then_some(arg.span.start);
+        let counter_place = call.function.has(Property::OfCounters).then_some(arg.span.start);
         let kind = NodeKind::Range { input, function, window, params, labels, counter_place };
         let node = Node::new(kind, grid);
         if function == RangeFunction::AbsentOverTime {
@@ -129,29 +103,52 @@ impl Lowering<'_> {
         Ok(distinct(self.map(input, MapFunction::Date(function), Vec::new())))
     }
 
-    fn clamp(&mut self, id: FunctionId, args: &[Expr], grid: Grid) -> Lowered<Node> {
+    fn round(&mut self, args: &[Expr], grid: Grid) -> Lowered<Node> {
+        let input = self.vector(&args[0], grid)?;
+        let nearest = match args.get(1) {
+            Some(arg) => self.scalar(arg, grid)?,
+            None => ScalarArg::Constant(1.0),
+        };
+        Ok(distinct(self.map(input, MapFunction::Round, vec![nearest])))
+    }
+
+    fn clamp(&mut self, bounds: ClampBounds, args: &[Expr], grid: Grid) -> Lowered<Node> {
         let input = self.vector(&args[0], grid)?;
         let first = self.scalar(&args[1], grid)?;
-        let params = match id {
-            FunctionId::ClampMin => vec![first, ScalarArg::Constant(f64::INFINITY)],
-            FunctionId::ClampMax => vec![ScalarArg::Constant(f64::NEG_INFINITY), first],
-            _ => vec![first, self.scalar(&args[2], grid)?],
+        let params = match bounds {
+            ClampBounds::Lower => vec![first, ScalarArg::Constant(f64::INFINITY)],
+            ClampBounds::Upper => vec![ScalarArg::Constant(f64::NEG_INFINITY), first],
+            ClampBounds::Both => vec![first, self.scalar(&args[2], grid)?],
         };
         Ok(distinct(self.map(input, MapFunction::Clamp, params)))
     }
 
-    fn relabel(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
-        let texts = call.args[1..].iter().map(string_of).collect::<Lowered<Vec<_>>>()?;
-        let function = if call.function.id == FunctionId::LabelReplace {
-            LabelReplace::new(&texts[0], &texts[1], &texts[2], &texts[3]).map_err(kernel_error)?;
-            let [to, replacement, from, regex] = [0, 1, 2, 3].map(|index: usize| texts[index].clone());
-            Relabel::Replace { to, replacement, from, regex }
-        } else {
-            LabelJoin::new(&texts[0], &texts[1], &texts[2..]).map_err(kernel_error)?;
-            Relabel::Join { to: texts[0].clone(), separator: texts[1].clone(), from: texts[2..].to_vec() }
-        };
-        let input = Box::new(self.vector(&call.args[0], grid)?);
+    fn label_replace(&mut self, args: &[Expr], grid: Grid) -> Lowered<Node> {
+        let text = |index: usize| string_of(&args[index]);
+        let (to, replacement, from, regex) = (text(1)?, text(2)?, text(3)?, text(4)?);
+        LabelReplace::new(&to, &replacement, &from, &regex).map_err(kernel_error)?;
+        let input = Box::new(self.vector(&args[0], grid)?);
+        let function = Relabel::Replace { to, replacement, from, regex };
         Ok(distinct(Node::new(NodeKind::Relabel { input, function }, grid)))
+    }
+
+    fn label_join(&mut self, args: &[Expr], grid: Grid) -> Lowered<Node> {
+        let (to, separator) = (string_of(&args[1])?, string_of(&args[2])?);
+        let from = args[3..].iter().map(string_of).collect::<Lowered<Vec<_>>>()?;
+        LabelJoin::new(&to, &separator, &from).map_err(kernel_error)?;
+        let input = Box::new(self.vector(&args[0], grid)?);
+        let function = Relabel::Join { to, separator, from };
+        Ok(distinct(Node::new(NodeKind::Relabel { input, function }, grid)))
+    }
+
+    fn absent(&mut self, arg: &Expr, grid: Grid) -> Lowered<Node> {
+        let arg = arg.without_parens();
+        let labels = match &arg.kind {
+            ExprKind::Vector(selector) => labels_of_absence(selector),
+            _ => Labels::empty(),
+        };
+        let input = Box::new(self.vector(arg, grid)?);
+        Ok(Node::new(NodeKind::Absent { input, labels }, grid))
     }
 
     fn sort(
@@ -159,7 +156,7 @@ impl Lowering<'_> {
         expr: &Expr,
         args: &[Expr],
         key: SortKey,
-        descending: bool,
+        direction: SortDirection,
         grid: Grid,
     ) -> Lowered<Node> {
         let input = self.vector(&args[0], grid)?;
@@ -167,7 +164,7 @@ impl Lowering<'_> {
             self.annotations.add(Annotation::sort_in_range_query(), expr.span.start);
             return Ok(input);
         }
-        Ok(Node::new(NodeKind::Sort { input: Box::new(input), key, descending }, grid))
+        Ok(Node::new(NodeKind::Sort { input: Box::new(input), key, direction }, grid))
     }
 
     fn timestamp(&mut self, arg: &Expr, grid: Grid) -> Lowered<Node> {
@@ -180,15 +177,12 @@ impl Lowering<'_> {
         Ok(distinct(self.map(input, MapFunction::EvaluationTime, Vec::new())))
     }
 
-    fn buckets(&mut self, call: &Call, grid: Grid) -> Lowered<Node> {
+    fn buckets(&mut self, function: BucketFunction, call: &Call, grid: Grid) -> Lowered<Node> {
         let (vector, scalars) = call.args.split_last().map_or_else(|| bug("no arguments"), Ok)?;
         let params = scalars.iter().map(|arg| self.scalar(arg, grid)).collect::<Lowered<Vec<_>>>()?;
-        let function = if call.function.id == FunctionId::HistogramQuantile {
+        if function == BucketFunction::Quantile {
             self.note_quantiles(&params[0], scalars[0].span.start);
-            BucketFunction::Quantile
-        } else {
-            BucketFunction::Fraction
-        };
+        }
         let place = vector.span.start;
         let input = self.vector(vector, grid)?;
         Ok(distinct(self.bucket_node(input, function, params, place)))
@@ -230,41 +224,6 @@ impl Lowering<'_> {
             self.annotations.add(Annotation::invalid_quantile(*value), position);
         }
     }
-}
-
-fn range_function(id: FunctionId) -> Option<RangeFunction> {
-    use FunctionId as F;
-    use RangeFunction as R;
-    Some(match id {
-        F::Rate => R::Rate,
-        F::Increase => R::Increase,
-        F::Delta => R::Delta,
-        F::Irate => R::Irate,
-        F::Idelta => R::Idelta,
-        F::Deriv => R::Deriv,
-        F::PredictLinear => R::PredictLinear,
-        F::Changes => R::Changes,
-        F::Resets => R::Resets,
-        F::AvgOverTime => R::AvgOverTime,
-        F::CountOverTime => R::CountOverTime,
-        F::FirstOverTime => R::FirstOverTime,
-        F::LastOverTime => R::LastOverTime,
-        F::MaxOverTime => R::MaxOverTime,
-        F::MinOverTime => R::MinOverTime,
-        F::SumOverTime => R::SumOverTime,
-        F::StddevOverTime => R::StddevOverTime,
-        F::StdvarOverTime => R::StdvarOverTime,
-        F::QuantileOverTime => R::QuantileOverTime,
-        F::MadOverTime => R::MadOverTime,
-        F::PresentOverTime => R::PresentOverTime,
-        F::AbsentOverTime => R::AbsentOverTime,
-        F::TsOfFirstOverTime => R::TsOfFirstOverTime,
-        F::TsOfLastOverTime => R::TsOfLastOverTime,
-        F::TsOfMaxOverTime => R::TsOfMaxOverTime,
-        F::TsOfMinOverTime => R::TsOfMinOverTime,
-        F::DoubleExponentialSmoothing => R::DoubleExponentialSmoothing,
-        _ => return None,
-    })
 }
 
 /// A float as OpenMetrics writes it: with a point or an exponent.

@@ -1,6 +1,7 @@
 //! Which expressions give the same at every evaluation time.
 
-use promontory_promql::ast::{Expr, ExprKind, FunctionId};
+use promontory_promql::ast::{Expr, ExprKind};
+use promontory_promql::functions::{Kernel, Property};
 
 /// True if all evaluation times give the same, because `@` fixes every selector.
 ///
@@ -19,33 +20,10 @@ pub(super) fn is_step_invariant(expr: &Expr) -> bool {
             let of_selector = |arg: &Expr| {
                 matches!(arg.without_parens().kind, ExprKind::Vector(_)) && is_step_invariant(arg)
             };
-            if call.function.id == FunctionId::Timestamp {
+            if call.function.kernel == Kernel::Timestamp {
                 return call.args.iter().all(of_selector);
             }
-            !depends_on_time(call.function.id) && call.args.iter().all(is_step_invariant)
+            !call.function.has(Property::ReadsTime) && call.args.iter().all(is_step_invariant)
         }
     }
-}
-
-/// Source: `AtModifierUnsafeFunctions`, prometheus v3.16 `promql/functions.go`.
-fn depends_on_time(function: FunctionId) -> bool {
-    use FunctionId as F;
-    matches!(
-        function,
-        F::DaysInMonth
-            | F::DayOfMonth
-            | F::DayOfWeek
-            | F::DayOfYear
-            | F::End
-            | F::Hour
-            | F::Minute
-            | F::Month
-            | F::Year
-            | F::PredictLinear
-            | F::Range
-            | F::Start
-            | F::Step
-            | F::Time
-            | F::Timestamp
-    )
 }

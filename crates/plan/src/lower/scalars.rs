@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use promontory_promql::ast::{Call, Expr, ExprKind, FunctionId, UnaryOp};
+use promontory_promql::ast::{Call, Expr, ExprKind, Operator, UnaryOp};
+use promontory_promql::functions::{Kernel, QueryTime};
 use promontory_promql::grid::Grid;
 use promontory_promql::kernels::binary::Comparison;
-use promontory_promql::kernels::math;
 
 use super::invariant::is_step_invariant;
-use super::{Lowered, Lowering, broadcast, bug, unsupported};
-use crate::node::{MapFunction, Node, NodeKind, ScalarArg, kernel_op};
+use super::{Lowered, Lowering, broadcast, bug};
+use crate::node::{MapFunction, Node, NodeKind, ScalarArg};
 use crate::projection::LabelProjection;
 
 impl Lowering<'_> {
@@ -23,8 +23,9 @@ impl Lowering<'_> {
                 Ok(self.scalar_map(inner, grid, MapFunction::Negate, |value| -value))
             }
             ExprKind::Binary(binary) => {
-                let op = kernel_op(binary.op)
-                    .map_or_else(|| bug(format!("operator {} of scalars", binary.op)), Ok)?;
+                let Operator::Value(op) = binary.op else {
+                    return bug(format!("operator {} of scalars", binary.op));
+                };
                 let left = self.scalar(&binary.lhs, grid)?;
                 let right = self.scalar(&binary.rhs, grid)?;
                 let function = MapFunction::VectorScalar(op, Comparison::Bool);
@@ -36,37 +37,41 @@ impl Lowering<'_> {
     }
 
     fn scalar_call(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Lowered<ScalarArg> {
-        match call.function.id {
-            FunctionId::Pi => Ok(ScalarArg::Constant(std::f64::consts::PI)),
-            FunctionId::Time => Ok(times(grid, |ms| ms as f64 / 1000.0)),
-            FunctionId::Start => Ok(ScalarArg::Constant(self.settings.start as f64 / 1000.0)),
-            FunctionId::End => Ok(ScalarArg::Constant(self.settings.end as f64 / 1000.0)),
-            FunctionId::Range => {
-                Ok(ScalarArg::Constant((self.settings.end - self.settings.start) as f64 / 1000.0))
-            }
-            FunctionId::Step => Ok(ScalarArg::Constant(self.settings.step as f64 / 1000.0)),
-            FunctionId::MaxOf | FunctionId::MinOf => {
+        match call.function.kernel {
+            Kernel::Pi => Ok(ScalarArg::Constant(std::f64::consts::PI)),
+            Kernel::Time => Ok(times(grid, |ms| ms as f64 / 1000.0)),
+            Kernel::OfQuery(time) => Ok(ScalarArg::Constant(self.time_of_query(time) as f64 / 1000.0)),
+            Kernel::Extreme(extreme) => {
                 let left = self.scalar(&call.args[0], grid)?;
                 let right = self.scalar(&call.args[1], grid)?;
-                let (function, apply): (_, fn(f64, f64) -> f64) = match call.function.id {
-                    FunctionId::MaxOf => (MapFunction::MaxOf, math::max),
-                    _ => (MapFunction::MinOf, math::min),
-                };
-                Ok(self.scalar_pair(left, right, grid, function, apply))
+                let function = MapFunction::Extreme(extreme);
+                Ok(self.scalar_pair(left, right, grid, function, |a, b| extreme.apply(a, b)))
             }
-            FunctionId::Scalar => {
-                let node = if grid.steps > 1 && is_step_invariant(expr) {
-                    let one = Grid { steps: 1, ..grid };
-                    let input = Box::new(self.vector(&call.args[0], one)?);
-                    broadcast(Node::new(NodeKind::Scalar { input }, one), grid)
-                } else {
-                    let input = Box::new(self.vector(&call.args[0], grid)?);
-                    Node::new(NodeKind::Scalar { input }, grid)
-                };
-                Ok(ScalarArg::Node(Box::new(node)))
-            }
-            _ => unsupported(format!("function {}()", call.function.name)),
+            Kernel::Scalar => self.only_sample(expr, &call.args[0], grid),
+            _ => bug(format!("{}() is no scalar", call.function.name)),
         }
+    }
+
+    fn time_of_query(&self, time: QueryTime) -> i64 {
+        match time {
+            QueryTime::Start => self.settings.start,
+            QueryTime::End => self.settings.end,
+            QueryTime::Range => self.settings.end - self.settings.start,
+            QueryTime::Step => self.settings.step,
+        }
+    }
+
+    /// `scalar(arg)`, which is `expr`.
+    fn only_sample(&mut self, expr: &Expr, arg: &Expr, grid: Grid) -> Lowered<ScalarArg> {
+        let node = if grid.steps > 1 && is_step_invariant(expr) {
+            let one = Grid { steps: 1, ..grid };
+            let input = Box::new(self.vector(arg, one)?);
+            broadcast(Node::new(NodeKind::Scalar { input }, one), grid)
+        } else {
+            let input = Box::new(self.vector(arg, grid)?);
+            Node::new(NodeKind::Scalar { input }, grid)
+        };
+        Ok(ScalarArg::Node(Box::new(node)))
     }
 
     fn scalar_map(

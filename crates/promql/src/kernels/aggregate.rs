@@ -37,22 +37,6 @@ pub enum AggregateFunction {
 pub const LANES_MAX: usize = 3;
 
 impl AggregateFunction {
-    /// The function of a PromQL name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "sum" => Self::Sum,
-            "avg" => Self::Avg,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            "count" => Self::Count,
-            "group" => Self::Group,
-            "stddev" => Self::Stddev,
-            "stdvar" => Self::Stdvar,
-            _ => return None,
-        })
-    }
-
     /// The lanes of its state, by name.
     ///
     /// `count` of `avg` is negative once the state holds a running mean instead of a sum, because

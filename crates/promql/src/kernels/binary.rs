@@ -5,7 +5,7 @@
 
 use super::Param;
 
-/// A binary operator between floats.
+/// A binary operator that computes a value of two, or compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is the PromQL operator of its name.
 pub enum BinaryOp {
@@ -34,25 +34,41 @@ pub enum Comparison {
 }
 
 impl BinaryOp {
-    /// The operator of a PromQL token.
+    /// All operators.
+    pub const ALL: [Self; 13] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Mod,
+        Self::Pow,
+        Self::Atan2,
+        Self::Equal,
+        Self::NotEqual,
+        Self::Greater,
+        Self::Less,
+        Self::GreaterOrEqual,
+        Self::LessOrEqual,
+    ];
+
+    /// The operator as written.
     #[must_use]
-    pub fn parse(token: &str) -> Option<Self> {
-        Some(match token {
-            "+" => Self::Add,
-            "-" => Self::Sub,
-            "*" => Self::Mul,
-            "/" => Self::Div,
-            "%" => Self::Mod,
-            "^" => Self::Pow,
-            "atan2" => Self::Atan2,
-            "==" => Self::Equal,
-            "!=" => Self::NotEqual,
-            ">" => Self::Greater,
-            "<" => Self::Less,
-            ">=" => Self::GreaterOrEqual,
-            "<=" => Self::LessOrEqual,
-            _ => return None,
-        })
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::Less => "<",
+            Self::GreaterOrEqual => ">=",
+            Self::LessOrEqual => "<=",
+        }
     }
 
     /// True for the six comparisons.
@@ -199,7 +215,7 @@ mod tests {
     const NAN: f64 = f64::NAN;
 
     fn check(token: &str, left: f64, right: f64, expected: f64) {
-        let op = BinaryOp::parse(token).unwrap();
+        let op = BinaryOp::ALL.into_iter().find(|op| op.as_str() == token).unwrap();
         let mut row = [left];
         vectors(op, Comparison::Bool, &mut row, &mut [true], &[right], &[true]);
         for got in [op.apply(left, right), row[0]] {

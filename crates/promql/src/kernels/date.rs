@@ -18,22 +18,6 @@ pub enum DateFunction {
 }
 
 impl DateFunction {
-    /// The function of a PromQL name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "minute" => Self::Minute,
-            "hour" => Self::Hour,
-            "day_of_week" => Self::DayOfWeek,
-            "day_of_month" => Self::DayOfMonth,
-            "day_of_year" => Self::DayOfYear,
-            "days_in_month" => Self::DaysInMonth,
-            "month" => Self::Month,
-            "year" => Self::Year,
-            _ => return None,
-        })
-    }
-
     /// All values in place; without an argument PromQL applies it to the evaluation time in seconds.
     pub fn apply_all(self, values: &mut [f64]) {
         for value in values {

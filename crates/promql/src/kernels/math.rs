@@ -33,46 +33,29 @@ pub enum UnaryFunction {
     Asinh,
     Acosh,
     Atanh,
-    /// Unary minus.
-    Negate,
 }
 
-const NAMES: [(&str, UnaryFunction); 23] = {
-    use UnaryFunction::*;
-    [
-        ("abs", Abs),
-        ("ceil", Ceil),
-        ("floor", Floor),
-        ("sqrt", Sqrt),
-        ("exp", Exp),
-        ("ln", Ln),
-        ("log2", Log2),
-        ("log10", Log10),
-        ("sgn", Sgn),
-        ("deg", Deg),
-        ("rad", Rad),
-        ("sin", Sin),
-        ("cos", Cos),
-        ("tan", Tan),
-        ("asin", Asin),
-        ("acos", Acos),
-        ("atan", Atan),
-        ("sinh", Sinh),
-        ("cosh", Cosh),
-        ("tanh", Tanh),
-        ("asinh", Asinh),
-        ("acosh", Acosh),
-        ("atanh", Atanh),
-    ]
-};
+/// The larger or the smaller of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extreme {
+    /// `max_of`
+    Max,
+    /// `min_of`
+    Min,
+}
+
+impl Extreme {
+    /// Of two values.
+    #[must_use]
+    pub fn apply(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Max => max(a, b),
+            Self::Min => min(a, b),
+        }
+    }
+}
 
 impl UnaryFunction {
-    /// The function of a PromQL name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
-    }
-
     /// One value.
     #[must_use]
     pub fn apply(self, value: f64) -> f64 {
@@ -108,7 +91,6 @@ impl UnaryFunction {
             Self::Asinh => map(values, f64::asinh),
             Self::Acosh => map(values, f64::acosh),
             Self::Atanh => map(values, f64::atanh),
-            Self::Negate => map(values, |v| -v),
         }
     }
 }
@@ -194,14 +176,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_parses_to_its_function() {
-        for (name, function) in NAMES {
-            assert_eq!(UnaryFunction::parse(name), Some(function));
-        }
-        assert_eq!(UnaryFunction::parse("rate"), None);
-    }
-
-    #[test]
     fn special_values_give_what_go_gives() {
         use UnaryFunction as U;
         let (nan, inf) = (f64::NAN, f64::INFINITY);
@@ -229,7 +203,6 @@ mod tests {
             (U::Acosh, 0.5, nan),
             (U::Atanh, 1.0, inf),
             (U::Tanh, inf, 1.0),
-            (U::Negate, 0.0, -0.0),
         ] {
             let got = function.apply(input);
             assert!(

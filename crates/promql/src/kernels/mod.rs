@@ -12,14 +12,15 @@
 //!
 //! In reading order: [`window`] (window edges, subquery grids), [`range`] (functions of range
 //! vectors), [`instant`] (lookback), [`math`] and [`date`] and [`binary`] (element by element),
-//! [`aggregate`] (grids of groups), [`select`] (topk and its kin), [`quantile`], [`histogram`],
+//! [`aggregate`] (grids of groups), [`select`] (topk and its kin), [`quantile`], [`classic_histogram`],
 //! [`labels`]; [`kahan`] and [`go`] are what they share with Prometheus' language.
 
 pub mod aggregate;
 pub mod binary;
+pub mod classic_histogram;
 pub mod date;
 pub mod go;
-pub mod histogram;
+
 pub mod instant;
 pub mod kahan;
 pub mod labels;

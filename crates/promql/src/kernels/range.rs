@@ -64,58 +64,6 @@ impl RangeParams<'_> {
     pub const NONE: Self = Self { first: Param::Constant(f64::NAN), second: Param::Constant(f64::NAN) };
 }
 
-const NAMES: [(&str, RangeFunction); 27] = {
-    use RangeFunction::*;
-    [
-        ("rate", Rate),
-        ("increase", Increase),
-        ("delta", Delta),
-        ("irate", Irate),
-        ("idelta", Idelta),
-        ("deriv", Deriv),
-        ("predict_linear", PredictLinear),
-        ("changes", Changes),
-        ("resets", Resets),
-        ("avg_over_time", AvgOverTime),
-        ("count_over_time", CountOverTime),
-        ("first_over_time", FirstOverTime),
-        ("last_over_time", LastOverTime),
-        ("max_over_time", MaxOverTime),
-        ("min_over_time", MinOverTime),
-        ("sum_over_time", SumOverTime),
-        ("stddev_over_time", StddevOverTime),
-        ("stdvar_over_time", StdvarOverTime),
-        ("quantile_over_time", QuantileOverTime),
-        ("mad_over_time", MadOverTime),
-        ("present_over_time", PresentOverTime),
-        ("absent_over_time", AbsentOverTime),
-        ("ts_of_first_over_time", TsOfFirstOverTime),
-        ("ts_of_last_over_time", TsOfLastOverTime),
-        ("ts_of_max_over_time", TsOfMaxOverTime),
-        ("ts_of_min_over_time", TsOfMinOverTime),
-        ("double_exponential_smoothing", DoubleExponentialSmoothing),
-    ]
-};
-
-impl RangeFunction {
-    /// All functions.
-    pub fn all() -> impl Iterator<Item = Self> {
-        NAMES.iter().map(|(_, function)| *function)
-    }
-
-    /// The function of a PromQL name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
-    }
-
-    /// Its PromQL name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
-    }
-}
-
 /// What the kernels remember between two series; one per thread, any functions and windows.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
@@ -168,8 +116,7 @@ pub fn eval_range(
     let steps = window.ends.steps;
     if ts.len() != values.len() || out.len() != steps || valid.len() != steps {
         return Err(KernelError(format!(
-            "cannot evaluate {}: {} timestamps, {} values, {} and {} results for {steps} steps",
-            function.name(),
+            "cannot evaluate windows: {} timestamps, {} values, {} and {} results for {steps} steps",
             ts.len(),
             values.len(),
             out.len(),

@@ -23,9 +23,20 @@ pub enum Order {
     Smallest,
 }
 
+/// An aggregation that chooses series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SelectFunction {
+    /// `topk` and `bottomk`.
+    Top(Order),
+    /// `limitk`
+    Limit,
+    /// `limit_ratio`
+    LimitRatio,
+}
+
 /// A kept sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Entry {
+pub struct KeptSample {
     /// The id under which the series was given.
     pub series: u64,
     /// Its value at the step.
@@ -42,7 +53,7 @@ pub struct TopK {
     order: Order,
     limits: Vec<usize>,
     groups: usize,
-    heaps: Vec<Vec<Entry>>,
+    heaps: Vec<Vec<KeptSample>>,
     /// The root's value where the heap is full and the root a number, otherwise NaN: a quick "no".
     roots: Vec<f64>,
 }
@@ -116,7 +127,7 @@ impl TopK {
                 Order::Smallest => *value >= root,
             };
             if !hopeless && validity.get(step) {
-                kept |= self.offer(group, step, Entry { series, value: *value });
+                kept |= self.offer(group, step, KeptSample { series, value: *value });
             }
         }
         kept
@@ -126,7 +137,7 @@ impl TopK {
     ///
     /// # Panics
     /// If `group` is not below [`Self::groups`] or `step` is outside the grid.
-    pub fn offer(&mut self, group: usize, step: usize, entry: Entry) -> bool {
+    pub fn offer(&mut self, group: usize, step: usize, entry: KeptSample) -> bool {
         let at = group * self.steps() + step;
         let (order, limit) = (self.order, self.limits[step]);
         let heap = &mut self.heaps[at];
@@ -157,13 +168,13 @@ impl TopK {
 
     /// The entries of one group at one step in no particular order: the state to merge elsewhere.
     #[must_use]
-    pub fn entries(&self, group: usize, step: usize) -> &[Entry] {
+    pub fn entries(&self, group: usize, step: usize) -> &[KeptSample] {
         &self.heaps[group * self.steps() + step]
     }
 
     /// The entries of one group at one step, best first, NaN last: the order of an instant query.
     #[must_use]
-    pub fn ranked(&self, group: usize, step: usize) -> Vec<Entry> {
+    pub fn ranked(&self, group: usize, step: usize) -> Vec<KeptSample> {
         let mut entries = self.entries(group, step).to_vec();
         if entries.len() <= GO_INSERTION_SORT_MAX {
             // Go sorts few elements by insertion; with its "NaN is less than anything" that is
@@ -191,8 +202,8 @@ impl TopK {
     /// Memory held, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let entries: usize = self.heaps.iter().map(|heap| heap.capacity() * size_of::<Entry>()).sum();
-        entries + self.heaps.capacity() * size_of::<Vec<Entry>>() + self.roots.capacity() * 8
+        let entries: usize = self.heaps.iter().map(|heap| heap.capacity() * size_of::<KeptSample>()).sum();
+        entries + self.heaps.capacity() * size_of::<Vec<KeptSample>>() + self.roots.capacity() * 8
     }
 }
 
@@ -200,7 +211,7 @@ impl TopK {
 const GO_INSERTION_SORT_MAX: usize = 12;
 
 /// `Less` of Prometheus' heaps: what leaves the heap first. A NaN on the left always does.
-fn goes_first(order: Order, a: Entry, b: Entry) -> bool {
+fn goes_first(order: Order, a: KeptSample, b: KeptSample) -> bool {
     a.value.is_nan()
         || match order {
             Order::Largest => a.value < b.value,
@@ -209,7 +220,7 @@ fn goes_first(order: Order, a: Entry, b: Entry) -> bool {
 }
 
 /// `container/heap.Push` after the append.
-fn sift_up(heap: &mut [Entry], order: Order) {
+fn sift_up(heap: &mut [KeptSample], order: Order) {
     let mut at = heap.len() - 1;
     while at > 0 {
         let parent = (at - 1) / 2;
@@ -222,7 +233,7 @@ fn sift_up(heap: &mut [Entry], order: Order) {
 }
 
 /// `container/heap.Fix` at the root.
-fn sift_down(heap: &mut [Entry], order: Order) {
+fn sift_down(heap: &mut [KeptSample], order: Order) {
     let mut at = 0;
     loop {
         let left = 2 * at + 1;

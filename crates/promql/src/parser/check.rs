@@ -10,10 +10,9 @@
 use promontory_model::labels::{METRIC_NAME, quote};
 
 use super::{ParseError, Parsed};
-use crate::ast::{
-    Aggregate, Binary, Call, Cardinality, Expr, ExprKind, FunctionId, Span, Subquery, ValueType,
-    VectorSelector,
-};
+use crate::ast::{Aggregate, Binary, Call, Cardinality, Expr, ExprKind, Span, Subquery, VectorSelector};
+use crate::functions::Kernel;
+use crate::types::ValueType;
 
 /// Checks `expr`, which was parsed from `text`.
 pub(super) fn check(text: &str, expr: &mut Expr) -> Parsed<()> {
@@ -89,7 +88,7 @@ impl Checker<'_> {
 
     fn aggregate(&self, aggregate: &mut Aggregate) -> Parsed<()> {
         self.expect(&mut aggregate.expr, ValueType::Vector, "aggregation expression")?;
-        match (aggregate.op.param_type(), &mut aggregate.param) {
+        match (aggregate.op.param, &mut aggregate.param) {
             (Some(wanted), Some(param)) => self.expect(param, wanted, "aggregation parameter"),
             _ => Ok(()),
         }
@@ -120,7 +119,7 @@ impl Checker<'_> {
             let message = format!("{expected} {count} argument(s) in call to \"{name}\", got {given}");
             return self.error(span, message);
         }
-        if function.id == FunctionId::Info {
+        if function.kernel == Kernel::Info {
             self.info_selector(call, span)?;
         }
         let place = format!("call to function \"{name}\"");

@@ -1,8 +1,9 @@
 //! Durations in brackets and behind `offset`, which may be computed.
 
 use super::{ABOVE_SIGN, Parsed, Parser};
-use crate::ast::{BinaryOp, DurationExpr, DurationOp, DurationSpec, DurationTerm, Number, Span, UnaryOp};
+use crate::ast::{DurationExpr, DurationOp, DurationSpec, DurationTerm, Number, Operator, Span, UnaryOp};
 use crate::duration::{apply_sign, out_of_range, seconds_to_millis};
+use crate::kernels::binary::BinaryOp;
 use crate::lexer::{Preprocessor, TokenKind};
 
 impl Parser<'_> {
@@ -35,7 +36,7 @@ impl Parser<'_> {
                 }
                 self.apply_duration_sign(sign, at, DurationExpr { term: DurationTerm::Number(number), span })
             }
-            TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub) => {
+            TokenKind::Operator(Operator::Value(BinaryOp::Add | BinaryOp::Sub)) => {
                 let operand = self.duration_expr(ABOVE_SIGN)?;
                 let operand = self.apply_duration_sign(sign, at, operand)?;
                 Ok(keep_operator(self.duration_operators(operand, 0)?))
@@ -184,7 +185,7 @@ fn keep_operator(duration: DurationExpr) -> DurationExpr {
 }
 
 fn duration_op(kind: TokenKind) -> Option<(DurationOp, u8)> {
-    let TokenKind::Operator(op) = kind else {
+    let TokenKind::Operator(Operator::Value(op)) = kind else {
         return None;
     };
     let duration_op = match op {
@@ -196,5 +197,5 @@ fn duration_op(kind: TokenKind) -> Option<(DurationOp, u8)> {
         BinaryOp::Pow => DurationOp::Pow,
         _ => return None,
     };
-    Some((duration_op, op.precedence()))
+    Some((duration_op, Operator::Value(op).precedence()))
 }

@@ -7,10 +7,12 @@ use super::tokens::{
 };
 use super::{ABOVE_SIGN, Parsed, Parser};
 use crate::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, ExprKind, FillValue, Function,
-    Grouping, Number, RangeExtension, Span, UnaryOp, VectorMatching,
+    Aggregate, Binary, Call, Cardinality, Expr, ExprKind, FillValue, Grouping, Number, Operator,
+    RangeExtension, Span, UnaryOp, VectorMatching,
 };
 use crate::duration::apply_sign;
+use crate::functions::{Aggregation, Function, Property};
+use crate::kernels::binary::BinaryOp;
 use crate::lexer::{Keyword, Token, TokenKind};
 
 impl Parser<'_> {
@@ -31,10 +33,10 @@ impl Parser<'_> {
         Ok(lhs)
     }
 
-    fn binary(&mut self, lhs: Expr, op: BinaryOp) -> Parsed<Expr> {
+    fn binary(&mut self, lhs: Expr, op: Operator) -> Parsed<Expr> {
         let return_bool = self.accept(TokenKind::Keyword(Keyword::Bool))?.is_some();
         let matching = self.vector_matching()?;
-        let right_associative = op == BinaryOp::Pow;
+        let right_associative = op == Operator::Value(BinaryOp::Pow);
         let rhs = self.expr(if right_associative { ABOVE_SIGN } else { op.precedence() + 1 })?;
         let span = lhs.span.to(rhs.span);
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
@@ -131,8 +133,8 @@ impl Parser<'_> {
     pub(super) fn sign(&mut self) -> Parsed<Option<(UnaryOp, Span)>> {
         let token = self.peek()?;
         let sign = match token.kind {
-            TokenKind::Operator(BinaryOp::Add) => UnaryOp::Plus,
-            TokenKind::Operator(BinaryOp::Sub) => UnaryOp::Minus,
+            TokenKind::Operator(Operator::Value(BinaryOp::Add)) => UnaryOp::Plus,
+            TokenKind::Operator(Operator::Value(BinaryOp::Sub)) => UnaryOp::Minus,
             _ => return Ok(None),
         };
         self.bump()?;
@@ -206,7 +208,7 @@ impl Parser<'_> {
         let Some(function) = Function::by_name(word) else {
             return self.error(name.span, format!("unknown function with name {}", quote(word)));
         };
-        if function.is_experimental() && !self.options.experimental_functions {
+        if function.has(Property::Experimental) && !self.options.experimental_functions {
             return self.error(name.span, format!("function {} is not enabled", quote(word)));
         }
         self.node(ExprKind::Call(Call { function, args }), name.span.to(close.span))
@@ -229,7 +231,7 @@ impl Parser<'_> {
         }
     }
 
-    fn aggregate(&mut self, op: AggregateOp, name: Token) -> Parsed<Expr> {
+    fn aggregate(&mut self, op: &'static Aggregation, name: Token) -> Parsed<Expr> {
         let before = self.grouping()?;
         let (args, close) = self.call_body()?;
         let after = if before.is_none() { self.grouping()? } else { None };
@@ -239,7 +241,7 @@ impl Parser<'_> {
         if args.is_empty() {
             return self.error(span, "no arguments for aggregate expression provided");
         }
-        if op.is_experimental() && !self.options.experimental_functions {
+        if op.has(Property::Experimental) && !self.options.experimental_functions {
             let flag = "--enable-feature=promql-experimental-functions";
             return self.error(span, format!("{op}() is experimental and must be enabled with {flag}"));
         }
@@ -247,8 +249,13 @@ impl Parser<'_> {
         self.node(ExprKind::Aggregate(Box::new(Aggregate { op, expr, param, grouping })), span)
     }
 
-    fn aggregate_args(&self, op: AggregateOp, args: Vec<Expr>, span: Span) -> Parsed<(Option<Expr>, Expr)> {
-        let wanted = if op.param_type().is_some() { 2 } else { 1 };
+    fn aggregate_args(
+        &self,
+        op: &'static Aggregation,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Parsed<(Option<Expr>, Expr)> {
+        let wanted = if op.param.is_some() { 2 } else { 1 };
         let given = args.len();
         let mut args = args.into_iter();
         match (args.next(), args.next(), given == wanted) {

@@ -8,7 +8,8 @@ use super::tokens::{
     MATCHER_VALUE, is_metric_name,
 };
 use super::{ParseError, Parsed, Parser};
-use crate::ast::{BinaryOp, DurationSpec, RangeExtension, Span, VectorSelector};
+use crate::ast::{DurationSpec, Operator, RangeExtension, Span, VectorSelector};
+use crate::kernels::binary::BinaryOp;
 use crate::lexer::{Token, TokenKind};
 
 impl Parser<'_> {
@@ -63,7 +64,7 @@ impl Parser<'_> {
         let token = self.peek()?;
         let op = match token.kind {
             TokenKind::Assign => MatchOp::Equal,
-            TokenKind::Operator(BinaryOp::NotEqual) => MatchOp::NotEqual,
+            TokenKind::Operator(Operator::Value(BinaryOp::NotEqual)) => MatchOp::NotEqual,
             TokenKind::MatchRegex => MatchOp::Regex,
             TokenKind::MatchNotRegex => MatchOp::NotRegex,
             // A text alone is the metric name.

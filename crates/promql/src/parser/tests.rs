@@ -1,6 +1,7 @@
 //! The parser against upstream's cases, its limits, and seeded noise.
 
 use super::*;
+use crate::ast::*;
 
 #[path = "upstream_cases.rs"]
 mod upstream_cases;

@@ -5,7 +5,8 @@
 //!   ...`). Upstream's grammar has a rule for such errors in a few places only, and an error inside a
 //!   nested expression belongs to the next such place outwards.
 
-use crate::ast::{BinaryOp, Expr, ExprKind, Span};
+use crate::ast::{Expr, ExprKind, Operator, Span};
+use crate::kernels::binary::BinaryOp;
 use crate::lexer::{Keyword, Token, TokenKind};
 
 use super::{ParseError, Parsed, Parser};
@@ -149,7 +150,7 @@ pub(super) fn is_metric_name(kind: TokenKind) -> bool {
         | TokenKind::MetricIdentifier
         | TokenKind::Aggregate(_)
         | TokenKind::Preprocessor(_)
-        | TokenKind::Operator(BinaryOp::And | BinaryOp::Or | BinaryOp::Unless) => true,
+        | TokenKind::Operator(Operator::Set(_)) => true,
         TokenKind::Keyword(keyword) => !matches!(
             keyword,
             Keyword::Bool | Keyword::On | Keyword::Ignoring | Keyword::GroupLeft | Keyword::GroupRight
@@ -165,7 +166,7 @@ pub(super) fn is_grouping_label(kind: TokenKind) -> bool {
         | TokenKind::MetricIdentifier
         | TokenKind::Aggregate(_)
         | TokenKind::Preprocessor(_)
-        | TokenKind::Operator(BinaryOp::And | BinaryOp::Or | BinaryOp::Unless | BinaryOp::Atan2) => true,
+        | TokenKind::Operator(Operator::Set(_) | Operator::Value(BinaryOp::Atan2)) => true,
         TokenKind::Keyword(keyword) => keyword != Keyword::Without,
         _ => false,
     }
@@ -180,6 +181,6 @@ pub(super) fn starts_expr(kind: TokenKind) -> bool {
                 | TokenKind::Number
                 | TokenKind::Duration
                 | TokenKind::String
-                | TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub)
+                | TokenKind::Operator(Operator::Value(BinaryOp::Add | BinaryOp::Sub))
         )
 }

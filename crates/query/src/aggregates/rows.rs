@@ -8,9 +8,7 @@ mod buckets;
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, BooleanArray, ListArray, StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, ListArray, StructArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, internal_err};
@@ -22,7 +20,7 @@ pub(super) use self::buckets::Buckets;
 pub(super) use self::count_values::Counts;
 pub(super) use self::quantile::Quantile;
 pub(super) use self::select::{First, Top};
-use super::{KnownParam, as_state, emitted};
+use super::{GroupCall, KnownParam, Looks, as_state, emitted};
 use crate::context::QueryContext;
 use crate::table::{GridBuilder, GridRow, Grids, grid_type, label_keys};
 
@@ -35,7 +33,7 @@ static ROW_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
 static ROW_ITEM: LazyLock<FieldRef> =
     LazyLock::new(|| Arc::new(Field::new("item", DataType::Struct(ROW_FIELDS.clone()), true)));
 
-/// `List<Struct{labels, values}>`: what topk and its kin give per group.
+/// `List<Struct{labels, values}>`: what aggregations give per group that choose or make rows.
 pub fn rows_type() -> DataType {
     DataType::List(Arc::clone(&ROW_ITEM))
 }
@@ -120,8 +118,8 @@ pub(super) struct Params<'a>(pub(super) [Param<'a>; 2]);
 
 pub(super) struct RowGroups<S> {
     state: S,
-    params: [KnownParam; 2],
-    params_count: usize,
+    looks: Looks,
+    params: Vec<KnownParam>,
     prepared: bool,
     groups: usize,
     shared: Shared,
@@ -130,34 +128,29 @@ pub(super) struct RowGroups<S> {
 impl<S: RowState> RowGroups<S> {
     pub(super) fn new(
         state: S,
-        params: [KnownParam; 2],
-        params_count: usize,
+        looks: Looks,
+        params: Vec<KnownParam>,
         grid: Grid,
         context: Arc<QueryContext>,
     ) -> Self {
-        Self { state, params, params_count, prepared: false, groups: 0, shared: Shared { grid, context } }
+        Self { state, looks, params, prepared: false, groups: 0, shared: Shared { grid, context } }
     }
 
-    /// Takes parameters from columns after the first `inputs`; every row holds the same.
-    fn learn(&mut self, values: &[ArrayRef], inputs: usize) -> Result<()> {
-        let mut columns = values.iter().skip(inputs);
-        for param in self.params.iter_mut().take(self.params_count) {
-            if param.is_none()
-                && let Some(column) = columns.next()
+    /// Takes the parameters that planning did not know from their columns.
+    fn learn(&mut self, unknown: &[&ArrayRef]) -> Result<()> {
+        let mut columns = unknown.iter();
+        for param in self.params.iter_mut().filter(|param| param.0.is_none()) {
+            if let Some(column) = columns.next()
                 && !column.is_empty()
             {
-                *param = Some(Grids::new(column.as_ref())?.row(0).values.into());
+                *param = KnownParam(Some(Grids::new(column.as_ref())?.row(0).values.into()));
             }
         }
         Ok(())
     }
 
-    fn params(params: &[KnownParam; 2]) -> Params<'_> {
-        Params([0, 1].map(|index: usize| match params[index].as_deref() {
-            None | Some([]) => Param::Constant(f64::NAN),
-            Some([value]) => Param::Constant(*value),
-            Some(values) => Param::PerStep(values),
-        }))
+    fn params(params: &[KnownParam]) -> Params<'_> {
+        Params([0, 1].map(|index| params.get(index).map_or(Param::Constant(f64::NAN), KnownParam::param)))
     }
 
     fn resize(&mut self, groups: usize, any_row: bool) -> Result<()> {
@@ -180,15 +173,13 @@ impl<S: RowState> GroupsAccumulator for RowGroups<S> {
         total_num_groups: usize,
     ) -> Result<()> {
         self.shared.context.check()?;
-        let has_labels = matches!(values[0].data_type(), DataType::BinaryView);
-        let inputs = if has_labels { 2 } else { 1 };
+        let call = GroupCall::read(self.looks, values)?;
         if !group_indices.is_empty() {
-            self.learn(values, inputs)?;
+            self.learn(&call.unknown)?;
         }
         self.resize(total_num_groups, !group_indices.is_empty())?;
-        let keys: Option<&BinaryViewArray> =
-            if has_labels { Some(label_keys(values[0].as_ref())?) } else { None };
-        let grids = Grids::new(values[inputs - 1].as_ref())?;
+        let keys = call.labels.map(|labels| label_keys(labels.as_ref())).transpose()?;
+        let grids = Grids::new(call.values.as_ref())?;
         for (row, group) in group_indices.iter().enumerate() {
             let key = keys.map_or(&[][..], |keys| keys.value(row));
             self.state.add(*group, InputRow::Sample(key, grids.row(row)), &self.shared)?;
@@ -259,7 +250,7 @@ impl<S: RowState> GroupsAccumulator for RowGroups<S> {
     fn convert_to_state(&self, values: &[ArrayRef], _: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let context = Arc::clone(&self.shared.context);
         let params = self.params.clone();
-        as_state(Self::new(self.state.fresh(), params, self.params_count, self.shared.grid, context), values)
+        as_state(Self::new(self.state.fresh(), self.looks, params, self.shared.grid, context), values)
     }
 
     fn size(&self) -> usize {

@@ -13,11 +13,11 @@ const STEPS: usize = 3;
 
 fn aggregate(kind: AggregateKind) -> PromqlAggregate {
     let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
-    PromqlAggregate::new("under_test", kind, Grid { start: 0, step: 1_000, steps: STEPS }, context)
+    PromqlAggregate::new(kind, Grid { start: 0, step: 1_000, steps: STEPS }, context)
 }
 
 fn known(value: f64) -> KnownParam {
-    Some(Arc::from([value]))
+    KnownParam(Some(Arc::from([value])))
 }
 
 /// Rows of one test: label `le`, and a value or nothing per step.
@@ -113,7 +113,7 @@ fn merged_states_give_what_one_state_gives() {
             named: false,
         })
     };
-    check_merge(bucket(BucketFunction::Quantile, None), true);
+    check_merge(bucket(BucketFunction::Quantile, KnownParam::default()), true);
     check_merge(bucket(BucketFunction::Fraction, known(1.5)), true);
 }
 
@@ -147,4 +147,55 @@ fn the_whole_input_is_one_row_even_without_input() {
     let mut one = OneGroup { groups: Mutex::new(args.groups()) };
     let ScalarValue::List(list) = one.evaluate().unwrap() else { panic!("a grid is a list") };
     assert_eq!(shown(&list.value(0)), "NaN\nNaN\nNaN\n");
+}
+
+/// Kinds that differ in one thing each, and therefore in their results.
+#[test]
+fn aggregations_with_unlike_parameters_are_unlike() {
+    let per_step = KnownParam(Some(Arc::from([1.0, 2.0, 3.0])));
+    let bucket = |function, params, place, named| {
+        AggregateKind::Buckets(BucketArguments { function, params, place, named })
+    };
+    let params = |value| [known(value), KnownParam::default()];
+    let kinds = [
+        AggregateKind::Grid(AggregateFunction::Sum),
+        AggregateKind::Grid(AggregateFunction::Avg),
+        AggregateKind::One,
+        AggregateKind::Only,
+        AggregateKind::CountValues,
+        AggregateKind::Quantile(known(0.5)),
+        AggregateKind::Quantile(known(0.9)),
+        AggregateKind::Quantile(known(f64::NAN)),
+        AggregateKind::Quantile(KnownParam::default()),
+        AggregateKind::TopK(Order::Largest, known(1.0)),
+        AggregateKind::TopK(Order::Largest, known(2.0)),
+        AggregateKind::TopK(Order::Largest, per_step.clone()),
+        AggregateKind::TopK(Order::Smallest, known(1.0)),
+        AggregateKind::LimitK(known(1.0)),
+        AggregateKind::LimitK(known(2.0)),
+        AggregateKind::LimitK(per_step),
+        bucket(BucketFunction::Quantile, params(0.5), 0, false),
+        bucket(BucketFunction::Quantile, params(0.9), 0, false),
+        bucket(BucketFunction::Quantile, params(0.5), 7, false),
+        bucket(BucketFunction::Quantile, params(0.5), 0, true),
+        bucket(BucketFunction::Fraction, [known(0.5), known(1.0)], 0, false),
+        bucket(BucketFunction::Fraction, [known(0.5), known(2.0)], 0, false),
+    ];
+    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
+    let grid = Grid { start: 0, step: 1_000, steps: STEPS };
+    let made = |kind: &AggregateKind, grid| PromqlAggregate::new(kind.clone(), grid, Arc::clone(&context));
+    let hash = |aggregate: &PromqlAggregate| {
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        aggregate.hash(&mut hasher);
+        hasher.finish()
+    };
+    for (i, one) in kinds.iter().enumerate() {
+        let one_made = made(one, grid);
+        assert!(!one_made.name().is_empty(), "{one:?}");
+        assert!(one_made == made(one, grid) && hash(&one_made) == hash(&made(one, grid)), "{one:?}");
+        assert!(one_made != made(one, Grid { steps: STEPS + 1, ..grid }), "{one:?} over another grid");
+        for other in &kinds[i + 1..] {
+            assert!(one_made != made(other, grid), "{one:?} and {other:?}");
+        }
+    }
 }

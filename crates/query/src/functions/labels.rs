@@ -1,93 +1,97 @@
 //! Functions of label sets.
 
-use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use datafusion::logical_expr::ColumnarValue;
 use promontory_model::{LabelsBuilder, LabelsRef, METRIC_NAME};
 use promontory_plan::{DROP_NAME_MARK, LabelProjection, split_mark};
+use promontory_promql::functions::{FUNCTIONS, Kernel};
 use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
 
-use super::Registry;
-use super::arguments::{Arguments, kernel_error};
+use super::arguments::{Called, JoinCall, LabelsCall, NamesCall, ReplaceCall, SetCall, SetFromCall};
+use super::{Registry, kernel_error};
 use crate::table::{label_keys, labels_array};
 
-/// `labels_drop_name(labels)`
+/// Without the metric name; a [`LabelsCall`].
 pub const DROP_NAME: &str = "labels_drop_name";
-/// `labels_mark_name(labels)`
+/// With the mark that the name goes at the end; a [`LabelsCall`].
 pub const MARK_NAME: &str = "labels_mark_name";
-/// `labels_finish_name(labels)`: drops the names that are marked.
+/// Without the names that are marked; a [`LabelsCall`].
 pub const FINISH_NAME: &str = "labels_finish_name";
-/// `labels_by(labels, names)`
+/// Only these; a [`NamesCall`].
 pub const LABELS_BY: &str = "labels_by";
-/// `labels_without(labels, names)`
+/// All but these; a [`NamesCall`].
 pub const LABELS_WITHOUT: &str = "labels_without";
-/// `label_replace(labels, to, replacement, from, regex)`
-pub const LABEL_REPLACE: &str = "label_replace";
-/// `label_join(labels, to, separator, from)`
-pub const LABEL_JOIN: &str = "label_join";
-/// `label_set(labels, to, value)`; the value is a literal or a column of bytes.
+/// One label set to a text; a [`SetCall`].
 pub const LABEL_SET: &str = "label_set";
+/// One label set to the bytes of each row; a [`SetFromCall`].
+pub const LABEL_SET_FROM: &str = "label_set_from";
 
 pub(super) fn add_labels(functions: &mut Registry) {
     let labels = || DataType::BinaryView;
-    functions.add(DROP_NAME, labels(), |args| project(args, &LabelProjection::DropName));
-    functions.add(MARK_NAME, labels(), |args| project(args, &LabelProjection::MarkName));
-    functions.add(FINISH_NAME, labels(), |args| {
-        relabel(args, |key, out| match split_mark(key) {
+    functions.add(DROP_NAME, labels(), |call: LabelsCall<Called>, _| {
+        project(&call.labels, &LabelProjection::DropName)
+    });
+    functions.add(MARK_NAME, labels(), |call: LabelsCall<Called>, _| {
+        project(&call.labels, &LabelProjection::MarkName)
+    });
+    functions.add(FINISH_NAME, labels(), |call: LabelsCall<Called>, _| {
+        relabel(&call.labels, |_, key, out| match split_mark(key) {
             (true, labels) => LabelProjection::DropName.apply(labels.key(), out),
             (false, labels) => out.extend_from_slice(labels.key()),
         })
     });
-    functions.add(LABELS_BY, labels(), |args| project(args, &LabelProjection::By(args.texts(1)?.into())));
-    functions.add(LABELS_WITHOUT, labels(), |args| {
-        project(args, &LabelProjection::Without(args.texts(1)?.into()))
+    functions.add(LABELS_BY, labels(), |call: NamesCall<Called>, _| {
+        project(&call.labels, &LabelProjection::By(Arc::clone(&call.names)))
     });
-    functions.add(LABEL_REPLACE, labels(), |args| {
-        let replace = LabelReplace::new(args.text(1)?, args.text(2)?, args.text(3)?, args.text(4)?);
-        let replace = replace.map_err(kernel_error)?;
-        relabel(args, |key, out| {
-            let (marked, labels) = split_mark(key);
-            match replace.apply(labels) {
-                None => out.extend_from_slice(key),
-                Some(changed) => push_marked(marked && !replace.sets_metric_name(), changed.as_ref(), out),
-            }
+    functions.add(LABELS_WITHOUT, labels(), |call: NamesCall<Called>, _| {
+        project(&call.labels, &LabelProjection::Without(Arc::clone(&call.names)))
+    });
+    for function in FUNCTIONS {
+        match function.kernel {
+            Kernel::LabelReplace => functions.add(function.name, labels(), |call, _| replace(&call)),
+            Kernel::LabelJoin => functions.add(function.name, labels(), |call, _| join(&call)),
+            _ => {}
+        }
+    }
+    functions.add(LABEL_SET, labels(), |call: SetCall<Called>, _| {
+        relabel(&call.labels, |_, key, out| set(key, &call.to, &call.value, out))
+    });
+    functions.add(LABEL_SET_FROM, labels(), |call: SetFromCall<Called>, _| {
+        let values = label_keys(call.values.as_ref())?;
+        relabel(&call.labels, |row, key, out| {
+            set(key, &call.to, &String::from_utf8_lossy(values.value(row)), out);
         })
     });
-    functions.add(LABEL_JOIN, labels(), |args| {
-        let join = LabelJoin::new(args.text(1)?, args.text(2)?, &args.texts(3)?).map_err(kernel_error)?;
-        relabel(args, |key, out| {
-            let (marked, labels) = split_mark(key);
-            push_marked(marked && !join.sets_metric_name(), join.apply(labels).as_ref(), out);
-        })
-    });
-    functions.add(LABEL_SET, labels(), |args| {
-        let to = args.text(1)?;
-        let column = match args.get(2)? {
-            ColumnarValue::Array(array) => Some(array),
-            ColumnarValue::Scalar(_) => None,
-        };
-        let keys = column.map(|column| label_keys(column.as_ref())).transpose()?;
-        let mut row = 0;
-        let mut failed = None;
-        let labels = relabel(args, |key, out| {
-            let (marked, labels) = split_mark(key);
-            let mut builder = LabelsBuilder::from(labels);
-            match keys {
-                Some(keys) => builder.set(to, &String::from_utf8_lossy(keys.value(row))),
-                None => match args.text(2) {
-                    Ok(value) => builder.set(to, value),
-                    Err(error) => {
-                        failed = Some(error);
-                        &mut builder
-                    }
-                },
-            };
-            row += 1;
-            push_marked(marked && to != METRIC_NAME, builder.build().as_ref(), out);
-        });
-        failed.map_or(labels, Err)
-    });
+}
+
+fn replace(call: &ReplaceCall<Called>) -> Result<ArrayRef> {
+    let replace = LabelReplace::new(&call.to, &call.replacement, &call.from, &call.regex);
+    let replace = replace.map_err(kernel_error)?;
+    relabel(&call.labels, |_, key, out| {
+        let (marked, labels) = split_mark(key);
+        match replace.apply(labels) {
+            None => out.extend_from_slice(key),
+            Some(changed) => push_marked(marked && !replace.sets_metric_name(), changed.as_ref(), out),
+        }
+    })
+}
+
+fn join(call: &JoinCall<Called>) -> Result<ArrayRef> {
+    let join = LabelJoin::new(&call.to, &call.separator, &call.from).map_err(kernel_error)?;
+    relabel(&call.labels, |_, key, out| {
+        let (marked, labels) = split_mark(key);
+        push_marked(marked && !join.sets_metric_name(), join.apply(labels).as_ref(), out);
+    })
+}
+
+fn set(key: &[u8], to: &str, value: &str, out: &mut Vec<u8>) {
+    let (marked, labels) = split_mark(key);
+    let mut builder = LabelsBuilder::from(labels);
+    builder.set(to, value);
+    push_marked(marked && to != METRIC_NAME, builder.build().as_ref(), out);
 }
 
 fn push_marked(marked: bool, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
@@ -97,17 +101,17 @@ fn push_marked(marked: bool, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(labels.key());
 }
 
-fn project(args: &Arguments<'_>, projection: &LabelProjection) -> Result<ArrayRef> {
-    relabel(args, |key, out| projection.apply(key, out))
+fn project(labels: &ArrayRef, projection: &LabelProjection) -> Result<ArrayRef> {
+    relabel(labels, |_, key, out| projection.apply(key, out))
 }
 
-fn relabel(args: &Arguments<'_>, mut change: impl FnMut(&[u8], &mut Vec<u8>)) -> Result<ArrayRef> {
-    let labels = args.array(0)?;
+/// The label sets that `change` writes, from the number and the key of each row.
+fn relabel(labels: &ArrayRef, mut change: impl FnMut(usize, &[u8], &mut Vec<u8>)) -> Result<ArrayRef> {
     let keys = label_keys(labels.as_ref())?;
     let mut bytes = Vec::new();
-    let mut ends = Vec::with_capacity(keys.len());
-    for key in keys.iter() {
-        change(key.unwrap_or_default(), &mut bytes);
+    let mut ends = Vec::with_capacity(labels.len());
+    for (row, key) in keys.iter().enumerate() {
+        change(row, key.unwrap_or_default(), &mut bytes);
         ends.push(bytes.len());
     }
     let mut from = 0;

@@ -9,19 +9,19 @@ use promontory_model::LabelsRef;
 use promontory_plan::labels_of;
 
 use super::Registry;
-use super::arguments::Arguments;
-use crate::table::{label_key, label_keys, natural_key};
+use super::arguments::{Called, LabelsCall, NamesCall, ValuesCall};
+use crate::table::{Grids, label_key, label_keys, natural_key};
 
-/// `value_key(values)`: the first point; null for NaN and for no point, so that both sort last.
+/// The first point; null for NaN and for no point, so that both sort last; a [`ValuesCall`].
 pub const VALUE_KEY: &str = "value_key";
-/// `label_key(labels)`: bytes that sort as Prometheus sorts label sets.
+/// Bytes that sort as Prometheus sorts label sets; a [`LabelsCall`].
 pub const LABEL_KEY: &str = "label_key";
-/// `natural_key(labels, names)`: bytes that sort as `sort_by_label` does.
+/// Bytes that sort as `sort_by_label` does; a [`NamesCall`].
 pub const NATURAL_KEY: &str = "natural_key";
 
 pub(super) fn add_sort_keys(functions: &mut Registry) {
-    functions.add(VALUE_KEY, DataType::Float64, |args| {
-        let grids = args.grids(0)?;
+    functions.add(VALUE_KEY, DataType::Float64, |call: ValuesCall<Called>, _| {
+        let grids = Grids::new(call.values.as_ref())?;
         let mut keys = Float64Builder::with_capacity(grids.len());
         for row in 0..grids.len() {
             let first = grids.row(row).iter().find(|(index, _)| *index == 0);
@@ -29,15 +29,14 @@ pub(super) fn add_sort_keys(functions: &mut Registry) {
         }
         Ok(Arc::new(keys.finish()))
     });
-    functions.add(LABEL_KEY, DataType::Binary, |args| sort_keys(args, label_key));
-    functions.add(NATURAL_KEY, DataType::Binary, |args| {
-        let names = args.texts(1)?;
-        sort_keys(args, |labels, out| natural_key(labels, &names, out))
+    functions
+        .add(LABEL_KEY, DataType::Binary, |call: LabelsCall<Called>, _| sort_keys(&call.labels, label_key));
+    functions.add(NATURAL_KEY, DataType::Binary, |call: NamesCall<Called>, _| {
+        sort_keys(&call.labels, |labels, out| natural_key(labels, &call.names, out))
     });
 }
 
-fn sort_keys(args: &Arguments<'_>, key: impl Fn(LabelsRef<'_>, &mut Vec<u8>)) -> Result<ArrayRef> {
-    let labels = args.array(0)?;
+fn sort_keys(labels: &ArrayRef, key: impl Fn(LabelsRef<'_>, &mut Vec<u8>)) -> Result<ArrayRef> {
     let mut builder = BinaryBuilder::new();
     let mut bytes = Vec::new();
     for row in label_keys(labels.as_ref())?.iter() {

@@ -5,7 +5,23 @@ use promontory_model::stale_nan;
 
 use super::super::window::RangeWindow;
 use super::*;
+use crate::functions::{FUNCTIONS, Function, Kernel};
 use crate::grid::Grid;
+
+fn of(function: &Function) -> Option<RangeFunction> {
+    match function.kernel {
+        Kernel::Range(function) => Some(function),
+        _ => None,
+    }
+}
+
+fn all() -> impl Iterator<Item = RangeFunction> {
+    FUNCTIONS.iter().filter_map(of)
+}
+
+fn by_name(name: &str) -> RangeFunction {
+    Function::by_name(name).and_then(of).unwrap()
+}
 
 /// SplitMix64.
 struct Random(u64);
@@ -371,7 +387,7 @@ fn every_function_equals_the_plain_transcription_bit_for_bit() {
         // Series of one target: the same times, other values; geometry must not be kept too long.
         for _ in 0..2 {
             let values = random_values(&mut random, ts.len());
-            for function in RangeFunction::all() {
+            for function in all() {
                 let params = match function {
                     RangeFunction::QuantileOverTime => RangeParams {
                         first: if seed % 2 == 0 { Param::PerStep(&quantiles) } else { Param::Constant(0.9) },
@@ -397,7 +413,7 @@ fn every_function_equals_the_plain_transcription_bit_for_bit() {
 
 /// Samples every 15 s from `start`, in seconds, and one point at `end`.
 fn check_one(function: &str, param: f64, values: &[f64], range_s: i64, end_s: i64, expected: Option<f64>) {
-    let function = RangeFunction::parse(function).unwrap();
+    let function = by_name(function);
     let ts: Vec<i64> = (1..).map(|i| i * 15_000).take(values.len()).collect();
     let params = RangeParams { first: Param::Constant(param), second: Param::Constant(param) };
     let window = RangeWindow::new(Grid::instant(end_s * 1000), range_s * 1000, 0);
@@ -535,19 +551,11 @@ fn times_at_the_ends_of_the_clock_do_not_overflow() {
     for start in [i64::MIN, i64::MAX - 5, 0] {
         let window = RangeWindow::new(Grid { start, step: 1 << 61, steps: 4 }, i64::MAX, 0);
         let mut scratch = Scratch::default();
-        for function in RangeFunction::all() {
+        for function in all() {
             let params = RangeParams { first: Param::Constant(0.5), second: Param::Constant(0.5) };
             evaluate(function, &params, &ts, &values, &window, &mut scratch);
         }
     }
-}
-
-#[test]
-fn names_round_trip() {
-    for function in RangeFunction::all() {
-        assert_eq!(RangeFunction::parse(function.name()), Some(function));
-    }
-    assert_eq!(RangeFunction::parse("holt_winters"), None);
 }
 
 /// The shape of the design's table: 20,000 series of 260 samples, 241 steps of 15 s.
@@ -602,7 +610,7 @@ fn speed_of_range_functions() {
                 "changes",
                 "last_over_time",
             ] {
-                let function = RangeFunction::parse(name).unwrap();
+                let function = by_name(name);
                 let params = RangeParams { first: Param::Constant(0.9), second: Param::Constant(0.5) };
                 let mut scratch = Scratch::default();
                 let mut best = f64::INFINITY;

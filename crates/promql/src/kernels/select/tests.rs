@@ -86,8 +86,8 @@ fn steps_and_groups_are_apart_and_merging_offers_entries() {
             left.offer(1, step, entry);
         }
     }
-    assert_eq!(left.ranked(1, 0), [Entry { series: 6, value: 2.0 }]);
-    assert_eq!(left.ranked(1, 1), [Entry { series: 6, value: 2.0 }]);
+    assert_eq!(left.ranked(1, 0), [KeptSample { series: 6, value: 2.0 }]);
+    assert_eq!(left.ranked(1, 1), [KeptSample { series: 6, value: 2.0 }]);
     assert_eq!(left.ranked(1, 2), []);
     assert_eq!(left.ranked(0, 0), []);
 }

@@ -4,10 +4,10 @@ use std::mem::size_of;
 
 use datafusion::common::Result;
 use promontory_model::LabelsRef;
-use promontory_plan::{BucketFunction, labels_of};
+use promontory_plan::labels_of;
 use promontory_promql::annotations::{Annotation, AnnotationSet};
 use promontory_promql::grid::Validity;
-use promontory_promql::kernels::histogram::{ClassicHistogram, upper_bound};
+use promontory_promql::kernels::classic_histogram::{BucketFunction, ClassicHistogram, upper_bound};
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared};
 use crate::aggregates::BucketArguments;

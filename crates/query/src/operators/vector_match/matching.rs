@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use promontory_model::LabelsRef;
 use promontory_plan::{MatchOperation, MatchSpec};
-use promontory_promql::ast::Cardinality;
+use promontory_promql::ast::{Cardinality, SetOp};
 use promontory_promql::grid::Validity;
 use promontory_promql::kernels::binary::{BinaryOp, Comparison};
 
@@ -43,9 +43,9 @@ impl<'a> Matching<'a> {
     pub(super) fn run(self, rows_per_batch: usize) -> Result<Vec<RecordBatch>> {
         let results = match self.spec.operation {
             MatchOperation::Values(op, comparison) => self.values(op, comparison)?,
-            MatchOperation::And => self.keep_left(true)?,
-            MatchOperation::Unless => self.keep_left(false)?,
-            MatchOperation::Or => self.union()?,
+            MatchOperation::Set(SetOp::And) => self.keep_left(true)?,
+            MatchOperation::Set(SetOp::Unless) => self.keep_left(false)?,
+            MatchOperation::Set(SetOp::Or) => self.union()?,
         };
         results.into_batches(rows_per_batch)
     }

@@ -7,8 +7,11 @@ use super::*;
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
 
-fn buckets(pairs: &[(f64, f64)]) -> Vec<Bucket> {
-    pairs.iter().map(|(upper_bound, count)| Bucket { upper_bound: *upper_bound, count: *count }).collect()
+fn buckets(pairs: &[(f64, f64)]) -> Vec<ClassicBucket> {
+    pairs
+        .iter()
+        .map(|(upper_bound, count)| ClassicBucket { upper_bound: *upper_bound, count: *count })
+        .collect()
 }
 
 fn same(got: f64, expected: f64) -> bool {

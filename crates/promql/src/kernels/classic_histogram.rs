@@ -13,9 +13,18 @@ use crate::grid::Validity;
 /// The label that holds a bucket's upper bound.
 pub const BUCKET_LABEL: &str = "le";
 
+/// A function over the buckets of a classic histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BucketFunction {
+    /// `histogram_quantile`
+    Quantile,
+    /// `histogram_fraction`
+    Fraction,
+}
+
 /// A cumulative bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
+pub struct ClassicBucket {
     /// Upper bound, inclusive.
     pub upper_bound: f64,
     /// Observations at or below it.
@@ -55,7 +64,7 @@ pub fn upper_bound(labels: LabelsRef<'_>) -> Option<f64> {
 ///
 /// NaN without observations, with fewer than two buckets, without a bucket up to +Inf or for a NaN
 /// `q`; -Inf for `q < 0`, +Inf for `q > 1`.
-pub fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> BucketQuantile {
+pub fn bucket_quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> BucketQuantile {
     let unmended = |value| BucketQuantile { value, forced: None };
     if q.is_nan() || buckets.is_empty() {
         return unmended(f64::NAN);
@@ -76,7 +85,7 @@ pub fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> BucketQuantile {
 }
 
 /// For sorted, ascending buckets up to +Inf.
-fn interpolated_quantile(q: f64, buckets: &[Bucket]) -> f64 {
+fn interpolated_quantile(q: f64, buckets: &[ClassicBucket]) -> f64 {
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
     if last == 0 || observations == 0.0 {
@@ -100,7 +109,7 @@ fn interpolated_quantile(q: f64, buckets: &[Bucket]) -> f64 {
 }
 
 /// `sort.Search`: the same probes, so that NaN counts, which have no order, mislead it the same way.
-fn search(buckets: &[Bucket], holds: impl Fn(&Bucket) -> bool) -> usize {
+fn search(buckets: &[ClassicBucket], holds: impl Fn(&ClassicBucket) -> bool) -> usize {
     let (mut low, mut high) = (0, buckets.len());
     while low < high {
         let middle = (low + high) / 2;
@@ -116,7 +125,7 @@ fn search(buckets: &[Bucket], holds: impl Fn(&Bucket) -> bool) -> usize {
 /// The share of observations between `lower` and `upper`; `buckets` is sorted and coalesced.
 ///
 /// NaN without observations, without a bucket up to +Inf or for NaN bounds; 0 if `lower >= upper`.
-pub fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
+pub fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<ClassicBucket>) -> f64 {
     if buckets.is_empty() {
         return f64::NAN;
     }
@@ -136,7 +145,7 @@ pub fn bucket_fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
 }
 
 /// How many observations are below `value`, at most `count`.
-fn rank_of(value: f64, buckets: &[Bucket], count: f64) -> f64 {
+fn rank_of(value: f64, buckets: &[ClassicBucket], count: f64) -> f64 {
     let mut rank = 0.0;
     // Buckets that begin above zero are taken to hold positive observations only.
     let mut start = if buckets[0].upper_bound <= 0.0 { f64::NEG_INFINITY } else { 0.0 };
@@ -163,7 +172,7 @@ fn rank_of(value: f64, buckets: &[Bucket], count: f64) -> f64 {
 }
 
 /// By upper bound; a NaN bound has no place and is taken as equal to its neighbours.
-fn sort(buckets: &mut [Bucket]) {
+fn sort(buckets: &mut [ClassicBucket]) {
     if buckets.is_sorted_by(|a, b| a.upper_bound <= b.upper_bound) {
         return;
     }
@@ -181,7 +190,7 @@ fn sort(buckets: &mut [Bucket]) {
 }
 
 /// Adds the counts of buckets with the same upper bound.
-fn coalesce(buckets: &mut Vec<Bucket>) {
+fn coalesce(buckets: &mut Vec<ClassicBucket>) {
     buckets.dedup_by(|bucket, kept| {
         let same = bucket.upper_bound == kept.upper_bound;
         if same {
@@ -192,7 +201,7 @@ fn coalesce(buckets: &mut Vec<Bucket>) {
 }
 
 /// Removes differences that are rounding, then every descent.
-fn ensure_monotonic(buckets: &mut [Bucket]) -> Option<ForcedMonotonicity> {
+fn ensure_monotonic(buckets: &mut [ClassicBucket]) -> Option<ForcedMonotonicity> {
     let mut forced: Option<ForcedMonotonicity> = None;
     let mut previous = buckets[0].count;
     for bucket in &mut buckets[1..] {
@@ -249,7 +258,7 @@ pub struct ClassicHistogram {
     upper_bounds: Vec<f64>,
     counts: Vec<f64>,
     valid: Vec<bool>,
-    gathered: Vec<Bucket>,
+    gathered: Vec<ClassicBucket>,
 }
 
 impl ClassicHistogram {
@@ -311,7 +320,7 @@ impl ClassicHistogram {
         &mut self,
         out: &mut [f64],
         valid: &mut [bool],
-        mut result: impl FnMut(usize, &mut Vec<Bucket>) -> f64,
+        mut result: impl FnMut(usize, &mut Vec<ClassicBucket>) -> f64,
     ) -> usize {
         self.sort_series();
         let mut found = 0;
@@ -320,7 +329,7 @@ impl ClassicHistogram {
             for (series, upper_bound) in self.upper_bounds.iter().enumerate() {
                 let at = series * self.steps + step;
                 if self.valid[at] {
-                    self.gathered.push(Bucket { upper_bound: *upper_bound, count: self.counts[at] });
+                    self.gathered.push(ClassicBucket { upper_bound: *upper_bound, count: self.counts[at] });
                 }
             }
             *valid = !self.gathered.is_empty();
