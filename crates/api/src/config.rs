@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use promontory_model::re2::Re2;
 use promontory_model::{IngestLimits, TenantId};
-use promontory_promql::parser::ParserOptions;
+use promontory_promql::ParserOptions;
 
 /// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
 /// refusals name them, so the binary must have each.

@@ -6,7 +6,7 @@ use axum::response::Response;
 use promontory_model::labels::quote;
 use promontory_model::{Matcher, MetricMetadata, TimeRange};
 use promontory_promql::engine::{Annotations, Listing, MetadataQuery, RequestContext};
-use promontory_promql::parser;
+use promontory_promql::parse_metric_selector;
 
 use crate::config::flag_of;
 use crate::face::{ApiError, Form, TRUNCATED, Tenant, Time, json, parse_int, success, success_parts};
@@ -123,8 +123,7 @@ fn matcher_sets(form: &Form, text_bytes_max: usize) -> Result<Vec<Vec<Matcher>>,
             flag_of("query_text_bytes_max")
         ));
     }
-    let sets =
-        texts.iter().map(|text| parser::parse_metric_selector(text).map_err(|error| error.to_string()));
+    let sets = texts.iter().map(|text| parse_metric_selector(text).map_err(|error| error.to_string()));
     let sets = sets.collect::<Result<Vec<_>, _>>()?;
     if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
         return Err("match[] must contain at least one non-empty matcher".to_owned());

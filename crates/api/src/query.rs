@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
 use promontory_promql::engine::{Answer, InstantQuery, Point, RangeQuery, Sample, Series, Statistics, Value};
-use promontory_promql::parser;
+use promontory_promql::parse;
 
 use crate::face::{
     ApiError, Form, Items, TRUNCATED, Tenant, Time, check_length, json, parse_duration, request_context,
@@ -65,8 +65,8 @@ pub(crate) async fn exemplars(State(api): State<ApiState>, form: Form) -> Result
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let text = expression(&api, &form)?;
-    let expr = parser::parse(&text, &api.face.config.parser)
-        .map_err(|error| ApiError::bad_data(error.to_string()))?;
+    let expr =
+        parse(&text, &api.face.config.parser).map_err(|error| ApiError::bad_data(error.to_string()))?;
     if expr.selectors().is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -76,8 +76,7 @@ pub(crate) async fn exemplars(State(api): State<ApiState>, form: Form) -> Result
 /// `GET` or `POST /api/v1/format_query`
 pub(crate) async fn format(State(api): State<ApiState>, form: Form) -> Result<Response, ApiError> {
     let text = expression(&api, &form)?;
-    let expr =
-        parser::parse(&text, &api.face.config.parser).map_err(|error| ApiError::parameter("query", error))?;
+    let expr = parse(&text, &api.face.config.parser).map_err(|error| ApiError::parameter("query", error))?;
     Ok(success(&Default::default(), |out| json::string(out, &expr.pretty())))
 }
 

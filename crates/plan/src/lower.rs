@@ -19,11 +19,9 @@ mod invariant;
 mod scalars;
 mod selectors;
 
-use promontory_promql::annotations::Collector;
 use promontory_promql::ast::{Expr, ExprKind, UnaryOp};
-use promontory_promql::grid::Grid;
 use promontory_promql::kernels::KernelError;
-use promontory_promql::types::ValueType;
+use promontory_promql::{AnnotationCollector, Grid, ValueType};
 
 use self::invariant::is_step_invariant;
 use self::selectors::{fixed, no_extension};
@@ -58,7 +56,7 @@ pub fn lower(
     expr: &Expr,
     grid: Grid,
     settings: QuerySettings,
-    annotations: &Collector,
+    annotations: &AnnotationCollector,
 ) -> Result<Plan, PlanError> {
     let mut lowering = Lowering { settings, annotations, scans: Vec::new() };
     let root = lowering.root(expr.without_parens(), grid)?;
@@ -67,7 +65,7 @@ pub fn lower(
 
 struct Lowering<'a> {
     settings: QuerySettings,
-    annotations: &'a Collector,
+    annotations: &'a AnnotationCollector,
     scans: Vec<ScanSpec>,
 }
 

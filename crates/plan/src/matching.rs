@@ -8,7 +8,7 @@ use std::fmt;
 
 use promontory_model::{LabelsBuilder, LabelsRef};
 use promontory_promql::ast::{Cardinality, SetOp};
-use promontory_promql::kernels::binary::{BinaryOp, Comparison};
+use promontory_promql::kernels::{BinaryOp, Comparison};
 
 use crate::projection::{DROP_NAME_MARK, LabelProjection, is_reserved};
 

@@ -10,15 +10,11 @@
 use std::sync::Arc;
 
 use promontory_model::{Labels, Matcher, TimeRange};
-use promontory_promql::functions::SortDirection;
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::binary::{BinaryOp, Comparison};
-use promontory_promql::kernels::classic_histogram::BucketFunction;
-use promontory_promql::kernels::math::Extreme;
-use promontory_promql::kernels::select::SelectFunction;
 use promontory_promql::kernels::{
-    AggregateFunction, DateFunction, RangeFunction, RangeWindow, UnaryFunction,
+    AggregateFunction, BinaryOp, BucketFunction, Comparison, DateFunction, Extreme, RangeFunction,
+    RangeWindow, SelectFunction, UnaryFunction,
 };
+use promontory_promql::{Grid, SortDirection};
 
 use crate::matching::MatchSpec;
 use crate::projection::LabelProjection;

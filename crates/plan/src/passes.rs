@@ -9,9 +9,9 @@
 
 use promontory_model::Labels;
 use promontory_model::labels::metric_key_range;
-use promontory_promql::annotations::looks_like_counter;
 use promontory_promql::ast::SetOp;
 use promontory_promql::kernels::RangeFunction;
+use promontory_promql::looks_like_counter;
 
 use crate::matching::MatchOperation;
 use crate::node::{Node, NodeKind, PlanRoot, RangeInput, Relabel, ScalarArg};

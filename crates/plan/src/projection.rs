@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use promontory_model::{LabelsRef, METRIC_NAME};
-use promontory_promql::kernels::classic_histogram::BUCKET_LABEL;
+use promontory_promql::kernels::BUCKET_LABEL;
 
 /// Marks a key whose metric name goes at the end of the query. No key starts with it, because the first
 /// field of a key is UTF-8.

@@ -19,9 +19,9 @@ use promontory_model::MutexExt as _;
 use promontory_model::labels::quote;
 
 use crate::engine;
-use crate::kernels::classic_histogram::ForcedMonotonicity;
-use crate::kernels::date::rfc3339;
-use crate::kernels::go::{format_general, format_general_rounded};
+use crate::go::{format_general, format_general_rounded};
+use crate::kernels::ForcedMonotonicity;
+use crate::kernels::rfc3339;
 
 /// How many annotations of each kind an answer shows.
 pub const SHOWN_MAX: usize = 10;
@@ -316,11 +316,11 @@ fn line_and_column(query: &str, position: usize) -> String {
 
 /// A handle that all parts of one query share, whatever threads they run on.
 #[derive(Clone, Debug, Default)]
-pub struct Collector {
+pub struct AnnotationCollector {
     set: Arc<Mutex<AnnotationSet>>,
 }
 
-impl Collector {
+impl AnnotationCollector {
     /// Adds one annotation at `position`.
     pub fn add(&self, annotation: Annotation, position: usize) {
         self.lock().add(annotation, position);
@@ -352,13 +352,13 @@ impl Collector {
 }
 
 /// Handles are equal if they are the same collector: functions that carry one can be compared.
-impl PartialEq for Collector {
+impl PartialEq for AnnotationCollector {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.set, &other.set)
     }
 }
 
-impl Eq for Collector {}
+impl Eq for AnnotationCollector {}
 
 #[cfg(test)]
 mod tests {
@@ -475,14 +475,14 @@ mod tests {
 
     #[test]
     fn a_collector_is_shared_by_its_clones() {
-        let collector = Collector::default();
+        let collector = AnnotationCollector::default();
         let clone = collector.clone();
         std::thread::scope(|scope| {
             scope.spawn(|| clone.add(Annotation::invalid_quantile(2.0), 1));
             scope.spawn(|| collector.add(Annotation::invalid_quantile(3.0), 1));
         });
         assert_eq!(collector.render("ab").warnings.len(), 2);
-        assert!(collector == clone && collector != Collector::default());
+        assert!(collector == clone && collector != AnnotationCollector::default());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::fmt;
 use promontory_model::Matcher;
 
 use crate::functions::{Aggregation, Function};
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 use crate::types::ValueType;
 
 /// A piece of the text, in bytes: from `start` to before `end`.

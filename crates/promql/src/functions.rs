@@ -7,9 +7,9 @@ mod table;
 
 use std::fmt;
 
-use crate::kernels::classic_histogram::BucketFunction;
-use crate::kernels::math::Extreme;
-use crate::kernels::select::SelectFunction;
+use crate::kernels::BucketFunction;
+use crate::kernels::Extreme;
+use crate::kernels::SelectFunction;
 use crate::kernels::{AggregateFunction, DateFunction, RangeFunction, UnaryFunction};
 use crate::types::ValueType;
 

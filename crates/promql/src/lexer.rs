@@ -15,7 +15,7 @@ use promontory_model::labels::quote;
 
 use crate::ast::{Operator, SetOp, Span, TrimOp};
 use crate::functions::Aggregation;
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

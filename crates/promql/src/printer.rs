@@ -16,8 +16,8 @@ use crate::ast::{
     VectorSelector,
 };
 use crate::duration::format_duration;
-use crate::kernels::binary::BinaryOp;
-use crate::kernels::go;
+use crate::go::format_general;
+use crate::kernels::BinaryOp;
 
 /// A node that is longer on one line is split.
 const LINE_BYTES_MAX: usize = 100;
@@ -204,7 +204,7 @@ impl fmt::Display for VectorMatching {
 
 impl fmt::Display for FillValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&go::format_general(self.0))
+        f.write_str(&format_general(self.0))
     }
 }
 

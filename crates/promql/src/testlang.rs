@@ -10,7 +10,7 @@
 //!   {job="api"} 0.16666666666666666
 //! ```
 //!
-//! [`parse_script`] makes [`Command`]s of a text. A runner then loads [`Load::series`] into a fresh
+//! [`parse_script`] makes [`TestCommand`]s of a text. A runner then loads [`Load::series`] into a fresh
 //! storage, asks its engine for every [`Eval`] and hands the answer back: [`Eval::check_value`],
 //! [`Eval::check_annotations`], [`Eval::check_failure`]. Upstream's runner asks more than is
 //! written, see [`Eval::at_modifier_cases`] and [`Eval::range_case`].
@@ -42,7 +42,7 @@ pub const SEQUENCE_VALUES_MAX: usize = 1_000_000;
 
 /// One command of a script.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub enum TestCommand {
     /// Drop all data.
     Clear,
     /// Add series.

@@ -31,11 +31,8 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
-use promontory_promql::functions::{AggregateKernel, Aggregation, Function, Kernel};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::classic_histogram::BucketFunction;
-use promontory_promql::kernels::select::{Order, SelectFunction};
-use promontory_promql::kernels::{AggregateFunction, GridAccumulator};
+use promontory_promql::kernels::{AggregateFunction, BucketFunction, GridAccumulator, Order, SelectFunction};
+use promontory_promql::{AggregateKernel, Aggregation, Function, Grid, Kernel};
 
 pub(crate) use self::arguments::{GroupCall, KnownParam, Looks};
 use self::grid::GridGroups;

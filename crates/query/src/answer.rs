@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use promontory_model::{Labels, TimeRange, is_stale};
 use promontory_plan::{ScalarArg, labels_of};
+use promontory_promql::Grid;
 use promontory_promql::engine::{Point, Sample, Series, Value};
-use promontory_promql::grid::Grid;
 
 use crate::context::QueryContext;
 use crate::table::{Grids, Timestamps, label_key, label_keys, vector_columns};

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, exec_err, internal_datafusion_err};
-use promontory_promql::annotations::Collector;
+use promontory_promql::AnnotationCollector;
 
 use crate::error::{EVALUATION, QueryError, execution};
 
@@ -24,7 +24,7 @@ pub struct QueryContext {
     samples_read: AtomicU64,
     series_touched: AtomicU64,
     samples_queryable: AtomicU64,
-    annotations: Collector,
+    annotations: AnnotationCollector,
 }
 
 impl QueryContext {
@@ -38,7 +38,7 @@ impl QueryContext {
             samples_read: AtomicU64::new(0),
             series_touched: AtomicU64::new(0),
             samples_queryable: AtomicU64::new(0),
-            annotations: Collector::default(),
+            annotations: AnnotationCollector::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl QueryContext {
     }
 
     /// Where annotations go.
-    pub fn annotations(&self) -> &Collector {
+    pub fn annotations(&self) -> &AnnotationCollector {
         &self.annotations
     }
 }

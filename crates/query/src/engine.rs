@@ -26,9 +26,7 @@ use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, InstantQuery, Listing, MetadataQuery, Point, RangeQuery,
     RequestContext, Statistics, Value,
 };
-use promontory_promql::grid::Grid;
-use promontory_promql::parser::parse;
-use promontory_promql::types::ValueType;
+use promontory_promql::{Grid, ValueType, parse};
 use promontory_store::{SampleSnapshot, SampleSource};
 use tokio::runtime::Handle;
 

@@ -23,9 +23,8 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use promontory_promql::functions::{Function, Kernel};
-use promontory_promql::kernels::KernelError;
-use promontory_promql::kernels::binary::BinaryOp;
+use promontory_promql::kernels::{BinaryOp, KernelError};
+use promontory_promql::{Function, Kernel};
 
 pub(crate) use self::arguments::{
     ChoiceCall, ConstantCall, ExprRef, JoinCall, LabelsCall, LookupCall, NamesCall, NoteCall, OperatorCall,

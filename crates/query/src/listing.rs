@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use promontory_model::Labels;
-use promontory_promql::engine::EngineError;
-use promontory_promql::engine::{Annotations, Listing, MetadataQuery};
+use promontory_promql::engine::{Annotations, EngineError, Listing, MetadataQuery};
 use promontory_store::{SampleSnapshot, Selection};
 
 use crate::error::store_error;

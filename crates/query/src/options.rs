@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use promontory_promql::ParserOptions;
 use promontory_promql::engine::EngineError;
-use promontory_promql::parser::ParserOptions;
 
 /// Settings of a [`crate::QueryEngine`].
 #[derive(Clone, Debug, PartialEq)]

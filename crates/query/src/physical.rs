@@ -34,10 +34,8 @@ use promontory_model::Labels;
 use promontory_plan::{
     LabelProjection, MapFunction, Node, NodeKind, RangeInput, Relabel, ScalarArg, SortKey, Take,
 };
-use promontory_promql::functions::{ClampBounds, Kernel, SortDirection};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::AggregateFunction;
-use promontory_promql::kernels::binary::Comparison;
+use promontory_promql::kernels::{AggregateFunction, Comparison};
+use promontory_promql::{ClampBounds, Grid, Kernel, SortDirection};
 use promontory_store::Selection;
 
 use crate::aggregates::{AggregateKind, BucketArguments, KnownParam};

@@ -9,7 +9,7 @@ use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
 use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
 };
-use promontory_promql::parser::{ParserOptions, parse};
+use promontory_promql::{ParserOptions, parse};
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
 use promontory_testkit::memory::MemorySource;

@@ -15,10 +15,10 @@ use std::{fmt, fs, io};
 
 use promontory_model::{Labels, LabelsBuilder, METRIC_NAME};
 use promontory_promql::engine::{Annotations, Sample, Series, Value};
-use promontory_promql::parser::{ParserOptions, parse};
 use promontory_promql::testlang::{
-    Command, Eval, EvalTimes, Expected, Load, LoadSeries, SequenceValue, parse_script,
+    Eval, EvalTimes, Expected, Load, LoadSeries, SequenceValue, TestCommand, parse_script,
 };
+use promontory_promql::{ParserOptions, parse};
 
 /// Where the scripts lie, if the environment does not say otherwise: beside the checkout.
 const DEFAULT_FOLDER: &str = "../shared/conformance";
@@ -108,17 +108,17 @@ pub fn run_script(text: &str, route: &mut dyn Route) -> Result<Vec<EvalOutcome>,
     let mut outcomes = Vec::new();
     for command in &commands {
         match command {
-            Command::Clear => {
+            TestCommand::Clear => {
                 route.clear()?;
                 missing.clear();
                 broken = None;
             }
-            Command::Load(load) => {
+            TestCommand::Load(load) => {
                 if let Err(error) = load_into(load, route, &mut missing) {
                     broken = Some(format!("cannot load line {}: {error}", load.line));
                 }
             }
-            Command::Eval(eval) => {
+            TestCommand::Eval(eval) => {
                 let result = match &broken {
                     Some(error) => Err(error.clone()),
                     None => looks_at_missing(eval, &missing).and_then(|()| evaluate(eval, route)),

@@ -8,7 +8,6 @@
 //! Prometheus turns into some far time.
 
 use promontory_model::labels::quote;
-use promontory_promql::duration;
 
 use crate::face::envelope::ApiError;
 use crate::face::form::Form;
@@ -87,7 +86,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
         }
         return Ok(nanos as i64);
     }
-    let ms = duration::parse_duration(text).map_err(|_| invalid())?;
+    let ms = promontory_promql::parse_duration(text).map_err(|_| invalid())?;
     ms.checked_mul(1_000_000).ok_or_else(invalid)
 }
 

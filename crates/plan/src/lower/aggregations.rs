@@ -1,11 +1,8 @@
 //! Aggregations, and what can be said of their parameters before anything is read.
 
-use promontory_promql::annotations::Annotation;
 use promontory_promql::ast::{Aggregate, Expr, Grouping};
-use promontory_promql::functions::AggregateKernel;
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::select::{self, SelectFunction};
-use promontory_promql::kernels::{AggregateFunction, Param};
+use promontory_promql::kernels::{AggregateFunction, Param, SelectFunction, limits_per_step};
+use promontory_promql::{AggregateKernel, Annotation, Grid};
 
 use super::{Lowered, Lowering, bug, invalid, kernel_error, string_of};
 use crate::node::{Node, NodeKind, ScalarArg};
@@ -33,7 +30,8 @@ impl Lowering<'_> {
             SelectFunction::LimitRatio => self.check_ratio(&param, place)?,
             SelectFunction::Top(_) | SelectFunction::Limit => {
                 if let Some(values) = param.known() {
-                    select::limits(Param::PerStep(values), values.len(), usize::MAX).map_err(kernel_error)?;
+                    limits_per_step(Param::PerStep(values), values.len(), usize::MAX)
+                        .map_err(kernel_error)?;
                 }
             }
         }

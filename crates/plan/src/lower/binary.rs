@@ -1,9 +1,8 @@
 //! Binary operations of which at least one side is a vector.
 
 use promontory_promql::ast::{Binary, Cardinality, Expr, Operator, VectorMatching};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::binary::{BinaryOp, Comparison};
-use promontory_promql::types::ValueType;
+use promontory_promql::kernels::{BinaryOp, Comparison};
+use promontory_promql::{Grid, ValueType};
 
 use super::{Lowered, Lowering, distinct, unsupported};
 use crate::matching::{MatchOperation, MatchSpec};

@@ -1,15 +1,11 @@
 //! Calls of functions that give a vector.
 
 use promontory_model::Labels;
-use promontory_promql::annotations::Annotation;
 use promontory_promql::ast::{Call, Expr, ExprKind};
-use promontory_promql::functions::{ClampBounds, Kernel, Property, SortDirection};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::classic_histogram::BucketFunction;
-use promontory_promql::kernels::go::format_general;
-use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
-use promontory_promql::kernels::{DateFunction, RangeFunction};
-use promontory_promql::types::ValueType;
+use promontory_promql::kernels::{BucketFunction, DateFunction, LabelJoin, LabelReplace, RangeFunction};
+use promontory_promql::{
+    Annotation, ClampBounds, Grid, Kernel, Property, SortDirection, ValueType, format_general,
+};
 
 use super::scalars::times;
 use super::selectors::{fixed, labels_of_absence, no_extension};

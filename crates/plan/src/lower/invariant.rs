@@ -1,7 +1,7 @@
 //! Which expressions give the same at every evaluation time.
 
 use promontory_promql::ast::{Expr, ExprKind};
-use promontory_promql::functions::{Kernel, Property};
+use promontory_promql::{Kernel, Property};
 
 /// True if all evaluation times give the same, because `@` fixes every selector.
 ///

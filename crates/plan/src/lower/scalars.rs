@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use promontory_promql::ast::{Call, Expr, ExprKind, Operator, UnaryOp};
-use promontory_promql::functions::{Kernel, QueryTime};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::binary::Comparison;
+use promontory_promql::kernels::Comparison;
+use promontory_promql::{Grid, Kernel, QueryTime};
 
 use super::invariant::is_step_invariant;
 use super::{Lowered, Lowering, broadcast, bug};

@@ -1,8 +1,8 @@
 //! Selectors and subqueries: what is read, and where the windows end.
 
 use promontory_model::{Labels, LabelsBuilder, MatchOp, TimeRange};
+use promontory_promql::Grid;
 use promontory_promql::ast::{At, DurationSpec, RangeExtension, Subquery, VectorSelector};
-use promontory_promql::grid::Grid;
 use promontory_promql::kernels::{RangeWindow, subquery_grid};
 
 use super::{Lowered, Lowering, bug, unsupported};

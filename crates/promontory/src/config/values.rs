@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use promontory_promql::duration::{format_duration, parse_duration};
+use promontory_promql::{format_duration, parse_duration};
 
 /// A duration that is longer than zero, in Prometheus' notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

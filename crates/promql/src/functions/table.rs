@@ -9,9 +9,9 @@ use super::{
     AggregateKernel, Aggregation, Arity, ClampBounds, Extreme, Function, Kernel, NativeFunction, Property,
     QueryTime, SortDirection,
 };
-use crate::kernels::classic_histogram::BucketFunction;
-use crate::kernels::select::{Order, SelectFunction};
+use crate::kernels::BucketFunction;
 use crate::kernels::{AggregateFunction, DateFunction, RangeFunction, UnaryFunction};
+use crate::kernels::{Order, SelectFunction};
 use crate::types::ValueType;
 
 macro_rules! functions {

@@ -111,7 +111,7 @@ impl BinaryOp {
 ///
 /// A point needs a sample on both sides. With [`Comparison::Filter`] a comparison keeps left values;
 /// arithmetic operators ignore `comparison`.
-pub fn vectors(
+pub fn vector_vector(
     op: BinaryOp,
     comparison: Comparison,
     left: &mut [f64],
@@ -217,7 +217,7 @@ mod tests {
     fn check(token: &str, left: f64, right: f64, expected: f64) {
         let op = BinaryOp::ALL.into_iter().find(|op| op.as_str() == token).unwrap();
         let mut row = [left];
-        vectors(op, Comparison::Bool, &mut row, &mut [true], &[right], &[true]);
+        vector_vector(op, Comparison::Bool, &mut row, &mut [true], &[right], &[true]);
         for got in [op.apply(left, right), row[0]] {
             let same = got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
             assert!(same, "{left} {token} {right} = {got}, expected {expected}");
@@ -288,7 +288,7 @@ mod tests {
     fn filters_keep_left_values_and_need_both_sides() {
         let mut left = [1.0, 2.0, 3.0, 4.0];
         let mut valid = [true, true, true, false];
-        vectors(
+        vector_vector(
             BinaryOp::Greater,
             Comparison::Filter,
             &mut left,

@@ -7,7 +7,8 @@ use std::cmp::Ordering;
 
 use promontory_model::LabelsRef;
 
-use super::{Param, go};
+use super::Param;
+use crate::go::parse_float;
 use crate::grid::Validity;
 
 /// The label that holds a bucket's upper bound.
@@ -57,7 +58,7 @@ const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
 /// The upper bound of a series; `None` if `le` is missing, no number or NaN, for which a warning is due.
 #[must_use]
 pub fn upper_bound(labels: LabelsRef<'_>) -> Option<f64> {
-    go::parse_float(&labels.get(BUCKET_LABEL)?).filter(|bound| !bound.is_nan())
+    parse_float(&labels.get(BUCKET_LABEL)?).filter(|bound| !bound.is_nan())
 }
 
 /// The `q`-quantile, interpolated linearly inside a bucket; `buckets` is sorted and mended.

@@ -12,7 +12,7 @@ use crate::grid::Grid;
 ///
 /// Nothing where there is no such sample or where it is a stale marker. `out` and `valid` have one
 /// element per grid point; where `valid` is false, `out` is 0.
-pub fn lookup(
+pub fn lookup_value(
     ts: &[i64],
     values: &[f64],
     grid: &Grid,
@@ -68,7 +68,7 @@ mod tests {
     fn check(ts: &[i64], values: &[f64], grid: Grid, lookback: i64, expected: &[Option<f64>]) {
         let mut out = vec![9.0; grid.steps];
         let mut valid = vec![true; grid.steps];
-        let found = lookup(ts, values, &grid, lookback, &mut out, &mut valid);
+        let found = lookup_value(ts, values, &grid, lookback, &mut out, &mut valid);
         let got: Vec<_> = out.iter().zip(&valid).map(|(v, ok)| ok.then_some(*v)).collect();
         assert_eq!(got, expected);
         assert_eq!(found, expected.iter().flatten().count());
@@ -99,7 +99,7 @@ mod tests {
     fn an_ordinary_nan_is_a_value() {
         let mut out = [0.0];
         let mut valid = [false];
-        assert_eq!(lookup(&[5], &[f64::NAN], &Grid::instant(5), 1, &mut out, &mut valid), 1);
+        assert_eq!(lookup_value(&[5], &[f64::NAN], &Grid::instant(5), 1, &mut out, &mut valid), 1);
         assert!(out[0].is_nan() && valid[0]);
     }
 
@@ -131,7 +131,7 @@ mod tests {
             let begin = std::time::Instant::now();
             for series in 0..2000 {
                 let ts: Vec<i64> = (0..260).map(|i| i * 15_000 + series * 7).collect();
-                found += lookup(&ts, &values, &grid, 300_000, &mut out, &mut valid);
+                found += lookup_value(&ts, &values, &grid, 300_000, &mut out, &mut valid);
             }
             best = best.min(begin.elapsed().as_secs_f64());
         }

@@ -10,7 +10,8 @@ mod regression;
 use promontory_model::is_stale;
 
 use super::window::{Edges, RangeWindow};
-use super::{KernelError, Param, go};
+use super::{KernelError, Param};
+use crate::go::format_fixed;
 
 /// A function of a range vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,7 +220,7 @@ fn smooth(
     for (point, _) in edges.enumerate().filter(|(_, (lower, upper))| upper > lower) {
         for (what, factor) in [("smoothing", params.first.at(point)), ("trend", params.second.at(point))] {
             if factor <= 0.0 || factor >= 1.0 {
-                let shown = go::format_fixed(factor);
+                let shown = format_fixed(factor);
                 let symbol = if what == "smoothing" { "sf" } else { "tf" };
                 return Err(KernelError(format!(
                     "invalid {what} factor. Expected: 0 < {symbol} < 1, got: {shown}"

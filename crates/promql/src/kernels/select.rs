@@ -11,7 +11,8 @@ use std::collections::HashMap;
 
 use promontory_model::{LabelsRef, float};
 
-use super::{KernelError, Param, go, math};
+use super::{KernelError, Param, math};
+use crate::go::format_general;
 use crate::grid::Validity;
 
 /// Which values a [`TopK`] keeps.
@@ -63,7 +64,7 @@ pub struct TopK {
 ///
 /// # Errors
 /// If Prometheus fails the query: NaN, or a value that no 64-bit integer holds.
-pub fn limits(k: Param<'_>, steps: usize, series_max: usize) -> Result<Vec<usize>, KernelError> {
+pub fn limits_per_step(k: Param<'_>, steps: usize, series_max: usize) -> Result<Vec<usize>, KernelError> {
     const INT64_LOW: f64 = -9_223_372_036_854_775_808.0;
     const INT64_HIGH: f64 = 9_223_372_036_854_774_784.0;
     let values = || (0..steps).map(|step| k.at(step));
@@ -77,10 +78,10 @@ pub fn limits(k: Param<'_>, steps: usize, series_max: usize) -> Result<Vec<usize
         return Err(KernelError("Parameter value is NaN".to_owned()));
     }
     if low <= INT64_LOW {
-        return Err(KernelError(format!("Scalar value {} underflows int64", go::format_general(low))));
+        return Err(KernelError(format!("Scalar value {} underflows int64", format_general(low))));
     }
     if high >= INT64_HIGH {
-        return Err(KernelError(format!("Scalar value {} overflows int64", go::format_general(high))));
+        return Err(KernelError(format!("Scalar value {} overflows int64", format_general(high))));
     }
     Ok(values().map(|value| (value as i64).max(0) as usize).map(|limit| limit.min(series_max)).collect())
 }

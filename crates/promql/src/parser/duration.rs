@@ -3,7 +3,7 @@
 use super::{ABOVE_SIGN, Parsed, Parser};
 use crate::ast::{DurationExpr, DurationOp, DurationSpec, DurationTerm, Number, Operator, Span, UnaryOp};
 use crate::duration::{apply_sign, out_of_range, seconds_to_millis};
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 use crate::lexer::{Preprocessor, TokenKind};
 
 impl Parser<'_> {

@@ -12,7 +12,7 @@ use crate::ast::{
 };
 use crate::duration::apply_sign;
 use crate::functions::{Aggregation, Function, Property};
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 use crate::lexer::{Keyword, Token, TokenKind};
 
 impl Parser<'_> {

@@ -5,7 +5,7 @@ use super::tokens::{AT, OFFSET, RANGE_NEXT, RANGE_START, STEP_NEXT, STEP_START};
 use super::{Parsed, Parser};
 use crate::ast::{At, DurationSpec, Expr, ExprKind, MatrixSelector, RangeExtension, Span, Subquery, UnaryOp};
 use crate::duration::apply_sign;
-use crate::kernels::go;
+use crate::go::format_fixed;
 use crate::lexer::{Preprocessor, TokenKind};
 
 impl Parser<'_> {
@@ -98,7 +98,7 @@ impl Parser<'_> {
         // 2^63, the first that i64 does not hold.
         const BOUND: f64 = 9_223_372_036_854_775_808.0;
         if seconds.is_nan() || seconds.abs() >= BOUND {
-            let shown = go::format_fixed(seconds);
+            let shown = format_fixed(seconds);
             return self.error(selector, format!("timestamp out of bounds for @ modifier: {shown}"));
         }
         Ok((At::Timestamp((seconds * 1000.0).round() as i64), span.end))

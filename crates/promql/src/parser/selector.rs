@@ -9,7 +9,7 @@ use super::tokens::{
 };
 use super::{ParseError, Parsed, Parser};
 use crate::ast::{DurationSpec, Operator, RangeExtension, Span, VectorSelector};
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 use crate::lexer::{Token, TokenKind};
 
 impl Parser<'_> {

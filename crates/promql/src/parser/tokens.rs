@@ -6,7 +6,7 @@
 //!   nested expression belongs to the next such place outwards.
 
 use crate::ast::{Expr, ExprKind, Operator, Span};
-use crate::kernels::binary::BinaryOp;
+use crate::kernels::BinaryOp;
 use crate::lexer::{Keyword, Token, TokenKind};
 
 use super::{ParseError, Parsed, Parser};

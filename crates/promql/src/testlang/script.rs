@@ -7,7 +7,7 @@ use promontory_model::labels::quote;
 use promontory_model::re2::Re2;
 
 use super::{
-    AnnotationsExpected, Command, Eval, EvalTimes, Expected, ExpectedSeries, Load, LoadSeries, TextMatch,
+    AnnotationsExpected, Eval, EvalTimes, Expected, ExpectedSeries, Load, LoadSeries, TestCommand, TextMatch,
     parse_series, parse_start_timestamps,
 };
 use crate::duration::parse_duration;
@@ -29,7 +29,7 @@ type Read<T> = Result<T, ScriptError>;
 ///
 /// # Errors
 /// [`ScriptError`] for the first line that cannot be read.
-pub fn parse_script(text: &str) -> Result<Vec<Command>, ScriptError> {
+pub fn parse_script(text: &str) -> Result<Vec<TestCommand>, ScriptError> {
     let mut lines = Lines { lines: text.lines().map(clean).collect(), next: 0 };
     let mut commands = Vec::new();
     while let Some((number, line)) = lines.next() {
@@ -38,9 +38,9 @@ pub fn parse_script(text: &str) -> Result<Vec<Command>, ScriptError> {
         }
         let word = line.split([' ', '\t']).next().unwrap_or_default().to_lowercase();
         commands.push(match word.as_str() {
-            "clear" => Command::Clear,
-            word if word.starts_with("load") => Command::Load(load(line, number, &mut lines)?),
-            word if word.starts_with("eval") => Command::Eval(Box::new(eval(line, number, &mut lines)?)),
+            "clear" => TestCommand::Clear,
+            word if word.starts_with("load") => TestCommand::Load(load(line, number, &mut lines)?),
+            word if word.starts_with("eval") => TestCommand::Eval(Box::new(eval(line, number, &mut lines)?)),
             _ => return fail(number, format!("invalid command {}", quote(line))),
         });
     }

@@ -20,7 +20,7 @@ fn floats(text: &str) -> Vec<f64> {
 
 fn one_eval(text: &str) -> Eval {
     match parse_script(text).unwrap().as_slice() {
-        [Command::Eval(eval)] => (**eval).clone(),
+        [TestCommand::Eval(eval)] => (**eval).clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -114,7 +114,7 @@ fn histograms_are_kept_as_written() {
 fn loads_place_values_on_their_steps() {
     let script = "load 30s\n  a 1 _ 3\n  b@st  _ -1m 0s-1mx0\n  b 1 2 3\n  a{x=\"y\"} stale\n";
     let commands = parse_script(script).unwrap();
-    let [Command::Load(load)] = commands.as_slice() else { panic!("{commands:?}") };
+    let [TestCommand::Load(load)] = commands.as_slice() else { panic!("{commands:?}") };
     assert_eq!((load.line, load.step, load.with_nhcb, load.series.len()), (1, 30_000, false, 3));
     let times = |index: usize| -> Vec<(i64, Option<i64>)> {
         load.series[index].samples(load.step).map(|sample| (sample.ts, sample.start_ts)).collect()
@@ -344,13 +344,13 @@ fn upstream_scripts_are_read_and_their_expressions_print_and_parse() {
         let commands = parse_script(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for command in commands {
             match command {
-                Command::Clear => {}
-                Command::Load(load) => {
+                TestCommand::Clear => {}
+                TestCommand::Load(load) => {
                     loads += 1;
                     st_series +=
                         load.series.iter().filter(|series| series.start_timestamps.is_some()).count();
                 }
-                Command::Eval(eval) => {
+                TestCommand::Eval(eval) => {
                     match eval.times {
                         EvalTimes::Instant { .. } => instant += 1,
                         EvalTimes::Range { .. } => range += 1,

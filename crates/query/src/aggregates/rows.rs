@@ -13,7 +13,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use promontory_promql::grid::Grid;
+use promontory_promql::Grid;
 use promontory_promql::kernels::Param;
 
 pub(super) use self::buckets::Buckets;

@@ -13,7 +13,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
-use promontory_promql::grid::Grid;
+use promontory_promql::Grid;
 use promontory_promql::kernels::{Param, RangeWindow};
 
 use crate::context::{QueryContext, QueryExtension};

@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use promontory_model::{LabelsBuilder, LabelsRef, METRIC_NAME};
 use promontory_plan::{DROP_NAME_MARK, LabelProjection, split_mark};
-use promontory_promql::functions::{FUNCTIONS, Kernel};
-use promontory_promql::kernels::labels::{LabelJoin, LabelReplace};
+use promontory_promql::kernels::{LabelJoin, LabelReplace};
+use promontory_promql::{FUNCTIONS, Kernel};
 
 use super::arguments::{Called, JoinCall, LabelsCall, NamesCall, ReplaceCall, SetCall, SetFromCall};
 use super::{Registry, kernel_error};

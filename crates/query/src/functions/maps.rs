@@ -3,9 +3,10 @@
 use arrow::array::ArrayRef;
 use datafusion::common::{Result, exec_err};
 use promontory_plan::labels_of;
-use promontory_promql::functions::{ClampBounds, FUNCTIONS, Function, Kernel};
-use promontory_promql::kernels::binary::{self, BinaryOp, Comparison};
-use promontory_promql::kernels::{math, select};
+use promontory_promql::kernels::{
+    BinaryOp, Comparison, clamp, ratio_keeps, ratio_offset, round, scalar_vector, vector_scalar,
+};
+use promontory_promql::{ClampBounds, FUNCTIONS, Function, Kernel};
 
 use super::arguments::{
     Called, ChoiceCall, ConstantCall, OperatorCall, ParamsCall, Scope, SpreadCall, TimesCall, ValuesCall,
@@ -67,12 +68,12 @@ fn add_function(functions: &mut Registry, function: &Function) {
         }),
         Kernel::Round => functions.add(name, grid_type(), |call: ParamsCall<Called>, scope| {
             let nearest = param_at(&call.params, 0);
-            map(&call.values, scope, |values, _| math::round(values, nearest))
+            map(&call.values, scope, |values, _| round(values, nearest))
         }),
         Kernel::Clamp(ClampBounds::Both) => {
             functions.add(name, grid_type(), |call: ParamsCall<Called>, scope| {
                 let (lower, upper) = (param_at(&call.params, 0), param_at(&call.params, 1));
-                map(&call.values, scope, |values, valid| math::clamp(values, valid, lower, upper))
+                map(&call.values, scope, |values, valid| clamp(values, valid, lower, upper))
             });
         }
         Kernel::Extreme(extreme) => {
@@ -94,13 +95,13 @@ fn add_operator(functions: &mut Registry, op: BinaryOp) {
     functions.add(values_operator(op), grid_type(), move |call: OperatorCall<Called>, scope| {
         let (scalar, comparison) = (call.scalar.param(), comparison(call.returns_bool));
         map(&call.values, scope, |values, valid| {
-            binary::vector_scalar(op, comparison, values, valid, scalar);
+            vector_scalar(op, comparison, values, valid, scalar);
         })
     });
     functions.add(scalar_operator(op), grid_type(), move |call: OperatorCall<Called>, scope| {
         let (scalar, comparison) = (call.scalar.param(), comparison(call.returns_bool));
         map(&call.values, scope, |values, valid| {
-            binary::scalar_vector(op, comparison, scalar, values, valid);
+            scalar_vector(op, comparison, scalar, values, valid);
         })
     });
 }
@@ -129,11 +130,11 @@ fn limit_ratio(call: &ChoiceCall<Called>) -> Result<ArrayRef> {
     let ratio = call.scalar.param();
     let mut out = GridBuilder::new(grids.steps(), grids.len());
     for row in 0..grids.len() {
-        let offset = select::ratio_offset(labels_of(keys.value(row)));
+        let offset = ratio_offset(labels_of(keys.value(row)));
         let (values, valid) = out.row()?;
         for (step, value) in grids.row(row).iter() {
             values[step] = value;
-            valid[step] = select::ratio_keeps(ratio.at(step), offset);
+            valid[step] = ratio_keeps(ratio.at(step), offset);
         }
     }
     Ok(out.finish())

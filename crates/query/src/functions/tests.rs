@@ -5,9 +5,8 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
-use promontory_promql::functions::FUNCTIONS as PROMQL_FUNCTIONS;
-use promontory_promql::grid::Grid;
 use promontory_promql::kernels::{RangeFunction, RangeWindow};
+use promontory_promql::{FUNCTIONS as PROMQL_FUNCTIONS, Grid};
 
 use super::*;
 use crate::table::values_field;

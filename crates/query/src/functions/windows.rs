@@ -3,11 +3,10 @@
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
 use promontory_plan::labels_of;
-use promontory_promql::annotations::{Annotation, looks_like_counter};
-use promontory_promql::functions::{FUNCTIONS, Kernel};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::range::RangeParams;
-use promontory_promql::kernels::{RangeFunction, Scratch, eval_range, instant};
+use promontory_promql::kernels::{
+    RangeFunction, RangeParams, Scratch, eval_range, lookup_timestamp, lookup_value,
+};
+use promontory_promql::{Annotation, FUNCTIONS, Grid, Kernel, looks_like_counter};
 
 use super::arguments::{Called, LookupCall, NoteCall, RangeCall, Scope, TimesCall, ValuesCall, param_at};
 use super::{Registry, kernel_error};
@@ -34,9 +33,8 @@ pub(super) fn add_windows(functions: &mut Registry) {
             functions.add(function.name, grid_type(), move |call, scope| range(kernel, &call, scope));
         }
     }
-    functions.add(LOOKUP, grid_type(), |call, scope| lookup(&call, scope, instant::lookup));
-    functions
-        .add(LOOKUP_TIMESTAMP, grid_type(), |call, scope| lookup(&call, scope, instant::lookup_timestamp));
+    functions.add(LOOKUP, grid_type(), |call, scope| lookup(&call, scope, lookup_value));
+    functions.add(LOOKUP_TIMESTAMP, grid_type(), |call, scope| lookup(&call, scope, lookup_timestamp));
     functions.add(GRID_TS, timestamps_type(), |call, _| grid_ts(&call));
     functions.add(GRID_SAMPLES, grid_type(), |call, _| grid_samples(&call));
     functions.add(NOTE_COUNTER, grid_type(), note_counter);

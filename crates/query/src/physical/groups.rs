@@ -11,8 +11,8 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, Physic
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use promontory_plan::{LabelProjection, Node, ScalarArg};
-use promontory_promql::grid::Grid;
-use promontory_promql::kernels::select::SelectFunction;
+use promontory_promql::Grid;
+use promontory_promql::kernels::SelectFunction;
 
 use super::{Columns, PhysicalPlanner, PlanRef, coalesce, column, is_in_order, known};
 use crate::aggregates::{AggregateKind, GroupCall, Looks, PromqlAggregate, row_fields, rows_type};

@@ -6,7 +6,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::common::{Result, exec_err, internal_err};
-use promontory_promql::grid::Validity;
+use promontory_promql::Validity;
 
 use super::columns::{label_keys, list_of, wrong_type};
 

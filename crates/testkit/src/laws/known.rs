@@ -37,7 +37,6 @@ pub const OPEN_CRATES: &[&str] = &[
     "block",
     "ingester",
     "model",
-    "promql",
 ];
 
 /// Names of more than one public type.
@@ -45,7 +44,6 @@ pub const OPEN_CRATES: &[&str] = &[
 pub const SHARED_NAMES: &[&str] = &[
     "Answer",
     "BoxFuture",
-    "Command",
 ];
 
 /// Files that are too long.

@@ -72,7 +72,7 @@ fn ranks_agree_with_sorting_for_many_random_values() {
 
 #[test]
 fn steps_and_groups_are_apart_and_merging_offers_entries() {
-    let limits = limits(Param::PerStep(&[1.0, 2.0, 0.5]), 3, 10).unwrap();
+    let limits = limits_per_step(Param::PerStep(&[1.0, 2.0, 0.5]), 3, 10).unwrap();
     assert_eq!(limits, [1, 2, 0]);
     let mut left = TopK::new(Order::Largest, limits.clone());
     let mut right = TopK::new(Order::Largest, limits);
@@ -94,19 +94,19 @@ fn steps_and_groups_are_apart_and_merging_offers_entries() {
 
 #[test]
 fn limits_fail_where_prometheus_fails() {
-    let error = |k: f64| limits(Param::Constant(k), 2, 9).unwrap_err().0;
+    let error = |k: f64| limits_per_step(Param::Constant(k), 2, 9).unwrap_err().0;
     assert_eq!(error(f64::INFINITY), "Scalar value +Inf overflows int64");
     assert_eq!(error(1e20), "Scalar value 1e+20 overflows int64");
     assert_eq!(
-        limits(Param::PerStep(&[-1e20, 1.0]), 2, 9).unwrap_err().0,
+        limits_per_step(Param::PerStep(&[-1e20, 1.0]), 2, 9).unwrap_err().0,
         "Scalar value -1e+20 underflows int64"
     );
-    assert_eq!(limits(Param::PerStep(&[NAN, 1.0]), 2, 9).unwrap_err().0, "Parameter value is NaN");
+    assert_eq!(limits_per_step(Param::PerStep(&[NAN, 1.0]), 2, 9).unwrap_err().0, "Parameter value is NaN");
     assert_eq!(error(NAN), "Parameter value is NaN");
-    assert_eq!(limits(Param::PerStep(&[NAN, 0.5]), 2, 9).unwrap_err().0, "Parameter value is NaN");
-    assert_eq!(limits(Param::Constant(-3.0), 2, 9).unwrap(), [0, 0]);
-    assert_eq!(limits(Param::Constant(2.9), 1, 9).unwrap(), [2]);
-    assert_eq!(limits(Param::Constant(1e15), 1, 9).unwrap(), [9]);
+    assert_eq!(limits_per_step(Param::PerStep(&[NAN, 0.5]), 2, 9).unwrap_err().0, "Parameter value is NaN");
+    assert_eq!(limits_per_step(Param::Constant(-3.0), 2, 9).unwrap(), [0, 0]);
+    assert_eq!(limits_per_step(Param::Constant(2.9), 1, 9).unwrap(), [2]);
+    assert_eq!(limits_per_step(Param::Constant(1e15), 1, 9).unwrap(), [9]);
 }
 
 #[test]

@@ -5,9 +5,8 @@ use std::mem::size_of;
 use datafusion::common::Result;
 use promontory_model::LabelsRef;
 use promontory_plan::labels_of;
-use promontory_promql::annotations::{Annotation, AnnotationSet};
-use promontory_promql::grid::Validity;
-use promontory_promql::kernels::classic_histogram::{BucketFunction, ClassicHistogram, upper_bound};
+use promontory_promql::kernels::{BucketFunction, ClassicHistogram, upper_bound};
+use promontory_promql::{Annotation, AnnotationSet, Validity};
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared};
 use crate::aggregates::BucketArguments;

@@ -1,8 +1,8 @@
 //! `count_values`: how often each value occurs.
 
 use datafusion::common::Result;
-use promontory_promql::kernels::go;
-use promontory_promql::kernels::select::CountValues;
+use promontory_promql::kernels::CountValues;
+use promontory_promql::parse_float;
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared, no_grid};
 
@@ -33,7 +33,7 @@ impl RowState for Counts {
         match row {
             InputRow::Sample(_, row) => self.state.update(group, row.values, row.valid),
             InputRow::State(key, row) => {
-                let value = std::str::from_utf8(key).ok().and_then(go::parse_float).unwrap_or(f64::NAN);
+                let value = std::str::from_utf8(key).ok().and_then(parse_float).unwrap_or(f64::NAN);
                 for (step, count) in row.iter() {
                     self.state.add(group, step, value, count);
                 }

@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use datafusion::common::Result;
-use promontory_promql::kernels::aggregate::QuantileAccumulator;
+use promontory_promql::kernels::QuantileAccumulator;
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared};
 

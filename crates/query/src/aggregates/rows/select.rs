@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use datafusion::common::{Result, internal_err};
-use promontory_promql::kernels::select::{self, LimitK, Order, TopK};
+use promontory_promql::kernels::{LimitK, Order, TopK, limits_per_step};
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared, no_grid};
 use crate::error::QueryError;
@@ -33,7 +33,7 @@ impl Top {
 
 /// The limits of topk and its kin per step; a constant parameter is spread.
 fn limits(params: &Params<'_>, steps: usize) -> Result<Vec<usize>> {
-    select::limits(params.0[0], steps, usize::MAX).map_err(|error| QueryError::Execution(error.0).into())
+    limits_per_step(params.0[0], steps, usize::MAX).map_err(|error| QueryError::Execution(error.0).into())
 }
 
 impl RowState for Top {

@@ -6,9 +6,9 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use promontory_model::LabelsRef;
 use promontory_plan::{MatchOperation, MatchSpec};
+use promontory_promql::Validity;
 use promontory_promql::ast::{Cardinality, SetOp};
-use promontory_promql::grid::Validity;
-use promontory_promql::kernels::binary::{BinaryOp, Comparison};
+use promontory_promql::kernels::{BinaryOp, Comparison};
 
 use super::pairs::Pairs;
 use super::results::{FirstError, LABELSET, ONE_SIDE, Results, same_labelset};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use promontory_model::LabelsRef;
 use promontory_promql::ast::Cardinality;
-use promontory_promql::kernels::binary::{self, BinaryOp, Comparison};
+use promontory_promql::kernels::{BinaryOp, Comparison, vector_vector};
 
 use super::matching::Matching;
 use super::results::{FirstError, LABELSET, MATCHES, Results, same_labelset};
@@ -52,7 +52,7 @@ impl Pairs<'_> {
             self.track(ordinal, at as u32);
         }
         self.left.copy_from_slice(left.values);
-        binary::vectors(self.op, self.comparison, &mut self.left, &mut self.valid, right.values, &self.other);
+        vector_vector(self.op, self.comparison, &mut self.left, &mut self.valid, right.values, &self.other);
         if let Some(step) = self.results.write(at, &self.left, &self.valid) {
             self.errors.offer(step, LABELSET, same_labelset);
         }

@@ -2,39 +2,45 @@
 //!
 //! A kernel sees one series at a time (its timestamps and values) or one row of a step grid, writes
 //! into slices that the caller owns, and says which points it left without a sample. It knows no
-//! labels (except [`labels`]), no tables, no threads. Its results are those of Prometheus 3.16 bit
+//! labels (except in `labels`), no tables, no threads. Its results are those of Prometheus 3.16 bit
 //! for bit, except where a function says otherwise (transcendental functions come from the
 //! platform's `libm`).
 //!
-//! Who drops stale markers: [`range::eval_range`] drops them from windows; [`instant`] treats the
+//! Who drops stale markers: [`eval_range`] drops them from windows; [`lookup_value`] treats the
 //! newest sample being a marker as absence. Callers pass samples as they are stored, sorted by time,
 //! without duplicates of a timestamp.
 //!
-//! In reading order: [`window`] (window edges, subquery grids), [`range`] (functions of range
-//! vectors), [`instant`] (lookback), [`math`] and [`date`] and [`binary`] (element by element),
-//! [`aggregate`] (grids of groups), [`select`] (topk and its kin), [`quantile`], [`classic_histogram`],
-//! [`labels`]; [`kahan`] and [`go`] are what they share with Prometheus' language.
+//! In reading order: `window` (window edges, subquery grids), `range` (functions of range vectors),
+//! `instant` (lookback), `math`, `date` and `binary` (element by element), `aggregate` (grids of
+//! groups), `select` (`topk` and the others that choose series), `quantile`, `classic_histogram`,
+//! `labels`; `kahan` is the sum that several of them share.
 
-pub mod aggregate;
-pub mod binary;
-pub mod classic_histogram;
-pub mod date;
-pub mod go;
+mod window;
+mod range;
+mod instant;
+mod math;
+mod date;
+mod binary;
+mod aggregate;
+mod select;
+mod quantile;
+mod classic_histogram;
+mod labels;
+mod kahan;
 
-pub mod instant;
-pub mod kahan;
-pub mod labels;
-pub mod math;
-pub mod quantile;
-pub mod range;
-pub mod select;
-pub mod window;
-
-pub use aggregate::{AggregateFunction, GridAccumulator};
-pub use binary::BinaryOp;
+pub use aggregate::{AggregateFunction, GridAccumulator, QuantileAccumulator};
+pub use binary::{BinaryOp, Comparison, scalar_vector, vector_scalar, vector_vector};
+pub(crate) use classic_histogram::ForcedMonotonicity;
+pub use classic_histogram::{BUCKET_LABEL, BucketFunction, ClassicHistogram, upper_bound};
 pub use date::DateFunction;
-pub use math::UnaryFunction;
+pub(crate) use date::rfc3339;
+pub use instant::{lookup_timestamp, lookup_value};
+pub use labels::{LabelJoin, LabelReplace};
+pub use math::{Extreme, UnaryFunction, clamp, round};
 pub use range::{RangeFunction, RangeParams, Scratch, eval_range};
+pub use select::{
+    CountValues, KeptSample, LimitK, Order, SelectFunction, TopK, limits_per_step, ratio_keeps, ratio_offset,
+};
 pub use window::{RangeWindow, subquery_grid};
 
 /// A scalar argument: one number, or one per evaluation step.
