@@ -1,5 +1,7 @@
 //! Aggregations: states that are merged give what one pass gives.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::time::{Duration, Instant};
 
 use promontory_model::Labels;
@@ -182,20 +184,19 @@ fn aggregations_with_unlike_parameters_are_unlike() {
         bucket(BucketFunction::Fraction, [known(0.5), known(2.0)], 0, false),
     ];
     let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
-    let grid = Grid { start: 0, step: 1_000, steps: STEPS };
     let made = |kind: &AggregateKind, grid| PromqlAggregate::new(kind.clone(), grid, Arc::clone(&context));
-    let hash = |aggregate: &PromqlAggregate| {
-        let mut hasher = std::collections::hash_map::DefaultHasher::new();
-        aggregate.hash(&mut hasher);
-        hasher.finish()
-    };
-    for (i, one) in kinds.iter().enumerate() {
-        let one_made = made(one, grid);
-        assert!(!one_made.name().is_empty(), "{one:?}");
-        assert!(one_made == made(one, grid) && hash(&one_made) == hash(&made(one, grid)), "{one:?}");
-        assert!(one_made != made(one, Grid { steps: STEPS + 1, ..grid }), "{one:?} over another grid");
-        for other in &kinds[i + 1..] {
-            assert!(one_made != made(other, grid), "{one:?} and {other:?}");
+    let grid = Grid { start: 0, step: 1_000, steps: STEPS };
+    let grids = [grid, Grid { start: 1, ..grid }, Grid { step: 2_000, ..grid }, Grid { steps: 4, ..grid }];
+    let of_kind = |kind: &AggregateKind| grids.map(|grid| made(kind, grid));
+    let all: Vec<PromqlAggregate> = kinds.iter().flat_map(of_kind).collect();
+    let again: Vec<PromqlAggregate> = kinds.iter().flat_map(of_kind).collect();
+    let hash = |one: &PromqlAggregate| BuildHasherDefault::<DefaultHasher>::default().hash_one(one);
+    for (i, one) in all.iter().enumerate() {
+        assert!(!one.name().is_empty(), "{:?}", one.kind);
+        assert!(*one == again[i] && hash(one) == hash(&again[i]), "{:?} {:?}", one.kind, one.grid);
+        for other in &all[i + 1..] {
+            let says = || format!("{:?} {:?} and {:?} {:?}", one.kind, one.grid, other.kind, other.grid);
+            assert!(one != other && hash(one) != hash(other), "{}", says());
         }
     }
 }
