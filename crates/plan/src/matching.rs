@@ -1,8 +1,10 @@
 //! How the elements of two vectors find each other, and what becomes of their labels.
 //!
-//! A value that says it all: the operator that carries it out lies where rows are.
+//! Data only: the operator that matches rows by it belongs to whoever has rows.
 //!
 //! Source: `VectorBinop`, `resultMetric`, prometheus v3.16 `promql/engine.go`.
+
+#![allow(missing_docs)] // What a field does not say by its name is said beside it.
 
 use std::fmt;
 
@@ -24,9 +26,7 @@ pub enum MatchOperation {
 /// How elements find each other and what becomes of their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatchSpec {
-    /// The operation.
     pub operation: MatchOperation,
-    /// How many of each side.
     pub cardinality: Cardinality,
     /// True for `on`, false for `ignoring`.
     pub on: bool,

@@ -7,6 +7,8 @@
 //! What each node means is Prometheus' semantics with one row per series: the operator of a node must
 //! give, at each step, what Prometheus' evaluator gives at that time.
 
+#![allow(missing_docs)] // What a field or a variant does not say by its name is said beside it.
+
 use std::sync::Arc;
 
 use promontory_model::{Labels, Matcher, TimeRange};
@@ -22,9 +24,7 @@ use crate::projection::LabelProjection;
 /// A vector over a grid.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// How it comes about.
     pub kind: NodeKind,
-    /// The evaluation times.
     pub grid: Grid,
     /// The order of rows means something; found by [`crate::passes::prune`].
     pub ordered: bool,
@@ -37,149 +37,106 @@ pub enum NodeKind {
     Empty,
     /// One row with a value at every step.
     Row {
-        /// Its labels.
         labels: Labels,
-        /// Its values.
         values: ScalarArg,
     },
     /// The newest sample of each series at each step.
     Instant {
-        /// Index of the scan.
         scan: usize,
         /// Where the lookback windows end: offset and `@` applied.
         ends: Grid,
-        /// Length of the lookback window.
+        /// Length of the lookback windows, milliseconds.
         lookback: i64,
         /// What is taken of the sample.
         take: Take,
-        /// The labels of the result.
         labels: LabelProjection,
     },
     /// A function of a window of samples.
     Range {
-        /// Where the samples come from.
         input: RangeInput,
-        /// The function.
         function: RangeFunction,
-        /// The windows.
         window: RangeWindow,
-        /// Its scalar arguments.
         params: Vec<ScalarArg>,
-        /// The labels of the result.
         labels: LabelProjection,
         /// Set for functions of counters: where the info about a name without `_total` points to.
         counter_place: Option<usize>,
     },
     /// A function of each sample alone.
     Map {
-        /// The vector.
         input: Box<Node>,
-        /// The function.
         function: MapFunction,
-        /// Its scalar arguments.
         params: Vec<ScalarArg>,
-        /// The labels of the result.
         labels: LabelProjection,
     },
-    /// `label_replace`, `label_join`.
+    /// A change of labels, values as they are.
     Relabel {
-        /// The vector.
         input: Box<Node>,
-        /// What happens to labels.
         function: Relabel,
     },
     /// Rows with equal labels become one; two samples at one step are an error.
     Distinct {
-        /// The vector.
         input: Box<Node>,
     },
     /// An aggregation with a fixed state per step.
     Aggregate {
-        /// The vector.
         input: Box<Node>,
-        /// The function.
         function: AggregateFunction,
-        /// The labels of a group.
         by: LabelProjection,
     },
-    /// `quantile`.
     Quantile {
-        /// The vector.
         input: Box<Node>,
-        /// The quantile.
         param: ScalarArg,
-        /// The labels of a group.
         by: LabelProjection,
     },
-    /// `topk` and its kin.
+    /// `topk`, `bottomk`, `limitk`, `limit_ratio`: rows are chosen and keep their labels.
     Select {
-        /// The vector.
         input: Box<Node>,
-        /// Which.
         function: SelectFunction,
         /// How many, or which part.
         param: ScalarArg,
-        /// The labels of a group.
         by: LabelProjection,
     },
-    /// `count_values`.
     CountValues {
-        /// The vector.
         input: Box<Node>,
         /// The label that gets the value.
         label: String,
-        /// The labels of a group.
         by: LabelProjection,
     },
     /// `histogram_quantile` and `histogram_fraction` over classic buckets.
     Buckets {
-        /// The buckets.
         input: Box<Node>,
-        /// Which.
         function: BucketFunction,
-        /// Its scalar arguments.
         params: Vec<ScalarArg>,
-        /// Where annotations point to.
+        /// The byte of the query that annotations point to.
         place: usize,
     },
     /// 1 at the steps at which the input has no sample.
     Absent {
-        /// The vector.
         input: Box<Node>,
-        /// The labels of the result.
         labels: Labels,
     },
     /// The value of the only sample of each step, NaN if there is none or more.
     Scalar {
-        /// The vector.
         input: Box<Node>,
     },
     /// A binary operation between vectors.
     Match {
-        /// Left side.
         left: Box<Node>,
-        /// Right side.
         right: Box<Node>,
-        /// How they match.
         spec: MatchSpec,
     },
     /// The same value at every step: the input has one.
     Broadcast {
-        /// The vector over one step.
+        /// Over one step.
         input: Box<Node>,
     },
     /// Rows in order; over one step only.
     Sort {
-        /// The vector.
         input: Box<Node>,
-        /// By what.
         key: SortKey,
-        /// Which way.
         direction: SortDirection,
     },
-    /// Rows of all.
     Union {
-        /// The vectors.
         inputs: Vec<Node>,
     },
 }
@@ -187,27 +144,22 @@ pub enum NodeKind {
 /// What an instant selector takes of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
-    /// Its value.
     Value,
-    /// Its timestamp in seconds.
     Timestamp,
 }
 
 /// Where the samples of a window come from.
 #[derive(Clone, Debug)]
 pub enum RangeInput {
-    /// From storage: index of the scan.
+    /// From storage: the index in [`Plan::scans`].
     Scan(usize),
-    /// From a subquery.
     Subquery(Box<Node>),
 }
 
 /// A function of each sample alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MapFunction {
-    /// A function of one value.
     Unary(UnaryFunction),
-    /// A function of a time.
     Date(DateFunction),
     /// `-x`
     Negate,
@@ -227,36 +179,27 @@ pub enum MapFunction {
     Identity,
 }
 
-/// What happens to labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relabel {
     /// `label_replace`
     Replace {
-        /// The label that is set.
         to: String,
         /// Its new value, with references to groups.
         replacement: String,
-        /// The label that is looked at.
+        /// The label whose whole value `regex` must match.
         from: String,
-        /// What it must be.
         regex: String,
     },
     /// `label_join`
     Join {
-        /// The label that is set.
         to: String,
-        /// Between the values.
         separator: String,
-        /// The labels that are joined.
         from: Vec<String>,
     },
-    /// Names that are marked to go are dropped.
+    /// Drops the names that are marked to go.
     DropMarkedNames,
-    /// Sets one label.
     Set {
-        /// The label that is set.
         to: String,
-        /// Its value.
         value: String,
     },
 }
@@ -270,7 +213,6 @@ pub enum SortKey {
     Labels(Vec<String>),
 }
 
-/// A scalar argument.
 #[derive(Clone, Debug)]
 pub enum ScalarArg {
     /// The same at every step.
@@ -284,43 +226,31 @@ pub enum ScalarArg {
 /// A selection to be made before physical planning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanSpec {
-    /// Conditions.
     pub matchers: Vec<Matcher>,
-    /// Samples that may be needed.
+    /// The times of the samples that may be needed.
     pub range: TimeRange,
 }
 
-/// A planned query.
 #[derive(Debug)]
 pub struct Plan {
-    /// What it answers.
     pub root: PlanRoot,
-    /// What it reads.
     pub scans: Vec<ScanSpec>,
 }
 
-/// What a query answers.
 #[derive(Clone, Debug)]
 pub enum PlanRoot {
-    /// A text.
     String(String),
-    /// A number per step.
     Scalar(ScalarArg),
-    /// A vector per step.
     Vector(Node),
-    /// The samples of a window.
+    /// The raw samples of one window.
     Samples {
-        /// Index of the scan.
         scan: usize,
-        /// The samples inside.
         range: TimeRange,
     },
-    /// The points of a subquery.
     Subquery(Node),
 }
 
 impl Node {
-    /// A node over a grid.
     pub fn new(kind: NodeKind, grid: Grid) -> Self {
         Self { kind, grid, ordered: false }
     }

@@ -38,7 +38,7 @@ pub enum LabelProjection {
 }
 
 impl LabelProjection {
-    /// Only these.
+    /// Only `labels`, in any order.
     pub fn by(labels: impl IntoIterator<Item = String>) -> Self {
         Self::By(sorted(labels))
     }
@@ -48,7 +48,7 @@ impl LabelProjection {
         Self::Without(sorted(labels.into_iter().chain(RESERVED.map(str::to_owned))))
     }
 
-    /// All but exactly these.
+    /// All but `labels`, in any order; the metric name stays unless it is one of them.
     pub fn without_exactly(labels: impl IntoIterator<Item = String>) -> Self {
         Self::Without(sorted(labels))
     }

@@ -156,7 +156,7 @@ impl Annotation {
         ))
     }
 
-    /// Its kind.
+    /// Whether it is shown among the warnings or the infos.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind

@@ -12,6 +12,8 @@
 //! replaces them by their milliseconds once start, end and step of the query are known. Only a
 //! resolved tree can be planned.
 
+#![allow(missing_docs)] // What a field or a variant does not say by its name is said beside it.
+
 use std::fmt;
 
 use promontory_model::Matcher;
@@ -23,14 +25,11 @@ use crate::types::ValueType;
 /// A piece of the text, in bytes: from `start` to before `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// First byte.
     pub start: usize,
-    /// Behind the last byte.
     pub end: usize,
 }
 
 impl Span {
-    /// From `start` to before `end`.
     #[must_use]
     pub fn new(start: usize, end: usize) -> Self {
         Self { start, end }
@@ -46,32 +45,24 @@ impl Span {
 /// An expression with its place in the text.
 #[derive(Clone)]
 pub struct Expr {
-    /// What it is.
     pub kind: ExprKind,
-    /// Where it stands.
     pub span: Span,
     value_type: ValueType,
     depth: u32,
 }
 
-/// What an expression is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
     /// A number, or a duration used as a number of seconds.
     Number(Number),
-    /// A text.
     String(String),
-    /// An instant vector selector.
     Vector(Box<VectorSelector>),
     /// A range vector selector, `selector[range]`.
     Matrix(Box<MatrixSelector>),
     /// `expr[range:step]`.
     Subquery(Box<Subquery>),
-    /// A function call.
     Call(Call),
-    /// An aggregation.
     Aggregate(Box<Aggregate>),
-    /// A binary operation.
     Binary(Box<Binary>),
     /// `+expr` or `-expr`.
     Unary(UnaryOp, Box<Expr>),
@@ -79,7 +70,6 @@ pub enum ExprKind {
     Paren(Box<Expr>),
 }
 
-/// A number literal.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
     /// The value; seconds if it was written as a duration.
@@ -94,7 +84,7 @@ pub struct VectorSelector {
     /// The metric name if it was written before the braces or quoted inside them; then `matchers`
     /// also holds its equality matcher, last.
     pub name: Option<String>,
-    /// All conditions, `__name__` included.
+    /// `__name__` included.
     pub matchers: Vec<Matcher>,
     /// How far back to look; negative is forward.
     pub offset: DurationSpec,
@@ -106,23 +96,19 @@ pub struct VectorSelector {
     pub may_match_everything: bool,
 }
 
-/// A range vector selector.
 #[derive(Clone, Debug)]
 pub struct MatrixSelector {
     /// Whose samples; offset and `@` are here.
     pub selector: VectorSelector,
     /// The place of `selector` without its modifiers and the range.
     pub selector_span: Span,
-    /// Length of the window.
     pub range: DurationSpec,
 }
 
-/// A subquery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subquery {
     /// Evaluated at every step inside the range.
     pub expr: Expr,
-    /// Length of the window.
     pub range: DurationSpec,
     /// Distance of evaluations; `None`: the default step of the engine.
     pub step: Option<DurationSpec>,
@@ -132,61 +118,42 @@ pub struct Subquery {
     pub at: Option<At>,
 }
 
-/// A function call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// Which function.
     pub function: &'static Function,
     /// The arguments as written; absent optional ones are not filled in.
     pub args: Vec<Expr>,
 }
 
-/// An aggregation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
-    /// Which aggregation.
     pub op: &'static Aggregation,
-    /// The vector that is aggregated.
     pub expr: Expr,
     /// The parameter of `topk`, `bottomk`, `quantile`, `count_values`, `limitk`, `limit_ratio`.
     pub param: Option<Expr>,
-    /// Which labels make a group.
     pub grouping: Grouping,
 }
 
-/// Which labels make a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Grouping {
     /// `by (labels)`; without a modifier it is `By` with no labels.
     By(Vec<String>),
-    /// `without (labels)`.
     Without(Vec<String>),
 }
 
 impl Grouping {
-    /// The labels named.
     #[must_use]
     pub fn labels(&self) -> &[String] {
         match self {
             Self::By(labels) | Self::Without(labels) => labels,
         }
     }
-
-    /// True for `without`.
-    #[must_use]
-    pub fn is_without(&self) -> bool {
-        matches!(self, Self::Without(_))
-    }
 }
 
-/// A binary operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
-    /// The operator.
     pub op: Operator,
-    /// Left side.
     pub lhs: Expr,
-    /// Right side.
     pub rhs: Expr,
     /// How two vectors are matched; `None` unless both sides are vectors.
     pub matching: Option<VectorMatching>,
@@ -218,13 +185,12 @@ pub struct FillValue(pub f64);
 /// How many elements of each side may match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cardinality {
-    /// One of each side.
     OneToOne,
     /// `group_left`.
     ManyToOne,
     /// `group_right`.
     OneToMany,
-    /// Set operators.
+    /// What set operators do.
     ManyToMany,
 }
 
@@ -246,21 +212,17 @@ impl Cardinality {
 pub enum At {
     /// `@ 1609746000`, here in milliseconds.
     Timestamp(i64),
-    /// `@ start()`.
     Start,
-    /// `@ end()`.
     End,
 }
 
 /// How the edges of a window are completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RangeExtension {
-    /// Only samples inside.
+    /// Not at all: only samples inside count.
     #[default]
     None,
-    /// `anchored`.
     Anchored,
-    /// `smoothed`.
     Smoothed,
 }
 
@@ -290,9 +252,7 @@ impl DurationSpec {
 /// An expression over durations, with its place.
 #[derive(Clone, Debug)]
 pub struct DurationExpr {
-    /// What it is.
     pub term: DurationTerm,
-    /// Where it stands.
     pub span: Span,
 }
 
@@ -305,37 +265,24 @@ pub enum DurationTerm {
     Step,
     /// `range()`: end minus start of the query.
     Range,
-    /// `-x`.
     Minus(Box<DurationExpr>),
-    /// `(x)`.
     Paren(Box<DurationExpr>),
-    /// `x op y`.
     Binary(DurationOp, Box<DurationExpr>, Box<DurationExpr>),
-    /// `min_of(x, y)`.
     MinOf(Box<DurationExpr>, Box<DurationExpr>),
-    /// `max_of(x, y)`.
     MaxOf(Box<DurationExpr>, Box<DurationExpr>),
 }
 
-/// An operator of duration expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DurationOp {
-    /// `+`
     Add,
-    /// `-`
     Sub,
-    /// `*`
     Mul,
-    /// `/`
     Div,
-    /// `%`
     Mod,
-    /// `^`
     Pow,
 }
 
 impl DurationOp {
-    /// The operator as written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -358,7 +305,6 @@ impl PartialEq for DurationExpr {
 /// The times of a query that durations may be computed from, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryTimes {
-    /// First evaluation time.
     pub start: i64,
     /// Last evaluation time; equal to `start` for instant queries.
     pub end: i64,
@@ -369,13 +315,10 @@ pub struct QueryTimes {
 /// The sign before an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnaryOp {
-    /// `+`
     Plus,
-    /// `-`
     Minus,
 }
 
-/// A binary operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// Computes or compares values.
@@ -389,11 +332,8 @@ pub enum Operator {
 /// A set operator between vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetOp {
-    /// `and`
     And,
-    /// `or`
     Or,
-    /// `unless`
     Unless,
 }
 
@@ -407,7 +347,6 @@ pub enum TrimOp {
 }
 
 impl SetOp {
-    /// The operator as written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -419,7 +358,6 @@ impl SetOp {
 }
 
 impl Operator {
-    /// The operator as written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -430,13 +368,11 @@ impl Operator {
         }
     }
 
-    /// True for `==`, `!=`, `>`, `<`, `>=`, `<=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
         matches!(self, Self::Value(op) if op.is_comparison())
     }
 
-    /// True for `and`, `or`, `unless`.
     #[must_use]
     pub fn is_set(self) -> bool {
         matches!(self, Self::Set(_))
@@ -489,7 +425,6 @@ impl Expr {
         Self { kind, span, value_type, depth: below.saturating_add(1) }
     }
 
-    /// What it evaluates to.
     #[must_use]
     pub fn value_type(&self) -> ValueType {
         self.value_type
@@ -514,40 +449,40 @@ impl Expr {
     /// Calls `visit` for this node and everything below it, parents first, in the order of the text
     /// (parameter before vector in aggregations).
     pub fn walk(&self, visit: &mut impl FnMut(&Self)) {
-        let mut todo = vec![self];
-        while let Some(expr) = todo.pop() {
+        let mut pending = vec![self];
+        while let Some(expr) = pending.pop() {
             visit(expr);
-            let from = todo.len();
-            expr.kind.for_each_child(&mut |child| todo.push(child));
-            todo[from..].reverse();
+            let from = pending.len();
+            expr.kind.for_each_child(&mut |child| pending.push(child));
+            pending[from..].reverse();
         }
     }
 
     /// As [`Self::walk`], and the nodes may be changed, though not their types.
     pub fn walk_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
-        let mut todo = vec![self];
-        while let Some(expr) = todo.pop() {
+        let mut pending = vec![self];
+        while let Some(expr) = pending.pop() {
             visit(expr);
-            let from = todo.len();
-            expr.kind.for_each_child_mut(&mut |child| todo.push(child));
-            todo[from..].reverse();
+            let from = pending.len();
+            expr.kind.for_each_child_mut(&mut |child| pending.push(child));
+            pending[from..].reverse();
         }
     }
 
     /// The matchers of every selector, in the order of the text.
     #[must_use]
     pub fn selectors(&self) -> Vec<&[Matcher]> {
-        let mut todo = vec![self];
+        let mut pending = vec![self];
         let mut found = Vec::new();
-        while let Some(expr) = todo.pop() {
+        while let Some(expr) = pending.pop() {
             match &expr.kind {
                 ExprKind::Vector(selector) => found.push(selector.matchers.as_slice()),
                 ExprKind::Matrix(matrix) => found.push(matrix.selector.matchers.as_slice()),
                 _ => {}
             }
-            let from = todo.len();
-            expr.kind.for_each_child(&mut |child| todo.push(child));
-            todo[from..].reverse();
+            let from = pending.len();
+            expr.kind.for_each_child(&mut |child| pending.push(child));
+            pending[from..].reverse();
         }
         found
     }

@@ -26,13 +26,11 @@ const MILLIS_MAX: i64 = i64::MAX / 1_000_000;
 /// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
-    /// Nothing there.
     #[error("empty duration string")]
     Empty,
-    /// Not in the notation.
     #[error("not a valid duration string: {}", quote(.0))]
     Syntax(String),
-    /// Letters that are no unit, and the whole text.
+    /// The letters that are no unit, and the whole text.
     #[error("unknown unit {} in duration {}", quote(.0), quote(.1))]
     Unit(String, String),
     /// More than 64 bits of nanoseconds.
@@ -107,7 +105,6 @@ pub fn format_duration(ms: i64) -> String {
 pub struct DurationError {
     /// The expression at fault; its text names the two offsets, as Prometheus does.
     pub span: Span,
-    /// What is wrong with it.
     pub reason: &'static str,
 }
 
@@ -207,15 +204,15 @@ impl DurationExpr {
     /// Nodes on the longest path to a leaf.
     pub(crate) fn depth(&self) -> u32 {
         let mut deepest = 0;
-        let mut todo = vec![(self, 1)];
-        while let Some((expr, depth)) = todo.pop() {
+        let mut pending = vec![(self, 1)];
+        while let Some((expr, depth)) = pending.pop() {
             deepest = deepest.max(depth);
             match &expr.term {
                 DurationTerm::Number(_) | DurationTerm::Step | DurationTerm::Range => {}
-                DurationTerm::Minus(inner) | DurationTerm::Paren(inner) => todo.push((inner, depth + 1)),
+                DurationTerm::Minus(inner) | DurationTerm::Paren(inner) => pending.push((inner, depth + 1)),
                 DurationTerm::Binary(_, lhs, rhs)
                 | DurationTerm::MinOf(lhs, rhs)
-                | DurationTerm::MaxOf(lhs, rhs) => todo.extend([(&**lhs, depth + 1), (&**rhs, depth + 1)]),
+                | DurationTerm::MaxOf(lhs, rhs) => pending.extend([(&**lhs, depth + 1), (&**rhs, depth + 1)]),
             }
         }
         deepest

@@ -3,6 +3,8 @@
 //! The parser looks a name up here, lowering matches on the kernel, operators take their names from the
 //! rows. Nothing else lists functions.
 
+#![allow(missing_docs)] // What a field or a variant does not say by its name is said beside it.
+
 mod table;
 
 use std::fmt;
@@ -15,16 +17,13 @@ use crate::types::ValueType;
 
 pub use self::table::{AGGREGATIONS, FUNCTIONS};
 
-/// A function of PromQL.
 #[derive(Debug)]
 pub struct Function {
-    /// Its name.
     pub name: &'static str,
     /// The types of its arguments.
     pub args: &'static [ValueType],
     /// How many of `args` must be there.
     pub arity: Arity,
-    /// What it answers.
     pub returns: ValueType,
     /// How it is computed; no other function has the same.
     pub kernel: Kernel,
@@ -32,10 +31,8 @@ pub struct Function {
     pub properties: &'static [Property],
 }
 
-/// An aggregation of PromQL.
 #[derive(Debug)]
 pub struct Aggregation {
-    /// Its name.
     pub name: &'static str,
     /// The type of its parameter, if it takes one.
     pub param: Option<ValueType>,
@@ -69,7 +66,6 @@ pub enum Property {
     ReadsTime,
 }
 
-/// How a function is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// From the window of samples of each series.
@@ -78,39 +74,31 @@ pub enum Kernel {
     Unary(UnaryFunction),
     /// From each value as a time; without an argument from the evaluation time.
     Date(DateFunction),
-    /// `round`
     Round,
     /// `clamp` and its one-sided forms.
     Clamp(ClampBounds),
     /// From the buckets of classic histograms.
     Buckets(BucketFunction),
-    /// `histogram_quantiles`
+    /// Of `histogram_quantiles`: several quantiles at once.
     BucketQuantiles,
     /// From native histograms; floats give nothing.
     Native(NativeFunction),
-    /// `label_replace`
     LabelReplace,
-    /// `label_join`
     LabelJoin,
-    /// By value.
+    /// By value, NaN last.
     Sort(SortDirection),
     /// By labels in natural order.
     SortByLabel(SortDirection),
-    /// `absent`
     Absent,
-    /// `info`
     Info,
-    /// `timestamp`
     Timestamp,
-    /// `start_timestamp`
     StartTimestamp,
-    /// `vector`: from a scalar.
+    /// Makes a vector of a scalar.
     Vector,
-    /// `scalar`: from a vector.
+    /// Makes a scalar of a vector.
     Scalar,
-    /// `pi`
     Pi,
-    /// `time`: the evaluation time.
+    /// The evaluation time.
     Time,
     /// From the times of the query.
     OfQuery(QueryTime),
@@ -118,7 +106,6 @@ pub enum Kernel {
     Extreme(Extreme),
 }
 
-/// How an aggregation is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AggregateKernel {
     /// From a state of fixed size per group and step.
@@ -134,17 +121,13 @@ pub enum AggregateKernel {
 /// Which bounds a `clamp` has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClampBounds {
-    /// `clamp`
     Both,
-    /// `clamp_min`
     Lower,
-    /// `clamp_max`
     Upper,
 }
 
-/// A property of a native histogram.
+/// A property of a native histogram; its function is `histogram_` and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is `histogram_` and its name.
 pub enum NativeFunction {
     Avg,
     Count,
@@ -153,25 +136,19 @@ pub enum NativeFunction {
     Stdvar,
 }
 
-/// Which way rows are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SortDirection {
-    /// Smallest first.
     Ascending,
-    /// Largest first.
     Descending,
 }
 
 /// A time of the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueryTime {
-    /// The first evaluation time.
     Start,
-    /// The last evaluation time.
     End,
     /// From the first to the last.
     Range,
-    /// Between two evaluation times.
     Step,
 }
 
@@ -194,7 +171,6 @@ impl Function {
         self.properties.contains(&property)
     }
 
-    /// Fewest arguments.
     #[must_use]
     pub fn args_min(&self) -> usize {
         match self.arity {
@@ -203,7 +179,7 @@ impl Function {
         }
     }
 
-    /// Most arguments, if there is a most.
+    /// `None` if the last one may come any number of times.
     #[must_use]
     pub fn args_max(&self) -> Option<usize> {
         match self.arity {

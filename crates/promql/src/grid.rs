@@ -18,7 +18,7 @@ pub struct Grid {
     pub start: i64,
     /// Milliseconds between two points; not negative.
     pub step: i64,
-    /// Number of points.
+    /// How many points there are.
     pub steps: usize,
 }
 
@@ -38,7 +38,7 @@ impl Grid {
         Self { start, step, steps: usize::try_from(span).unwrap_or(usize::MAX - 1) + 1 }
     }
 
-    /// One point.
+    /// The grid of an instant query: one point.
     #[must_use]
     pub fn instant(time: i64) -> Self {
         Self { start: time, step: 0, steps: 1 }
@@ -118,7 +118,7 @@ impl Grid {
 /// Which points of a row carry a sample.
 #[derive(Clone, Copy, Debug)]
 pub enum Validity<'a> {
-    /// All of them.
+    /// Every point does.
     All,
     /// One `bool` per point.
     Bools(&'a [bool]),
@@ -142,16 +142,6 @@ impl<'a> Validity<'a> {
                 let bit = offset + index;
                 bytes.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
             }
-        }
-    }
-
-    /// The validity of the points from `first` on.
-    #[must_use]
-    pub fn from_point(&self, first: usize) -> Validity<'a> {
-        match *self {
-            Self::All => Self::All,
-            Self::Bools(bools) => Self::Bools(bools.get(first..).unwrap_or(&[])),
-            Self::Bits { bytes, offset } => Self::Bits { bytes, offset: offset + first },
         }
     }
 
@@ -230,11 +220,10 @@ mod tests {
         let mut bools = [false; 9];
         assert_eq!(bits.expand(&mut bools), 5);
         assert_eq!(bools, [true, true, false, false, true, false, true, true, false]);
-        let mut beyond = [true; 20];
-        assert_eq!(bits.from_point(6).expand(&mut beyond), 2);
-        assert_eq!(beyond[..4], [true, true, false, false]);
-        let from = bits.from_point(4);
-        assert!(from.get(0) && !from.get(1) && from.get(2) && from.get(3) && !from.get(99));
-        assert!(Validity::Bools(&bools).from_point(4).get(0));
+        let beyond = Validity::Bits { bytes: &bytes, offset: 7 };
+        let mut bools = [true; 20];
+        assert_eq!(beyond.expand(&mut bools), 2);
+        assert_eq!(bools[..4], [true, true, false, false]);
+        assert!(beyond.get(0) && !beyond.get(2) && !beyond.get(99));
     }
 }

@@ -17,34 +17,21 @@ use crate::ast::{Operator, SetOp, Span, TrimOp};
 use crate::functions::Aggregation;
 use crate::kernels::BinaryOp;
 
-/// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// End of the text.
     End,
-    /// `(`
     LeftParen,
-    /// `)`
     RightParen,
-    /// `{`
     LeftBrace,
-    /// `}`
     RightBrace,
-    /// `[`
     LeftBracket,
-    /// `]`
     RightBracket,
-    /// `,`
     Comma,
     /// `:` between range and step of a subquery.
     Colon,
-    /// `=`
     Assign,
-    /// `=~`
     MatchRegex,
-    /// `!~`
     MatchNotRegex,
-    /// `@`
     At,
     /// A binary operator; `+` and `-` are also signs, `!=` is also a matcher.
     Operator(Operator),
@@ -54,72 +41,46 @@ pub enum TokenKind {
     MetricIdentifier,
     /// A number, `inf` and `nan` included.
     Number,
-    /// A duration such as `5m`.
     Duration,
-    /// A text with its quotes.
     String,
-    /// The name of an aggregation.
     Aggregate(&'static Aggregation),
-    /// A word of the language.
     Keyword(Keyword),
     /// A word that is a keyword in some places and a function in others.
     Preprocessor(Preprocessor),
 }
 
-/// A word of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keyword {
-    /// `offset`
     Offset,
-    /// `smoothed`
     Smoothed,
-    /// `anchored`
     Anchored,
-    /// `by`
     By,
-    /// `without`
     Without,
-    /// `on`
     On,
-    /// `ignoring`
     Ignoring,
-    /// `group_left`
     GroupLeft,
-    /// `group_right`
     GroupRight,
-    /// `fill`
     Fill,
-    /// `fill_left`
     FillLeft,
-    /// `fill_right`
     FillRight,
-    /// `bool`
     Bool,
 }
 
 /// A word that is a keyword in some places and a function in others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preprocessor {
-    /// `start`
     Start,
-    /// `end`
     End,
-    /// `step`
     Step,
-    /// `range`
     Range,
-    /// `max_of`
     MaxOf,
-    /// `min_of`
     MinOf,
 }
 
 /// A piece of the text with its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What it is.
     pub kind: TokenKind,
-    /// Where it stands.
     pub span: Span,
 }
 
@@ -128,7 +89,6 @@ pub struct Token {
 pub struct LexError {
     /// Where the bad token starts.
     pub start: usize,
-    /// What is wrong.
     pub message: String,
 }
 
@@ -141,7 +101,6 @@ enum State {
     Done,
 }
 
-/// The state machine.
 #[derive(Debug)]
 pub struct Lexer<'a> {
     text: &'a str,

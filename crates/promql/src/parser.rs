@@ -72,9 +72,9 @@ impl ParserOptions {
 /// Why a text is not PromQL: `1:5: parse error: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// The text at fault.
+    /// Of the text at fault.
     pub span: Span,
-    /// What is wrong with it.
+    /// What is wrong, without the position.
     pub message: String,
     /// Line and column of the start of `span`; `None` if there is no text at all.
     pub position: Option<(usize, usize)>,

@@ -209,7 +209,7 @@ impl fmt::Display for FillValue {
 }
 
 impl UnaryOp {
-    /// The sign as written.
+    /// `+` or `-`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -19,6 +19,8 @@
 //!
 //! Source: prometheus v3.16 `promql/promqltest/test.go` and `promqltest/README.md`.
 
+#![allow(missing_docs)] // What a field or a variant does not say by its name is said beside it.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,14 +42,10 @@ pub use series::{parse_series, parse_start_timestamps};
 /// Most values that one series of a script may have.
 pub const SEQUENCE_VALUES_MAX: usize = 1_000_000;
 
-/// One command of a script.
 #[derive(Clone, Debug)]
 pub enum TestCommand {
-    /// Drop all data.
     Clear,
-    /// Add series.
     Load(Load),
-    /// Evaluate and compare.
     Eval(Box<Eval>),
 }
 
@@ -64,10 +62,8 @@ pub struct Load {
     pub series: Vec<LoadSeries>,
 }
 
-/// One series of a load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadSeries {
-    /// The label set.
     pub labels: Labels,
     /// One entry per step.
     pub values: Vec<SequenceValue>,
@@ -76,7 +72,6 @@ pub struct LoadSeries {
     pub start_timestamps: Option<Vec<Option<i64>>>,
 }
 
-/// A sample of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadSample<'a> {
     /// Milliseconds since the Unix epoch.
@@ -101,7 +96,6 @@ impl LoadSeries {
     }
 }
 
-/// One value of a series.
 #[derive(Clone, Debug)]
 pub enum SequenceValue {
     /// `_`: no sample.
@@ -141,7 +135,6 @@ pub struct HistogramValue {
 pub struct HistogramStep {
     /// True: subtracted.
     pub subtract: bool,
-    /// The change.
     pub by: Arc<TestHistogram>,
 }
 
@@ -168,7 +161,6 @@ pub struct TestHistogram {
     pub reset_hint: Option<CounterResetHint>,
 }
 
-/// A run of buckets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestBuckets {
     /// Index of the first bucket.
@@ -182,9 +174,7 @@ pub struct TestBuckets {
 pub struct Eval {
     /// Line of the command, from 1.
     pub line: usize,
-    /// The expression.
     pub expr: String,
-    /// When it is evaluated.
     pub times: EvalTimes,
     /// `expect ordered`
     pub ordered: bool,
@@ -194,23 +184,17 @@ pub struct Eval {
     pub warnings: AnnotationsExpected,
     /// What the infos must be.
     pub infos: AnnotationsExpected,
-    /// The value.
     pub expected: Expected,
 }
 
 /// When an expression is evaluated, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvalTimes {
-    /// Once.
     Instant {
-        /// The evaluation time.
         at: i64,
     },
-    /// On a grid.
     Range {
-        /// First evaluation time.
         start: i64,
-        /// Last evaluation time at most.
         end: i64,
         /// Distance of evaluation times.
         step: i64,
@@ -232,7 +216,6 @@ pub enum AnnotationsExpected {
 /// A condition on a text.
 #[derive(Clone, Debug)]
 pub enum TextMatch {
-    /// Any text.
     Any,
     /// `msg:`
     Exact(String),
@@ -265,9 +248,7 @@ impl fmt::Display for TextMatch {
 /// The value that must come out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// A scalar.
     Scalar(f64),
-    /// A text.
     String(String),
     /// A vector or matrix; none means an empty one.
     Series {
@@ -281,7 +262,6 @@ pub enum Expected {
 /// One series that must come out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpectedSeries {
-    /// The label set.
     pub labels: Labels,
     /// For an instant vector one value, else one per step of the grid.
     pub values: Vec<SequenceValue>,
@@ -362,8 +342,8 @@ impl Eval {
 pub fn with_at_modifier(expr: &Expr, time: i64) -> Option<Expr> {
     let mut expr = expr.clone();
     let mut depends_on_time = false;
-    let mut todo = vec![&mut expr];
-    while let Some(node) = todo.pop() {
+    let mut pending = vec![&mut expr];
+    while let Some(node) = pending.pop() {
         let at = match &mut node.kind {
             ExprKind::Vector(selector) => Some(&mut selector.at),
             ExprKind::Matrix(matrix) => Some(&mut matrix.selector.at),
@@ -387,7 +367,7 @@ pub fn with_at_modifier(expr: &Expr, time: i64) -> Option<Expr> {
                 }
             });
         } else {
-            node.kind.for_each_child_mut(&mut |child| todo.push(child));
+            node.kind.for_each_child_mut(&mut |child| pending.push(child));
         }
     }
     if depends_on_time { None } else { Some(expr) }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What an expression evaluates to.
+/// The type of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {
     /// One number per evaluation time.
@@ -11,7 +11,7 @@ pub enum ValueType {
     Vector,
     /// A range vector: a window of samples per series.
     Matrix,
-    /// A text.
+    /// A text, which is an argument and never a series.
     String,
 }
 

@@ -9,7 +9,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{QUEUE, QueryError};
 
-/// The places of an engine.
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,

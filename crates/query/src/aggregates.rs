@@ -34,7 +34,7 @@ use datafusion::logical_expr::{
 use promontory_promql::kernels::{AggregateFunction, BucketFunction, GridAccumulator, Order, SelectFunction};
 use promontory_promql::{AggregateKernel, Aggregation, Function, Grid, Kernel};
 
-pub(crate) use self::arguments::{GroupCall, KnownParam, Looks};
+pub(crate) use self::arguments::{GroupCall, KnownParam, Reads};
 use self::grid::GridGroups;
 use self::one::{OneGroups, OneRule};
 use self::rows::{Buckets, Counts, First, Quantile, RowGroups, RowState, Top};
@@ -67,9 +67,7 @@ pub enum AggregateKind {
 /// What buckets are asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BucketArguments {
-    /// Which function.
     pub function: BucketFunction,
-    /// Its scalar arguments.
     pub params: [KnownParam; 2],
     /// Where annotations point to.
     pub place: usize,
@@ -101,11 +99,10 @@ impl AggregateKind {
         }
     }
 
-    /// What its columns are.
-    pub fn looks(&self) -> Looks {
+    pub fn reads(&self) -> Reads {
         match self {
-            Self::TopK(..) | Self::LimitK(_) | Self::Buckets(_) => Looks::AtLabels,
-            _ => Looks::AtValues,
+            Self::TopK(..) | Self::LimitK(_) | Self::Buckets(_) => Reads::LabelsAndValues,
+            _ => Reads::Values,
         }
     }
 
@@ -153,7 +150,7 @@ impl PromqlAggregate {
 
     fn rows(&self, state: impl RowState, params: &[KnownParam]) -> Box<dyn GroupsAccumulator> {
         let context = Arc::clone(&self.context);
-        Box::new(RowGroups::new(state, self.kind.looks(), params.to_vec(), self.grid, context))
+        Box::new(RowGroups::new(state, self.kind.reads(), params.to_vec(), self.grid, context))
     }
 }
 

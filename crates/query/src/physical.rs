@@ -55,21 +55,16 @@ use crate::table::{
 pub struct PreparedScan {
     /// For EXPLAIN.
     pub selector: Arc<str>,
-    /// The series.
     pub selection: Arc<dyn Selection>,
 }
 
 /// Builds the operators of one query.
 pub struct PhysicalPlanner<'a> {
-    /// The query's context.
     pub context: Arc<QueryContext>,
     /// The session's configuration, which carries the context to functions.
     pub config: Arc<ConfigOptions>,
-    /// What the query reads.
     pub scans: &'a [PreparedScan],
-    /// Most partitions of a scan.
     pub partitions_max: usize,
-    /// Values of a batch.
     pub batch_values: usize,
     /// Annotations name metrics, as they do while names are removed late.
     pub named_annotations: bool,
@@ -378,13 +373,11 @@ impl Columns {
         self.column(LABELS, 0)
     }
 
-    /// The only parameter.
     fn param(&self) -> Result<ExprRef> {
         self.params.first().cloned().ok_or_else(|| internal_datafusion_err!("a parameter is missing"))
     }
 }
 
-/// One partition.
 pub fn coalesce(plan: PlanRef) -> PlanRef {
     if plan.output_partitioning().partition_count() == 1 {
         plan
@@ -395,10 +388,10 @@ pub fn coalesce(plan: PlanRef) -> PlanRef {
 
 /// True if rows come in the same order every time: nothing below merges partitions as they finish.
 fn is_in_order(plan: &PlanRef) -> bool {
-    let mut todo: HashSet<usize> = HashSet::new();
+    let mut seen: HashSet<usize> = HashSet::new();
     let mut stack = vec![plan];
     while let Some(plan) = stack.pop() {
-        if !todo.insert(Arc::as_ptr(plan).cast::<()>() as usize) || plan.name() == "SortExec" {
+        if !seen.insert(Arc::as_ptr(plan).cast::<()>() as usize) || plan.name() == "SortExec" {
             continue;
         }
         if plan.name() == "CoalescePartitionsExec" {

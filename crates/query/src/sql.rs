@@ -62,7 +62,7 @@ const UNBOUNDED_FUNCTIONS: [&str; 8] =
 /// A statement and what its answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlQuery {
-    /// The text.
+    /// One statement, as it was sent.
     pub text: String,
     /// Rows of the answer; one more is an error: `--sql.max-rows`.
     pub rows_max: usize,
@@ -73,7 +73,7 @@ pub struct SqlQuery {
 pub struct SqlAnswer {
     /// Names and types of the columns, also where there are no rows.
     pub schema: SchemaRef,
-    /// The rows.
+    /// The rows, of `schema`; no more than [`SqlQuery::rows_max`] in all.
     pub batches: Vec<RecordBatch>,
     /// What is missing or uncertain in the snapshot.
     pub warnings: Vec<String>,

@@ -18,7 +18,7 @@ use crate::grid::Validity;
 
 /// An aggregation whose state has a fixed size per step.
 ///
-/// `quantile` keeps all values ([`QuantileAccumulator`]); topk and its kin keep series
+/// `quantile` keeps all values ([`QuantileAccumulator`]); aggregations that choose series keep those
 /// ([`super::select`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is the PromQL aggregation of its name.
@@ -94,19 +94,19 @@ impl GridAccumulator {
         }
     }
 
-    /// The function.
+    /// What [`Self::new`] was told to compute.
     #[must_use]
     pub fn function(&self) -> AggregateFunction {
         self.function
     }
 
-    /// Number of groups.
+    /// How many groups [`Self::resize`] has made.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.groups
     }
 
-    /// Points per grid.
+    /// Points of each grid.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.steps
@@ -268,7 +268,7 @@ impl GridAccumulator {
         self.groups -= groups;
     }
 
-    /// Memory held, in bytes.
+    /// Bytes that its vectors hold.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let lanes: usize = self.lanes.iter().map(Vec::capacity).sum();
@@ -481,12 +481,6 @@ impl QuantileAccumulator {
         Self { steps, groups: Vec::new() }
     }
 
-    /// Number of groups.
-    #[must_use]
-    pub fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
     /// Grows to `groups` groups; never shrinks.
     pub fn resize(&mut self, groups: usize) {
         if groups > self.groups.len() {
@@ -497,7 +491,7 @@ impl QuantileAccumulator {
     /// Adds one row.
     ///
     /// # Panics
-    /// If `group` is not below [`Self::groups`] or `values` is shorter than the grid.
+    /// If [`Self::resize`] has not made `group` or `values` is shorter than the grid.
     pub fn update(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
         self.merge(group, &values[..self.steps], validity);
     }
@@ -505,7 +499,7 @@ impl QuantileAccumulator {
     /// Adds rows, one after the other: another state's [`Self::rows`].
     ///
     /// # Panics
-    /// If `group` is not below [`Self::groups`].
+    /// If [`Self::resize`] has not made `group`.
     pub fn merge(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
         let rows = &mut self.groups[group];
         let before = rows.valid.len();
@@ -551,13 +545,6 @@ impl QuantileAccumulator {
     /// Forgets the first `groups` groups; the others move down.
     pub fn drop_first(&mut self, groups: usize) {
         self.groups.drain(..groups.min(self.groups.len()));
-    }
-
-    /// Memory held, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let rows: usize = self.groups.iter().map(|r| r.values.capacity() * 8 + r.valid.capacity()).sum();
-        rows + self.groups.capacity() * size_of::<Rows>()
     }
 }
 

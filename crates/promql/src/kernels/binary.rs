@@ -34,7 +34,7 @@ pub enum Comparison {
 }
 
 impl BinaryOp {
-    /// All operators.
+    /// In the order of their declaration.
     pub const ALL: [Self; 13] = [
         Self::Add,
         Self::Sub,
@@ -71,7 +71,7 @@ impl BinaryOp {
         }
     }
 
-    /// True for the six comparisons.
+    /// True for `==`, `!=`, `>`, `<`, `>=`, `<=`.
     #[must_use]
     pub fn is_comparison(self) -> bool {
         !matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Mod | Self::Pow | Self::Atan2)

@@ -46,7 +46,6 @@ pub struct ForcedMonotonicity {
 /// A quantile, and whether the buckets had to be mended for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BucketQuantile {
-    /// The quantile.
     pub value: f64,
     /// Set if counts descended by more than rounding: an info annotation is due.
     pub forced: Option<ForcedMonotonicity>,

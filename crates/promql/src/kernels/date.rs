@@ -3,7 +3,6 @@
 //! Source: `dateWrapper`, prometheus v3.16 `promql/functions.go`, and Go's `time.Unix(...).UTC()`
 //! on amd64: the conversion to an integer truncates, and what does not fit is the smallest integer.
 
-/// A function of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is the PromQL function of its name.
 pub enum DateFunction {
@@ -25,7 +24,7 @@ impl DateFunction {
         }
     }
 
-    /// One value.
+    /// As [`Self::apply_all`], of one time.
     #[must_use]
     pub fn apply(self, seconds: f64) -> f64 {
         let date = Date::from_unix(truncate(seconds));

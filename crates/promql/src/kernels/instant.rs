@@ -23,7 +23,7 @@ pub fn lookup_value(
     lookup_with(ts, values, grid, lookback, out, valid, |_, value| value)
 }
 
-/// As [`lookup`], but writes the timestamp of the sample in seconds, as `timestamp()` wants it.
+/// As [`lookup_value`], but writes the timestamp of the sample in seconds, as `timestamp()` wants it.
 pub fn lookup_timestamp(
     ts: &[i64],
     values: &[f64],

@@ -6,7 +6,6 @@
 
 use super::Param;
 
-/// A function of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each is the PromQL function of its name.
 pub enum UnaryFunction {
@@ -45,7 +44,7 @@ pub enum Extreme {
 }
 
 impl Extreme {
-    /// Of two values.
+    /// As [`max`] or [`min`].
     #[must_use]
     pub fn apply(self, a: f64, b: f64) -> f64 {
         match self {
@@ -56,7 +55,7 @@ impl Extreme {
 }
 
 impl UnaryFunction {
-    /// One value.
+    /// As [`Self::apply_all`], of one value.
     #[must_use]
     pub fn apply(self, value: f64) -> f64 {
         let mut value = [value];

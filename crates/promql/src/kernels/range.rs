@@ -53,10 +53,9 @@ pub enum RangeFunction {
 /// `quantile_over_time(first, x)`, `predict_linear(x, first)`,
 /// `double_exponential_smoothing(x, first, second)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // The signatures above say what each means.
 pub struct RangeParams<'a> {
-    /// The first scalar argument.
     pub first: Param<'a>,
-    /// The second scalar argument.
     pub second: Param<'a>,
 }
 

@@ -18,9 +18,9 @@ use crate::grid::Validity;
 /// Which values a [`TopK`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// `topk`.
+    /// The choice of `topk`.
     Largest,
-    /// `bottomk`.
+    /// The choice of `bottomk`.
     Smallest,
 }
 
@@ -35,7 +35,7 @@ pub enum SelectFunction {
     LimitRatio,
 }
 
-/// A kept sample.
+/// A sample that a [`TopK`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeptSample {
     /// The id under which the series was given.
@@ -87,22 +87,16 @@ pub fn limits_per_step(k: Param<'_>, steps: usize, series_max: usize) -> Result<
 }
 
 impl TopK {
-    /// Keeps up to `limits[step]` series at each step, see [`limits`].
+    /// Keeps up to `limits[step]` series at each step, see [`limits_per_step`].
     #[must_use]
     pub fn new(order: Order, limits: Vec<usize>) -> Self {
         Self { order, limits, groups: 0, heaps: Vec::new(), roots: Vec::new() }
     }
 
-    /// Points per grid.
+    /// Points of each grid.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.limits.len()
-    }
-
-    /// Number of groups.
-    #[must_use]
-    pub fn groups(&self) -> usize {
-        self.groups
     }
 
     /// Grows to `groups` groups; never shrinks.
@@ -117,17 +111,17 @@ impl TopK {
     /// Offers one series; returns true if it is kept at some step (it may be pushed out later).
     ///
     /// # Panics
-    /// If `group` is not below [`Self::groups`] or `values` is shorter than the grid.
+    /// If [`Self::resize`] has not made `group` or `values` is shorter than the grid.
     pub fn update(&mut self, group: usize, series: u64, values: &[f64], validity: Validity<'_>) -> bool {
         let first = group * self.steps();
         let mut kept = false;
         for (step, value) in values[..self.steps()].iter().enumerate() {
             let root = self.roots[first + step];
-            let hopeless = match self.order {
+            let is_worse = match self.order {
                 Order::Largest => *value <= root,
                 Order::Smallest => *value >= root,
             };
-            if !hopeless && validity.get(step) {
+            if !is_worse && validity.get(step) {
                 kept |= self.offer(group, step, KeptSample { series, value: *value });
             }
         }
@@ -137,7 +131,7 @@ impl TopK {
     /// Offers one sample; returns true if it is kept. Merging states offers the other's entries.
     ///
     /// # Panics
-    /// If `group` is not below [`Self::groups`] or `step` is outside the grid.
+    /// If [`Self::resize`] has not made `group` or `step` is outside the grid.
     pub fn offer(&mut self, group: usize, step: usize, entry: KeptSample) -> bool {
         let at = group * self.steps() + step;
         let (order, limit) = (self.order, self.limits[step]);
@@ -200,7 +194,7 @@ impl TopK {
         entries
     }
 
-    /// Memory held, in bytes.
+    /// Bytes that its vectors hold.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let entries: usize = self.heaps.iter().map(|heap| heap.capacity() * size_of::<KeptSample>()).sum();
@@ -260,7 +254,7 @@ pub struct LimitK {
 }
 
 impl LimitK {
-    /// Keeps up to `limits[step]` series at each step, see [`limits`].
+    /// Keeps up to `limits[step]` series at each step, see [`limits_per_step`].
     #[must_use]
     pub fn new(limits: Vec<usize>) -> Self {
         Self { limits, taken: Vec::new() }
@@ -372,7 +366,7 @@ impl CountValues {
         Self { steps, groups: Vec::new() }
     }
 
-    /// Number of groups.
+    /// How many groups [`Self::resize`] has made.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.groups.len()

@@ -14,7 +14,6 @@ pub const EPSILON: f64 = 0.000_001;
 /// How an answer differs from what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// It differs.
     #[error("{0}")]
     Different(String),
     /// A native histogram is expected, which the plain values of the engine do not hold.

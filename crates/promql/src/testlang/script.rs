@@ -19,7 +19,6 @@ use crate::parser::{ParserOptions, parse, parse_metric_prefix, parse_number, unq
 pub struct ScriptError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
     pub message: String,
 }
 

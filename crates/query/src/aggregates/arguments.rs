@@ -9,21 +9,18 @@ use promontory_promql::kernels::Param;
 /// The columns of an aggregation: the planner writes them as expressions, the accumulator reads them as
 /// arrays. Nobody else counts positions.
 pub(crate) struct GroupCall<C> {
-    /// The labels of each row, for aggregations that look at them.
+    /// The labels of each row, for aggregations that read them.
     pub(crate) labels: Option<C>,
-    /// The values of each row.
     pub(crate) values: C,
     /// The parameters that planning did not know; each holds the same grid in every row.
     pub(crate) unknown: Vec<C>,
 }
 
-/// What an aggregation looks at.
+/// Which columns an aggregation reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Looks {
-    /// At values.
-    AtValues,
-    /// At labels and values.
-    AtLabels,
+pub(crate) enum Reads {
+    Values,
+    LabelsAndValues,
 }
 
 impl<C> GroupCall<C> {
@@ -35,9 +32,9 @@ impl<C> GroupCall<C> {
 
 impl<'a, C> GroupCall<&'a C> {
     /// From the columns in order.
-    pub(super) fn read(looks: Looks, columns: &'a [C]) -> Result<Self> {
+    pub(super) fn read(reads: Reads, columns: &'a [C]) -> Result<Self> {
         let mut columns = columns.iter();
-        let labels = if looks == Looks::AtLabels { columns.next() } else { None };
+        let labels = if reads == Reads::LabelsAndValues { columns.next() } else { None };
         let Some(values) = columns.next() else { return internal_err!("an aggregation without values") };
         Ok(Self { labels, values, unknown: columns.collect() })
     }

@@ -7,7 +7,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use promontory_promql::kernels::GridAccumulator;
 
-use super::{GroupCall, Looks, as_state, emitted};
+use super::{GroupCall, Reads, as_state, emitted};
 use crate::context::QueryContext;
 use crate::table::{GridBuilder, Grids};
 
@@ -26,7 +26,7 @@ impl GroupsAccumulator for GridGroups {
     ) -> Result<()> {
         self.context.check()?;
         self.state.resize(total_num_groups);
-        let grids = Grids::new(GroupCall::read(Looks::AtValues, values)?.values.as_ref())?;
+        let grids = Grids::new(GroupCall::read(Reads::Values, values)?.values.as_ref())?;
         for (row, group) in group_indices.iter().enumerate() {
             let row = grids.row(row);
             if row.values.len() != self.state.steps() {

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
-use super::{GroupCall, Looks, as_state, emitted};
+use super::{GroupCall, Reads, as_state, emitted};
 use crate::context::QueryContext;
 use crate::error::execution;
 use crate::table::{GridBuilder, GridRow, Grids};
@@ -76,7 +76,7 @@ impl GroupsAccumulator for OneGroups {
     ) -> Result<()> {
         self.context.check()?;
         self.resize(total_num_groups);
-        let grids = Grids::new(GroupCall::read(Looks::AtValues, values)?.values.as_ref())?;
+        let grids = Grids::new(GroupCall::read(Reads::Values, values)?.values.as_ref())?;
         for (row, group) in group_indices.iter().enumerate() {
             self.add(*group, grids.row(row), |_| 1)?;
         }

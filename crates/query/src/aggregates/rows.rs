@@ -20,7 +20,7 @@ pub(super) use self::buckets::Buckets;
 pub(super) use self::count_values::Counts;
 pub(super) use self::quantile::Quantile;
 pub(super) use self::select::{First, Top};
-use super::{GroupCall, KnownParam, Looks, as_state, emitted};
+use super::{GroupCall, KnownParam, Reads, as_state, emitted};
 use crate::context::QueryContext;
 use crate::table::{GridBuilder, GridRow, Grids, grid_type, label_keys};
 
@@ -38,7 +38,6 @@ pub fn rows_type() -> DataType {
     DataType::List(Arc::clone(&ROW_ITEM))
 }
 
-/// The fields of one row.
 pub fn row_fields() -> Fields {
     ROW_FIELDS.clone()
 }
@@ -92,13 +91,10 @@ pub(super) trait RowState: Send + 'static {
     fn finish(&self, group: usize, params: &Params<'_>, shared: &Shared, out: Output<'_>) -> Result<()>;
     /// True if the result is rows.
     const GIVES_ROWS: bool;
-    /// Forgets the first groups.
     fn drop_first(&mut self, groups: usize);
-    /// Memory held.
     fn bytes(&self) -> usize;
 }
 
-/// A row to be added.
 pub(super) enum InputRow<'a> {
     /// Of the input: its labels (empty if the function takes none).
     Sample(&'a [u8], GridRow<'a>),
@@ -118,7 +114,7 @@ pub(super) struct Params<'a>(pub(super) [Param<'a>; 2]);
 
 pub(super) struct RowGroups<S> {
     state: S,
-    looks: Looks,
+    reads: Reads,
     params: Vec<KnownParam>,
     prepared: bool,
     groups: usize,
@@ -128,12 +124,12 @@ pub(super) struct RowGroups<S> {
 impl<S: RowState> RowGroups<S> {
     pub(super) fn new(
         state: S,
-        looks: Looks,
+        reads: Reads,
         params: Vec<KnownParam>,
         grid: Grid,
         context: Arc<QueryContext>,
     ) -> Self {
-        Self { state, looks, params, prepared: false, groups: 0, shared: Shared { grid, context } }
+        Self { state, reads, params, prepared: false, groups: 0, shared: Shared { grid, context } }
     }
 
     /// Takes the parameters that planning did not know from their columns.
@@ -173,7 +169,7 @@ impl<S: RowState> GroupsAccumulator for RowGroups<S> {
         total_num_groups: usize,
     ) -> Result<()> {
         self.shared.context.check()?;
-        let call = GroupCall::read(self.looks, values)?;
+        let call = GroupCall::read(self.reads, values)?;
         if !group_indices.is_empty() {
             self.learn(&call.unknown)?;
         }
@@ -250,7 +246,7 @@ impl<S: RowState> GroupsAccumulator for RowGroups<S> {
     fn convert_to_state(&self, values: &[ArrayRef], _: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let context = Arc::clone(&self.shared.context);
         let params = self.params.clone();
-        as_state(Self::new(self.state.fresh(), self.looks, params, self.shared.grid, context), values)
+        as_state(Self::new(self.state.fresh(), self.reads, params, self.shared.grid, context), values)
     }
 
     fn size(&self) -> usize {

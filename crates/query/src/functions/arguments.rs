@@ -21,15 +21,12 @@ use crate::table::Grids;
 
 pub(crate) type ExprRef = Arc<dyn PhysicalExpr>;
 
-/// What stands for an argument.
 pub(crate) trait Side {
-    /// For a column.
     type Column;
     /// For a scalar parameter, which is a literal or a column with the same grid in every row.
     type Param;
 }
 
-/// The side of the planner.
 pub(crate) struct Planned;
 
 impl Side for Planned {
@@ -37,7 +34,6 @@ impl Side for Planned {
     type Param = ExprRef;
 }
 
-/// The side of the function.
 pub(crate) struct Called;
 
 impl Side for Called {
@@ -45,13 +41,10 @@ impl Side for Called {
     type Param = ParamArg;
 }
 
-/// A field of a call.
 pub(crate) trait Argument {
     /// What it is on each side.
     type Of<S: Side>;
-    /// Appends its positions.
     fn write(value: Self::Of<Planned>, out: &mut Vec<ExprRef>);
-    /// Takes its positions.
     fn read(from: &mut Reader<'_>) -> Result<Self::Of<Called>>;
 }
 
@@ -192,7 +185,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A column.
 pub(crate) struct Column;
 
 impl Argument for Column {
@@ -208,7 +200,6 @@ impl Argument for Column {
     }
 }
 
-/// A scalar parameter.
 pub(crate) struct Scalar;
 
 impl Argument for Scalar {
@@ -249,7 +240,6 @@ impl Argument for Params {
     }
 }
 
-/// A whole number.
 pub(crate) struct Int;
 
 impl Argument for Int {
@@ -267,7 +257,6 @@ impl Argument for Int {
     }
 }
 
-/// Yes or no.
 pub(crate) struct Flag;
 
 impl Argument for Flag {
@@ -285,7 +274,6 @@ impl Argument for Flag {
     }
 }
 
-/// A text.
 pub(crate) struct Text;
 
 impl Argument for Text {
@@ -303,7 +291,6 @@ impl Argument for Text {
     }
 }
 
-/// Texts, as one list.
 pub(crate) struct Texts;
 
 impl Argument for Texts {
@@ -364,7 +351,6 @@ impl Argument for Window {
     }
 }
 
-/// A literal.
 pub(crate) fn literal(value: ScalarValue) -> ExprRef {
     Arc::new(Literal::new(value))
 }

@@ -6,7 +6,7 @@
 //! 1. The series are cut into partitions of consecutive series with about equal work; little work is
 //!    one partition.
 //! 2. Each partition is cut into batches so that rows x max(samples, steps) is near the wish.
-//! 3. Before the first of about [`PREFETCH_SAMPLES`] samples is read, what they need is brought near in
+//! 3. Before the first of about [`PREFETCH_SAMPLES`] samples is read, what they need is fetched ahead in
 //!    few requests.
 //! 4. Each batch is one [`Selection::read`], whose buffers become list columns without a copy.
 //!
@@ -170,7 +170,7 @@ impl Reader {
         Ok(Some((batch, self)))
     }
 
-    /// Brings the samples of `of`, and of as many series after it as the wish allows, near.
+    /// Fetches ahead the samples of `of` and of as many series after it as fit.
     async fn prefetch(&mut self, of: Range<usize>) -> Result<()> {
         let end = self.rows.end;
         let mut to = of.end;

@@ -49,7 +49,6 @@ use self::side::Side;
 use crate::context::QueryContext;
 use crate::table::vector_schema;
 
-/// The node.
 #[derive(Debug)]
 pub struct VectorMatch {
     spec: Arc<MatchSpec>,

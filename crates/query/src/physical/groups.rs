@@ -15,7 +15,7 @@ use promontory_promql::Grid;
 use promontory_promql::kernels::SelectFunction;
 
 use super::{Columns, PhysicalPlanner, PlanRef, coalesce, column, is_in_order, known};
-use crate::aggregates::{AggregateKind, GroupCall, Looks, PromqlAggregate, row_fields, rows_type};
+use crate::aggregates::{AggregateKind, GroupCall, PromqlAggregate, Reads, row_fields, rows_type};
 use crate::functions::{self as f, ChoiceCall, ExprRef, SetFromCall};
 use crate::table::{LABELS, VALUES, labels_field, values_field};
 
@@ -52,7 +52,7 @@ impl PhysicalPlanner<'_> {
         grid: Grid,
     ) -> Result<PlanRef> {
         let call = GroupCall {
-            labels: (kind.looks() == Looks::AtLabels).then(|| columns.labels()),
+            labels: (kind.reads() == Reads::LabelsAndValues).then(|| columns.labels()),
             values: columns.column(VALUES, 1),
             unknown: columns.params.clone(),
         };

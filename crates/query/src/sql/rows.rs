@@ -74,7 +74,7 @@ struct Flat {
     /// One row per series, where they are wanted.
     names: Option<ArrayRef>,
     labels: Option<ArrayRef>,
-    /// One row per sample.
+    /// For each sample, the row of its series in `names` and `labels`.
     series: Vec<u32>,
     ts: Vec<i64>,
     values: Vec<f64>,

@@ -31,13 +31,9 @@ use crate::operators::{ScanShape, SeriesScan};
 use crate::sql::bounds::Bounds;
 use crate::sql::rows::SampleRows;
 
-/// Column of metric names.
 pub const NAME: &str = "name";
-/// Column of the other labels.
 pub const LABELS: &str = "labels";
-/// Column of timestamps.
 pub const TS: &str = "ts";
-/// Column of values.
 pub const VALUE: &str = "value";
 
 /// Rows of one batch of the table `series`.
@@ -51,9 +47,7 @@ const SERIES_BYTES: usize = 64;
 pub struct TableScope {
     /// The one snapshot of the statement.
     pub snapshot: Arc<dyn SampleSnapshot>,
-    /// Deadline and counters.
     pub context: Arc<QueryContext>,
-    /// Most partitions of a scan.
     pub partitions_max: usize,
     /// Samples that one batch of a scan should hold.
     pub batch_values: usize,
@@ -70,20 +64,15 @@ impl TableScope {
     }
 }
 
-/// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
-    /// One row per sample.
     Samples,
-    /// One row per series.
     Series,
 }
 
 impl TableKind {
-    /// Both.
     pub const ALL: [Self; 2] = [Self::Samples, Self::Series];
 
-    /// The name in SQL.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -196,7 +185,6 @@ fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
     }
 }
 
-/// The type of `ts`.
 pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
 }

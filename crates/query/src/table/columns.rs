@@ -23,11 +23,9 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, exec_err};
 
-/// Column of label sets.
 pub const LABELS: &str = "labels";
 /// Column of timestamps, of raw samples only.
 pub const TS: &str = "ts";
-/// Column of values.
 pub const VALUES: &str = "values";
 
 static VALUE_ITEM: LazyLock<FieldRef> =
@@ -47,22 +45,18 @@ static SAMPLES_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The type of `values`.
 pub fn grid_type() -> DataType {
     DataType::List(Arc::clone(&VALUE_ITEM))
 }
 
-/// The type of `ts`.
 pub fn timestamps_type() -> DataType {
     DataType::List(Arc::clone(&TS_ITEM))
 }
 
-/// The field of `values`.
 pub fn values_field() -> FieldRef {
     Arc::new(Field::new(VALUES, grid_type(), false))
 }
 
-/// The field of `labels`.
 pub fn labels_field() -> FieldRef {
     Arc::new(Field::new(LABELS, DataType::BinaryView, false))
 }
@@ -77,7 +71,6 @@ pub fn samples_schema() -> SchemaRef {
     Arc::clone(&SAMPLES_SCHEMA)
 }
 
-/// A column of grids.
 pub fn list_of(values: Float64Array, offsets: Vec<i32>) -> ArrayRef {
     Arc::new(ListArray::new(
         Arc::clone(&VALUE_ITEM),
@@ -125,7 +118,6 @@ pub fn samples_column(offsets: OffsetBuffer<i32>, values: Vec<f64>) -> Result<Ar
     Ok(Arc::new(ListArray::try_new(Arc::clone(&VALUE_ITEM), offsets, values, None)?))
 }
 
-/// A column of label sets.
 pub fn labels_array<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> ArrayRef {
     let mut builder = BinaryViewBuilder::with_capacity(keys.len());
     for key in keys {
@@ -134,7 +126,7 @@ pub fn labels_array<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> ArrayR
     Arc::new(builder.finish())
 }
 
-/// Looks at a column of label sets.
+/// Reads a column of label sets.
 ///
 /// # Errors
 /// If it is of another type, which is a bug of the planner.

@@ -44,7 +44,6 @@ impl GridBuilder {
         Ok((&mut self.values[from..], &mut self.valid[from..]))
     }
 
-    /// The column.
     pub fn finish(self) -> ArrayRef {
         // Most grids are full, and to look for one that is absent is cheaper than to pack them all.
         let full = !self.valid.contains(&false);
@@ -70,7 +69,7 @@ pub struct GridRow<'a> {
 }
 
 impl Grids {
-    /// Looks at a `List<Float64>` column.
+    /// Reads a `List<Float64>` column.
     ///
     /// # Errors
     /// If it is of another type, which is a bug of the planner.
@@ -81,7 +80,6 @@ impl Grids {
         Ok(Self { values: values.clone(), list: list.clone() })
     }
 
-    /// Number of rows.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -136,7 +134,7 @@ pub struct Timestamps {
 }
 
 impl Timestamps {
-    /// Looks at a `List<Int64>` column.
+    /// Reads a `List<Int64>` column.
     ///
     /// # Errors
     /// If it is of another type, which is a bug of the planner.

@@ -20,7 +20,7 @@ const LANES: usize = 8;
 /// Whole numbers up to here are floats without rounding, and so are their sums up to here.
 const EXACT_MAX: f64 = 4_503_599_627_370_496.0;
 
-/// `sum_over_time`. `prefixes` is memory.
+/// `sum_over_time`. `prefixes` is scratch space.
 pub(super) fn sum(input: Input<'_>, prefixes: &mut Vec<f64>, out: &mut [f64], valid: &mut [bool]) -> usize {
     if whole_prefix_sums(input.values, prefixes) {
         return each(input, 1, out, valid, |_, lower, upper| prefixes[upper] - prefixes[lower]);
@@ -38,7 +38,7 @@ pub(super) fn sum(input: Input<'_>, prefixes: &mut Vec<f64>, out: &mut [f64], va
     )
 }
 
-/// `avg_over_time`. `prefixes` is memory.
+/// `avg_over_time`. `prefixes` is scratch space.
 pub(super) fn average(
     input: Input<'_>,
     prefixes: &mut Vec<f64>,
@@ -271,7 +271,7 @@ fn sliding<T: Copy>(
     })
 }
 
-/// `changes`: NaN after NaN is no change. `prefixes` is memory.
+/// `changes`: NaN after NaN is no change. `prefixes` is scratch space.
 pub(super) fn changes(
     input: Input<'_>,
     prefixes: &mut Vec<u32>,
@@ -283,7 +283,7 @@ pub(super) fn changes(
     })
 }
 
-/// `resets`. `prefixes` is memory.
+/// `resets`. `prefixes` is scratch space.
 pub(super) fn resets(
     input: Input<'_>,
     prefixes: &mut Vec<u32>,
@@ -315,7 +315,7 @@ fn events(
     each(input, 1, out, valid, |_, lower, upper| f64::from(prefixes[upper - 1] - prefixes[lower]))
 }
 
-/// `quantile_over_time`. `sorted` is memory: the samples of the current window in order.
+/// `quantile_over_time`. `sorted` is scratch space: the samples of the current window in order.
 pub(super) fn quantile(
     input: Input<'_>,
     q: Param<'_>,
@@ -352,7 +352,7 @@ fn total_order(a: &f64, b: &f64) -> std::cmp::Ordering {
     nan_first(a, b).then_with(|| if a.is_nan() { std::cmp::Ordering::Equal } else { a.total_cmp(b) })
 }
 
-/// `mad_over_time`: the median of the distances to the median. `distances` is memory.
+/// `mad_over_time`: the median of the distances to the median. `distances` is scratch space.
 pub(super) fn mad(input: Input<'_>, distances: &mut Vec<f64>, out: &mut [f64], valid: &mut [bool]) -> usize {
     each(input, 1, out, valid, |_, lower, upper| {
         let values = &input.values[lower..upper];

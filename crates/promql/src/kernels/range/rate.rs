@@ -217,7 +217,7 @@ fn duration_seconds(milliseconds: i64) -> f64 {
     (milliseconds / 1000) as f64 + (milliseconds % 1000 * 1_000_000) as f64 / 1e9
 }
 
-/// `rate` or `increase`. `resets` is memory for the positions of counter resets.
+/// `rate` or `increase`. `resets` is scratch space for the positions of counter resets.
 pub(super) fn rate(
     input: Input<'_>,
     geometry: &mut Geometry,

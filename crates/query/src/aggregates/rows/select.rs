@@ -31,7 +31,7 @@ impl Top {
     }
 }
 
-/// The limits of topk and its kin per step; a constant parameter is spread.
+/// How many series topk, bottomk and limitk keep at each step; a constant parameter is spread.
 fn limits(params: &Params<'_>, steps: usize) -> Result<Vec<usize>> {
     limits_per_step(params.0[0], steps, usize::MAX).map_err(|error| QueryError::Execution(error.0).into())
 }

@@ -152,11 +152,11 @@ impl<'a> Matching<'a> {
                 );
             }
             if let Some(fill) = fill_one {
-                let lonely = self.without_partner(many.row(index), one, partners);
+                let unmatched = self.without_partner(many.row(index), one, partners);
                 let filled = vec![fill; self.steps];
                 let mut labels = Vec::new();
                 projection.apply(many.labels(index).key(), &mut labels);
-                let other = GridRow { values: &filled, valid: Validity::Bools(&lonely) };
+                let other = GridRow { values: &filled, valid: Validity::Bools(&unmatched) };
                 pairs.combine(ordinal, many.labels(index), LabelsRef::new(&labels), many.row(index), other);
             }
         }
@@ -165,13 +165,13 @@ impl<'a> Matching<'a> {
                 self.check_at(index)?;
                 let ordinal = one.ordinals[index];
                 let row = one.row(index);
-                let lonely: Vec<bool> = (0..self.steps)
+                let unmatched: Vec<bool> = (0..self.steps)
                     .map(|step| row.valid.get(step) && !pairs.is_matched(ordinal, step))
                     .collect();
                 let filled = vec![fill; self.steps];
                 let mut labels = Vec::new();
                 projection.apply(one.labels(index).key(), &mut labels);
-                let other = GridRow { values: &filled, valid: Validity::Bools(&lonely) };
+                let other = GridRow { values: &filled, valid: Validity::Bools(&unmatched) };
                 pairs.combine(ordinal, LabelsRef::new(&labels), one.labels(index), other, row);
             }
         }
@@ -180,15 +180,15 @@ impl<'a> Matching<'a> {
     }
 
     fn without_partner(&self, row: GridRow<'_>, one: &Side, partners: &[u32]) -> Vec<bool> {
-        let mut lonely = vec![false; self.steps];
-        row.valid.expand(&mut lonely);
+        let mut unmatched = vec![false; self.steps];
+        row.valid.expand(&mut unmatched);
         for partner in partners {
             let partner = one.row(*partner as usize);
-            for (step, lonely) in lonely.iter_mut().enumerate() {
-                *lonely &= !partner.valid.get(step);
+            for (step, unmatched) in unmatched.iter_mut().enumerate() {
+                *unmatched &= !partner.valid.get(step);
             }
         }
-        lonely
+        unmatched
     }
 
     /// Two elements of one group on the one side, at a step where the operation takes place at all.
