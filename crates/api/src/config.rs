@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use promontory_model::re2::Re2;
 use promontory_model::{IngestLimits, TenantId};
-use promontory_promql::ParserOptions;
+use promontory_promql::ParserSettings;
 
 /// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
 /// refusals name them, so the binary must have each.
@@ -46,7 +46,7 @@ pub struct ApiConfig {
     /// Steps of a range query, counted as Prometheus does: `(end - start) / step`.
     pub points_per_series_max: u64,
     /// What is PromQL here, for the requests that only parse.
-    pub parser: ParserOptions,
+    pub parser: ParserSettings,
     /// Which web pages may call the API.
     pub cors_origin: CorsOrigin,
     /// What `/api/v1/status/buildinfo` says.
@@ -71,7 +71,7 @@ impl Default for ApiConfig {
             form_bytes_max: 1 << 20,
             query_text_bytes_max: 64 << 10,
             points_per_series_max: 11_000,
-            parser: ParserOptions::default(),
+            parser: ParserSettings::default(),
             cors_origin: CorsOrigin::Any,
             build_info: BuildInfo::default(),
             runtime_info: RuntimeInfo::default(),

@@ -2,7 +2,7 @@
 //!
 //! Invariants of a tree that [`crate::parser::parse`] returned:
 //! - It passed the type checks of Prometheus, so every argument has the type that its place wants.
-//! - No path from the root is longer than [`crate::parser::ParserOptions::depth_max`] nodes, so a
+//! - No path from the root is longer than [`crate::parser::ParserSettings::depth_max`] nodes, so a
 //!   recursive walk of it has a bounded stack. [`Expr::depth`] tells.
 //! - Every node has the place of its text ([`Span`], byte offsets; [`line_col`] for people).
 //! - Equality of expressions looks at meaning and spelling, not at places, and compares numbers by

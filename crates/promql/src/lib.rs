@@ -43,5 +43,5 @@ pub use functions::{
 };
 pub use go::{format_general, parse_float};
 pub use grid::{Grid, Validity};
-pub use parser::{ParseError, ParserOptions, parse, parse_metric_selector};
+pub use parser::{ParseError, ParserSettings, parse, parse_metric_selector};
 pub use types::ValueType;

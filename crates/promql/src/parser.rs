@@ -4,7 +4,7 @@
 //! Invariants:
 //! - The first error ends the parse. Upstream collects several and shows the first, too.
 //! - Neither recursion here nor the tree that comes out is deeper than
-//!   [`ParserOptions::depth_max`]; what needs more is refused with a clear error.
+//!   [`ParserSettings::depth_max`]; what needs more is refused with a clear error.
 //!
 //! Source: prometheus v3.16 `promql/parser/generated_parser.y` and `parse.go`. Where that grammar is
 //! ambiguous, the comments here say how its parser generator decides.
@@ -34,7 +34,7 @@ pub const DEPTH_MAX: u32 = 256;
 
 /// What a parser accepts. The default is what Prometheus 3.16 accepts without feature flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParserOptions {
+pub struct ParserSettings {
     /// `promql-experimental-functions`
     pub experimental_functions: bool,
     /// Arithmetic, `step()` and `range()` in brackets and offsets; on by default.
@@ -45,7 +45,7 @@ pub struct ParserOptions {
     pub depth_max: u32,
 }
 
-impl Default for ParserOptions {
+impl Default for ParserSettings {
     fn default() -> Self {
         Self {
             experimental_functions: false,
@@ -56,7 +56,7 @@ impl Default for ParserOptions {
     }
 }
 
-impl ParserOptions {
+impl ParserSettings {
     /// Everything on, as the upstream test scripts want it.
     #[must_use]
     pub fn all() -> Self {
@@ -104,8 +104,8 @@ type Parsed<T> = Result<T, ParseError>;
 ///
 /// # Errors
 /// [`ParseError`] with the text of Prometheus.
-pub fn parse(text: &str, options: &ParserOptions) -> Result<Expr, ParseError> {
-    let mut parser = Parser::new(text, options);
+pub fn parse(text: &str, settings: &ParserSettings) -> Result<Expr, ParseError> {
+    let mut parser = Parser::new(text, settings);
     if parser.peek()?.kind == TokenKind::End {
         return Err(ParseError::new(text, Span::default(), "no expression found in input"));
     }
@@ -121,7 +121,7 @@ pub fn parse(text: &str, options: &ParserOptions) -> Result<Expr, ParseError> {
 /// # Errors
 /// [`ParseError`] with the text of Prometheus.
 pub fn parse_metric_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    let mut parser = Parser::new(text, &ParserOptions::default());
+    let mut parser = Parser::new(text, &ParserSettings::default());
     let token = parser.peek()?;
     let (selector, _) = if is_metric_name(token.kind) {
         parser.bump()?;
@@ -141,7 +141,7 @@ pub fn parse_metric_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
 /// # Errors
 /// [`ParseError`] with the text of Prometheus.
 pub fn parse_metric_prefix(text: &str) -> Result<(Labels, usize), ParseError> {
-    let mut parser = Parser::new(text, &ParserOptions::default());
+    let mut parser = Parser::new(text, &ParserSettings::default());
     parser.metric()
 }
 
@@ -152,7 +152,7 @@ struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
     ahead: Option<Token>,
-    options: ParserOptions,
+    settings: ParserSettings,
     /// Where the last token that was taken ends.
     consumed: usize,
     /// The construct that an unexpected token is blamed on.
@@ -161,12 +161,12 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, options: &ParserOptions) -> Self {
+    fn new(text: &'a str, settings: &ParserSettings) -> Self {
         Self {
             text,
             lexer: Lexer::new(text),
             ahead: None,
-            options: *options,
+            settings: *settings,
             consumed: 0,
             context: NOWHERE,
             nesting: 0,

@@ -29,7 +29,7 @@ use promontory_model::histogram::CounterResetHint;
 use promontory_model::re2::Re2;
 
 use crate::ast::{At, Expr, ExprKind};
-use crate::parser::{ParseError, ParserOptions, parse};
+use crate::parser::{ParseError, ParserSettings, parse};
 
 mod compare;
 mod script;
@@ -299,7 +299,7 @@ impl Eval {
         let EvalTimes::Instant { at } = self.times else {
             return Ok(Vec::new());
         };
-        let Some(expr) = with_at_modifier(&parse(&self.expr, &ParserOptions::all())?, at) else {
+        let Some(expr) = with_at_modifier(&parse(&self.expr, &ParserSettings::all())?, at) else {
             return Ok(Vec::new());
         };
         let text = expr.to_string();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use promontory_promql::ParserOptions;
+use promontory_promql::ParserSettings;
 use promontory_promql::engine::EngineError;
 
 /// Settings of a [`crate::QueryEngine`].
@@ -62,12 +62,12 @@ impl Default for EngineOptions {
 impl EngineOptions {
     /// What the parser takes under these options.
     #[must_use]
-    pub fn parser(&self) -> ParserOptions {
-        ParserOptions {
+    pub fn parser(&self) -> ParserSettings {
+        ParserSettings {
             experimental_functions: self.experimental_functions,
             duration_expressions: self.duration_expressions,
             fill_modifiers: self.fill_modifiers,
-            ..ParserOptions::default()
+            ..ParserSettings::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
 use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
 };
-use promontory_promql::{ParserOptions, parse};
+use promontory_promql::{ParserSettings, parse};
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
 use promontory_testkit::memory::MemorySource;
@@ -336,7 +336,7 @@ fn the_deepest_expression_that_parses_fits_the_stack() {
         [("abs(", ")"), ("-(", ")"), ("sum(", ")"), ("label_join(", ", \"x\", \"\", \"job\")")]
     {
         let nested = |depth: usize| format!("{}temperature{}", open.repeat(depth), close.repeat(depth));
-        let deepest = (1..300).rev().find(|depth| parse(&nested(*depth), &ParserOptions::default()).is_ok());
+        let deepest = (1..300).rev().find(|depth| parse(&nested(*depth), &ParserSettings::default()).is_ok());
         let answer = house.range(EngineOptions::default(), &nested(deepest.unwrap()));
         assert!(answer.is_ok(), "{open} {deepest:?}: {answer:?}");
     }

@@ -18,7 +18,7 @@ use promontory_promql::engine::{Annotations, Sample, Series, Value};
 use promontory_promql::testlang::{
     Eval, EvalTimes, Expected, Load, LoadSeries, SequenceValue, TestCommand, parse_script,
 };
-use promontory_promql::{ParserOptions, parse};
+use promontory_promql::{ParserSettings, parse};
 
 /// Where the scripts lie, if the environment does not say otherwise: beside the checkout.
 const DEFAULT_FOLDER: &str = "../shared/conformance";
@@ -170,7 +170,7 @@ fn looks_at_missing(eval: &Eval, missing: &[Labels]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    let Ok(expr) = parse(&eval.expr, &ParserOptions::all()) else { return Ok(()) };
+    let Ok(expr) = parse(&eval.expr, &ParserSettings::all()) else { return Ok(()) };
     for matchers in expr.selectors() {
         let seen = |labels: &&Labels| matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref()));
         if let Some(labels) = missing.iter().find(seen) {

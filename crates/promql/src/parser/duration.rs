@@ -79,7 +79,7 @@ impl Parser<'_> {
             }
             let span = lhs.span.to(rhs.span);
             lhs = DurationExpr { term: DurationTerm::Binary(op, Box::new(lhs), Box::new(rhs)), span };
-            if lhs.depth() > self.options.depth_max {
+            if lhs.depth() > self.settings.depth_max {
                 return self.too_deep(span);
             }
         }
@@ -150,7 +150,7 @@ impl Parser<'_> {
     }
 
     fn computed(&self, span: Span) -> Parsed<()> {
-        if self.options.duration_expressions {
+        if self.settings.duration_expressions {
             return Ok(());
         }
         self.error(span, "experimental duration expression is not enabled")

@@ -40,7 +40,7 @@ impl Parser<'_> {
         let rhs = self.expr(if right_associative { ABOVE_SIGN } else { op.precedence() + 1 })?;
         let span = lhs.span.to(rhs.span);
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
-        if fills && !self.options.fill_modifiers {
+        if fills && !self.settings.fill_modifiers {
             return self.error(span, "binop fill modifiers are experimental and not enabled");
         }
         self.node(
@@ -208,7 +208,7 @@ impl Parser<'_> {
         let Some(function) = Function::by_name(word) else {
             return self.error(name.span, format!("unknown function with name {}", quote(word)));
         };
-        if function.has(Property::Experimental) && !self.options.experimental_functions {
+        if function.has(Property::Experimental) && !self.settings.experimental_functions {
             return self.error(name.span, format!("function {} is not enabled", quote(word)));
         }
         self.node(ExprKind::Call(Call { function, args }), name.span.to(close.span))
@@ -241,7 +241,7 @@ impl Parser<'_> {
         if args.is_empty() {
             return self.error(span, "no arguments for aggregate expression provided");
         }
-        if op.has(Property::Experimental) && !self.options.experimental_functions {
+        if op.has(Property::Experimental) && !self.settings.experimental_functions {
             let flag = "--enable-feature=promql-experimental-functions";
             return self.error(span, format!("{op}() is experimental and must be enabled with {flag}"));
         }

@@ -7,12 +7,12 @@ use crate::ast::*;
 mod upstream_cases;
 
 /// The options of upstream's parser test.
-fn upstream_options() -> ParserOptions {
-    ParserOptions { fill_modifiers: false, ..ParserOptions::all() }
+fn upstream_settings() -> ParserSettings {
+    ParserSettings { fill_modifiers: false, ..ParserSettings::all() }
 }
 
 fn parse_all(text: &str) -> Result<Expr, ParseError> {
-    parse(text, &ParserOptions::all())
+    parse(text, &ParserSettings::all())
 }
 
 fn refused(text: &str, why: &str) {
@@ -25,7 +25,7 @@ fn refused(text: &str, why: &str) {
 #[test]
 fn what_upstream_parses_is_parsed() {
     for text in upstream_cases::VALID {
-        if let Err(error) = parse(text, &upstream_options()) {
+        if let Err(error) = parse(text, &upstream_settings()) {
             panic!("{text}: {error}");
         }
     }
@@ -35,7 +35,7 @@ fn what_upstream_parses_is_parsed() {
 fn what_upstream_refuses_is_refused_with_its_words_and_place() {
     let mut wrong = Vec::new();
     for (text, start, why) in upstream_cases::INVALID {
-        let got = parse(text, &upstream_options()).map(|expr| expr.to_string());
+        let got = parse(text, &upstream_settings()).map(|expr| expr.to_string());
         let got = got.map_err(|error| (error.span.start, error.message));
         if got != Err((*start, (*why).to_owned())) {
             wrong.push(format!("{text}\n  want {start} {why}\n  got  {got:?}"));
@@ -71,7 +71,7 @@ fn errors_inside_an_aggregation_are_blamed_on_it() {
 #[test]
 fn options_gate_what_is_experimental() {
     let default = |text: &str, why: &str| {
-        let error = parse(text, &ParserOptions::default()).unwrap_err();
+        let error = parse(text, &ParserSettings::default()).unwrap_err();
         assert_eq!(error.to_string(), why);
         assert!(parse_all(text).is_ok(), "{text}");
     };
@@ -82,7 +82,7 @@ fn options_gate_what_is_experimental() {
         "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
     );
     default("a + fill(1) b", "1:1: parse error: binop fill modifiers are experimental and not enabled");
-    let no_expressions = ParserOptions { duration_expressions: false, ..ParserOptions::all() };
+    let no_expressions = ParserSettings { duration_expressions: false, ..ParserSettings::all() };
     let error = parse("a[5m + 1m]", &no_expressions).unwrap_err();
     assert_eq!(error.to_string(), "1:3: parse error: experimental duration expression is not enabled");
     assert!(parse("a[5m] offset -1m", &no_expressions).is_ok());
@@ -325,7 +325,7 @@ fn deep_expressions_are_refused_before_the_stack_ends() {
             format!("a[{}1,1)]", "min_of(".repeat(N)),
         ];
         for text in deep {
-            let error = parse(&text, &ParserOptions::all()).unwrap_err();
+            let error = parse(&text, &ParserSettings::all()).unwrap_err();
             assert_eq!(error.message, "expression is nested deeper than 256 levels", "{}", &text[..9]);
         }
     });
@@ -346,11 +346,11 @@ fn expressions_of_the_allowed_depth_are_printed_cloned_and_dropped_on_a_small_st
             format!("a[5m{}]", "+5m".repeat(n - 10)),
         ];
         for text in allowed {
-            let expr = parse(&text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{error}"));
+            let expr = parse(&text, &ParserSettings::all()).unwrap_or_else(|error| panic!("{error}"));
             let copy = expr.clone();
             assert_eq!(copy, expr);
-            assert_eq!(parse(&expr.to_string(), &ParserOptions::all()).as_ref(), Ok(&copy));
-            assert_eq!(parse(&expr.pretty(), &ParserOptions::all()).as_ref(), Ok(&copy));
+            assert_eq!(parse(&expr.to_string(), &ParserSettings::all()).as_ref(), Ok(&copy));
+            assert_eq!(parse(&expr.pretty(), &ParserSettings::all()).as_ref(), Ok(&copy));
             assert!(!format!("{expr:?}").is_empty());
         }
     });

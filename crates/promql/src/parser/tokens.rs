@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
 
     pub(super) fn enter(&mut self) -> Parsed<()> {
         self.nesting += 1;
-        if self.nesting > self.options.depth_max {
+        if self.nesting > self.settings.depth_max {
             let start = self.peek()?.span;
             return self.too_deep(start);
         }
@@ -130,13 +130,13 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn too_deep<T>(&self, span: Span) -> Parsed<T> {
-        let depth_max = self.options.depth_max;
+        let depth_max = self.settings.depth_max;
         self.error(span, format!("expression is nested deeper than {depth_max} levels"))
     }
 
     pub(super) fn node(&self, kind: ExprKind, span: Span) -> Parsed<Expr> {
         let expr = Expr::new(kind, span);
-        if expr.depth() > self.options.depth_max {
+        if expr.depth() > self.settings.depth_max {
             return self.too_deep(span);
         }
         Ok(expr)

@@ -1,13 +1,13 @@
 //! The printer against upstream's cases, and print-parse-print over generated expressions.
 
 use super::*;
-use crate::parser::{ParserOptions, parse};
+use crate::parser::{ParserSettings, parse};
 
 #[path = "upstream_cases.rs"]
 mod upstream_cases;
 
 fn parse_all(text: &str) -> Expr {
-    parse(text, &ParserOptions::all()).unwrap_or_else(|error| panic!("{text}: {error}"))
+    parse(text, &ParserSettings::all()).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 #[test]

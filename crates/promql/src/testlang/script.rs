@@ -11,7 +11,7 @@ use super::{
     parse_series, parse_start_timestamps,
 };
 use crate::duration::parse_duration;
-use crate::parser::{ParserOptions, parse, parse_metric_prefix, parse_number, unquote};
+use crate::parser::{ParserSettings, parse, parse_metric_prefix, parse_number, unquote};
 
 /// A script that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +162,7 @@ fn eval(command: &str, line: usize, lines: &mut Lines<'_>) -> Read<Eval> {
         "range" => range_times(rest, line)?,
         _ => return fail(line, INVALID_EVAL),
     };
-    if let Err(why) = parse(expr, &ParserOptions::all()) {
+    if let Err(why) = parse(expr, &ParserSettings::all()) {
         return fail(line, why.to_string());
     }
     let mut eval = Eval {

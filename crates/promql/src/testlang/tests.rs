@@ -356,16 +356,16 @@ fn upstream_scripts_are_read_and_their_expressions_print_and_parse() {
                         EvalTimes::Range { .. } => range += 1,
                     }
                     let place = format!("{}:{} {}", path.display(), eval.line, eval.expr);
-                    let expr = parse(&eval.expr, &ParserOptions::all()).unwrap();
+                    let expr = parse(&eval.expr, &ParserSettings::all()).unwrap();
                     for printed in [expr.to_string(), expr.pretty()] {
                         assert_eq!(
-                            parse(&printed, &ParserOptions::all()).as_ref(),
+                            parse(&printed, &ParserSettings::all()).as_ref(),
                             Ok(&expr),
                             "{place}\n{printed}"
                         );
                     }
                     for (text, _) in eval.at_modifier_cases().unwrap() {
-                        parse(&text, &ParserOptions::all())
+                        parse(&text, &ParserSettings::all())
                             .unwrap_or_else(|error| panic!("{place}\n{text}: {error}"));
                     }
                 }
