@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use promontory_model::labels::quote;
 use promontory_model::{Matcher, MetricMetadata, TimeRange};
-use promontory_promql::engine::{Annotations, Listing, MetadataQuery, RequestContext};
+use promontory_promql::engine::{Annotations, Listing, ListingQuery, RequestContext};
 use promontory_promql::parse_metric_selector;
 
 use crate::config::flag_of;
@@ -95,19 +95,19 @@ pub(crate) async fn metrics(
 }
 
 fn context(Tenant(tenant): Tenant) -> RequestContext {
-    RequestContext { tenant, timeout: None, must_contain: Vec::new() }
+    RequestContext::new(tenant)
 }
 
 fn listing_query(
     api: &ApiState,
     form: &Form,
     of_matchers: impl Fn(String) -> ApiError,
-) -> Result<MetadataQuery, ApiError> {
+) -> Result<ListingQuery, ApiError> {
     let limit = form.limit()?;
     let start = form.time_or("start", Time::MIN)?.ms();
     let end = form.time_or("end", Time::MAX)?.ms();
     let matcher_sets = matcher_sets(form, api.face.config.query_text_bytes_max).map_err(of_matchers)?;
-    Ok(MetadataQuery { matcher_sets, range: TimeRange::new(start, end), limit })
+    Ok(ListingQuery { matcher_sets, range: TimeRange::new(start, end), limit })
 }
 
 /// Each set must have a matcher that an absent label does not pass.

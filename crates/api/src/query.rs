@@ -7,7 +7,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
-use promontory_promql::engine::{Answer, InstantQuery, Point, RangeQuery, Sample, Series, Statistics, Value};
+use promontory_model::{Exemplar, TimeRange};
+use promontory_promql::engine::{
+    Answer, ExemplarQuery, InstantQuery, Point, RangeQuery, RequestContext, Sample, Series, SeriesExemplars,
+    Statistics, Value,
+};
 use promontory_promql::parse;
 
 use crate::face::{
@@ -56,21 +60,24 @@ pub(crate) async fn range(
     Ok(respond(answer, limit, form.first("stats")))
 }
 
-/// `GET` or `POST /api/v1/query_exemplars`: exemplars are not stored, so there are none.
-pub(crate) async fn exemplars(State(api): State<ApiState>, form: Form) -> Result<Response, ApiError> {
-    api.engine()?;
+/// `GET` or `POST /api/v1/query_exemplars`: 204 for an expression without a selector.
+pub(crate) async fn exemplars(
+    State(api): State<ApiState>,
+    Tenant(tenant): Tenant,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let engine = api.engine()?;
     let start = form.time_or("start", Time::MIN)?;
     let end = form.time_or("end", Time::MAX)?;
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    let text = expression(&api, &form)?;
-    let expr =
-        parse(&text, &api.face.config.parser).map_err(|error| ApiError::bad_data(error.to_string()))?;
-    if expr.selectors().is_empty() {
+    let query = ExemplarQuery { expr: expression(&api, &form)?, range: TimeRange::new(start.ms(), end.ms()) };
+    let answer = engine.exemplars(&RequestContext::new(tenant), &query).await?;
+    if !answer.selects {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(success(&Default::default(), |out| out.extend_from_slice(b"[]")))
+    Ok(success(&Default::default(), |out| write_exemplars(out, &answer.series)))
 }
 
 /// `GET` or `POST /api/v1/format_query`
@@ -126,7 +133,7 @@ fn thousands(n: u64) -> String {
 }
 
 fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
-    let Answer { mut value, mut annotations, statistics } = answer;
+    let Answer { mut value, mut annotations, statistics, dependencies: _ } = answer;
     let mut warnings = Vec::new();
     if truncate(&mut value, limit) {
         warnings.push(TRUNCATED.to_owned());
@@ -242,6 +249,33 @@ fn matrix_items(series: Vec<Series>) -> Items {
         }
         true
     })
+}
+
+/// Source: prometheus v3.16 `model/exemplar`, `web/api/v1/json_codec.go`.
+fn write_exemplars(out: &mut Vec<u8>, series: &[SeriesExemplars]) {
+    let mut separator: &[u8] = b"[";
+    for one in series {
+        out.extend_from_slice(separator);
+        separator = b",";
+        out.extend_from_slice(b"{\"seriesLabels\":");
+        json::labels(out, one.labels.as_ref());
+        for (idx, exemplar) in one.exemplars.iter().enumerate() {
+            out.extend_from_slice(if idx == 0 { b",\"exemplars\":[" } else { b"," });
+            write_exemplar(out, exemplar);
+        }
+        out.extend_from_slice(b"]}");
+    }
+    out.extend_from_slice(if series.is_empty() { b"[]" } else { b"]" });
+}
+
+fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    out.extend_from_slice(b"{\"labels\":");
+    json::labels(out, exemplar.labels.as_ref());
+    out.extend_from_slice(b",\"value\":");
+    json::value(out, exemplar.value);
+    out.extend_from_slice(b",\"timestamp\":");
+    json::timestamp(out, exemplar.ts.unwrap_or_default());
+    out.push(b'}');
 }
 
 fn write_point(out: &mut Vec<u8>, point: Point) {

@@ -14,11 +14,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use promontory_model::append::{AppendError, Appended, BoxFuture, Urgency};
-use promontory_model::{Append, Batch, Clock, Labels, MetricMetadata, TenantId};
+use promontory_model::{Append, Batch, Clock, Exemplar, Labels, MetricMetadata, TenantId};
 use promontory_promql::Engine;
 use promontory_promql::engine::{
-    Annotations, Answer, EngineError, InstantQuery, Listing, MetadataQuery, Point, RangeQuery,
-    RequestContext, Sample, Series, Statistics, Value,
+    Annotations, Answer, Dependencies, EngineError, ExemplarAnswer, ExemplarQuery, Explanation, InstantQuery,
+    Listing, ListingQuery, Point, Price, Question, RangeQuery, RequestContext, Sample, Series,
+    SeriesExemplars, Statistics, Value,
 };
 use tower::ServiceExt as _;
 
@@ -42,6 +43,7 @@ struct FakeEngine {
     labels: Mutex<Listing<Labels>>,
     strings: Mutex<Listing<String>>,
     metadata: Mutex<Vec<(String, Vec<MetricMetadata>)>>,
+    exemplars: Mutex<ExemplarAnswer>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -52,6 +54,7 @@ impl Default for FakeEngine {
             labels: Mutex::new(listing(Vec::new())),
             strings: Mutex::new(listing(Vec::new())),
             metadata: Mutex::default(),
+            exemplars: Mutex::default(),
             asked: Mutex::default(),
         }
     }
@@ -60,7 +63,7 @@ impl Default for FakeEngine {
 impl FakeEngine {
     fn ask(&self, context: &RequestContext, what: String) {
         let timeout = context.timeout.map(|timeout| format!(" timeout {timeout:?}")).unwrap_or_default();
-        self.asked.lock().unwrap().push(format!("{}: {what}{timeout}", context.tenant));
+        self.asked.lock().unwrap().push(format!("{}: {what}{timeout}", context.tenants));
     }
 }
 
@@ -95,7 +98,7 @@ impl Engine for FakeEngine {
     fn series<'a>(
         &'a self,
         context: &'a RequestContext,
-        query: &'a MetadataQuery,
+        query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
         self.ask(context, format!("series {}", asked_listing(query)));
         Box::pin(async move { Ok(self.labels.lock().unwrap().clone()) })
@@ -104,7 +107,7 @@ impl Engine for FakeEngine {
     fn label_names<'a>(
         &'a self,
         context: &'a RequestContext,
-        query: &'a MetadataQuery,
+        query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         self.ask(context, format!("names {}", asked_listing(query)));
         Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
@@ -114,7 +117,7 @@ impl Engine for FakeEngine {
         &'a self,
         context: &'a RequestContext,
         name: &'a str,
-        query: &'a MetadataQuery,
+        query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         self.ask(context, format!("values of {name} {}", asked_listing(query)));
         Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
@@ -128,9 +131,38 @@ impl Engine for FakeEngine {
         self.ask(context, format!("metadata {metric:?}"));
         Box::pin(async move { Ok(self.metadata.lock().unwrap().clone()) })
     }
+
+    fn exemplars<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a ExemplarQuery,
+    ) -> BoxFuture<'a, Result<ExemplarAnswer, EngineError>> {
+        let ExemplarQuery { expr, range } = query;
+        self.ask(context, format!("exemplars of {expr} {}..{}", range.start, range.end));
+        Box::pin(async move {
+            self.answer.lock().unwrap().clone()?;
+            Ok(self.exemplars.lock().unwrap().clone())
+        })
+    }
+
+    fn explain<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a Question,
+    ) -> BoxFuture<'a, Result<Explanation, EngineError>> {
+        Box::pin(async { Ok(Explanation::default()) })
+    }
+
+    fn price<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a Question,
+    ) -> BoxFuture<'a, Result<Price, EngineError>> {
+        Box::pin(async { Ok(Price::default()) })
+    }
 }
 
-fn asked_listing(query: &MetadataQuery) -> String {
+fn asked_listing(query: &ListingQuery) -> String {
     format!("{:?} {}..{} limit {}", query.matcher_sets, query.range.start, query.range.end, query.limit)
 }
 
@@ -252,7 +284,12 @@ impl Reply {
 }
 
 fn answer(value: Value) -> Answer {
-    Answer { value, annotations: Annotations::default(), statistics: Statistics::default() }
+    Answer {
+        value,
+        annotations: Annotations::default(),
+        statistics: Statistics::default(),
+        dependencies: Dependencies::default(),
+    }
 }
 
 fn listing<T>(items: Vec<T>) -> Listing<T> {

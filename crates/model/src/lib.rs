@@ -6,7 +6,7 @@
 //! series are meant), [`samples`] (timestamps and values in columns, stale markers, the order that settles
 //! equal timestamps), [`histogram`] (native histograms), [`exemplar`] and [`metadata`] (what comes beside
 //! samples), [`time`], [`tenant`], [`limits`], [`append`] (the door for samples), [`float`] (doubles as
-//! text), [`MutexExt`] and [`RwLockExt`] (locks, poisoned or not).
+//! text), [`SnapshotId`] (what a question saw), [`MutexExt`] and [`RwLockExt`] (locks, poisoned or not).
 
 pub mod append;
 pub mod exemplar;
@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod random;
 pub mod re2;
 pub mod samples;
+mod snapshot;
 mod sync;
 pub mod tenant;
 pub mod time;
@@ -34,6 +35,7 @@ pub use random::RandomSource;
 pub use samples::{
     Floats, FloatsView, STALE_NAN_BITS, SampleLists, Samples, SamplesView, is_stale, stale_nan,
 };
+pub use snapshot::SnapshotId;
 pub use sync::{MutexExt, RwLockExt};
-pub use tenant::{InvalidTenant, TenantId};
+pub use tenant::{InvalidTenant, TENANT_SEPARATOR, TenantId, Tenants};
 pub use time::{Clock, TimeRange};

@@ -82,6 +82,12 @@ impl Matcher {
         &self.name
     }
 
+    /// The same condition on another label.
+    #[must_use]
+    pub fn renamed(&self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self.clone() }
+    }
+
     /// How it compares.
     #[must_use]
     pub fn op(&self) -> MatchOp {

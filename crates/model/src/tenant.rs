@@ -1,5 +1,5 @@
 //! Tenants: the unit of isolation, named by a validated newtype, because the name becomes part of
-//! object keys.
+//! object keys; and sets of them, which questions may be about.
 
 use std::fmt;
 use std::sync::Arc;
@@ -87,9 +87,91 @@ impl fmt::Debug for TenantId {
     }
 }
 
+/// Between the names of several tenants. No name has it.
+pub const TENANT_SEPARATOR: char = '|';
+
+/// One tenant or several: never none; sorted, without duplicates.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Tenants(Arc<[TenantId]>);
+
+impl Tenants {
+    /// The set of these; `None` if there are none.
+    #[must_use]
+    pub fn new(tenants: impl IntoIterator<Item = TenantId>) -> Option<Self> {
+        let mut sorted: Vec<TenantId> = tenants.into_iter().collect();
+        sorted.sort();
+        sorted.dedup();
+        (!sorted.is_empty()).then(|| Self(sorted.into()))
+    }
+
+    /// Reads names with [`TENANT_SEPARATOR`] between them, as Mimir's header has them: `a|b`.
+    ///
+    /// # Errors
+    /// [`InvalidTenant`] of the first name that is none.
+    pub fn parse(names: &str) -> Result<Self, InvalidTenant> {
+        let tenants = names.split(TENANT_SEPARATOR).map(TenantId::new).collect::<Result<Vec<_>, _>>()?;
+        Self::new(tenants).ok_or(InvalidTenant::Empty)
+    }
+
+    /// The tenants in order; at least one.
+    #[must_use]
+    pub fn as_slice(&self) -> &[TenantId] {
+        &self.0
+    }
+
+    /// The tenant, if it is one.
+    #[must_use]
+    pub fn only(&self) -> Option<&TenantId> {
+        match &*self.0 {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+impl From<TenantId> for Tenants {
+    fn from(tenant: TenantId) -> Self {
+        Self(Arc::from([tenant]))
+    }
+}
+
+impl fmt::Display for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, tenant) in self.0.iter().enumerate() {
+            let separator = if idx > 0 { "|" } else { "" };
+            write!(f, "{separator}{tenant}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_of_tenants_is_sorted_without_duplicates_and_never_empty() {
+        for (names, shown) in [("a", "a"), ("b|a", "a|b"), ("a|b|a", "a|b"), ("x|x", "x")] {
+            assert_eq!(Tenants::parse(names).unwrap().to_string(), shown, "{names}");
+        }
+        assert_eq!(Tenants::parse("x|x").unwrap().only(), Some(&TenantId::new("x").unwrap()));
+        assert_eq!(Tenants::parse("x|y").unwrap().only(), None);
+        assert_eq!(Tenants::new([]), None);
+        for (names, error) in [
+            ("", InvalidTenant::Empty),
+            ("a|", InvalidTenant::Empty),
+            ("|a", InvalidTenant::Empty),
+            ("a|__b", InvalidTenant::Reserved("__b".into())),
+        ] {
+            assert_eq!(Tenants::parse(names), Err(error), "{names}");
+        }
+    }
 
     #[test]
     fn names_that_could_leave_their_folder_are_refused() {

@@ -32,7 +32,7 @@ impl Places {
     /// Waits for a place until `deadline`.
     ///
     /// # Errors
-    /// `Unavailable` if too many wait already, `Timeout` if the deadline comes first.
+    /// `Unavailable` if too many wait already, `TimedOut` if the deadline comes first.
     pub(crate) async fn enter(&self, deadline: Instant) -> Result<Place, EngineError> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Place { _permit: permit });
@@ -42,7 +42,7 @@ impl Places {
         match tokio::time::timeout_at(deadline.into(), wait).await {
             Ok(Ok(permit)) => Ok(Place { _permit: permit }),
             Ok(Err(_)) => Err(EngineError::Unavailable("the query engine is closed".into())),
-            Err(_) => Err(EngineError::Timeout(QueryError::Timeout(QUEUE).to_string())),
+            Err(_) => Err(EngineError::TimedOut(QueryError::TimedOut(QUEUE).to_string())),
         }
     }
 }

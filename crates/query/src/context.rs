@@ -12,7 +12,7 @@ use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, Ex
 use datafusion::common::{Result, exec_err, internal_datafusion_err};
 use promontory_promql::AnnotationCollector;
 
-use crate::error::{EVALUATION, QueryError, execution};
+use crate::error::{EVALUATION, QueryError};
 
 /// Shared by the operators of one query.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl QueryContext {
         self.deadline
     }
 
+    /// Most samples that the query may hold.
+    pub fn samples_max(&self) -> u64 {
+        self.samples_max
+    }
+
     /// Makes every operator stop at its next batch.
     pub fn cancel(&self) {
         self.canceled.store(true, Ordering::Relaxed);
@@ -58,10 +63,10 @@ impl QueryContext {
     /// If the query was canceled or its time is over.
     pub fn check(&self) -> Result<()> {
         if self.canceled.load(Ordering::Relaxed) {
-            return Err(QueryError::Canceled(EVALUATION).into());
+            return Err(QueryError::Cancelled(EVALUATION).into());
         }
         if Instant::now() >= self.deadline {
-            return Err(QueryError::Timeout(EVALUATION).into());
+            return Err(QueryError::TimedOut(EVALUATION).into());
         }
         Ok(())
     }
@@ -109,7 +114,8 @@ impl QueryContext {
 
 /// Prometheus' error for a query over `--query.max-samples`.
 pub fn too_many_samples<T>() -> Result<T> {
-    execution("query processing would load too many samples into memory in query execution")
+    let text = "query processing would load too many samples into memory in query execution";
+    Err(QueryError::Limited(text.to_owned()).into())
 }
 
 /// Carries the context to scalar functions.

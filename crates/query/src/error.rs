@@ -13,15 +13,18 @@ use promontory_store::Error as StoreError;
 /// What an operator of a query can run into.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The expression cannot be evaluated over this data, or a limit is reached.
+    /// The expression cannot be evaluated over this data.
     #[error("{0}")]
     Execution(String),
+    /// A limit is reached.
+    #[error("{0}")]
+    Limited(String),
     /// The time is over.
     #[error("query timed out in {0}")]
-    Timeout(&'static str),
+    TimedOut(&'static str),
     /// The caller went away.
     #[error("query was canceled in {0}")]
-    Canceled(&'static str),
+    Cancelled(&'static str),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,20 +62,19 @@ pub fn to_engine_error(error: DataFusionError) -> EngineError {
     }
     match error.find_root() {
         DataFusionError::ResourcesExhausted(text) => {
-            EngineError::Execution(format!("query needs more memory than it may use: {text}"))
+            EngineError::Limited(format!("query needs more memory than it may use: {text}"))
         }
-        DataFusionError::Execution(text) => EngineError::Execution(text.clone()),
-        root => EngineError::Internal(root.to_string()),
+        DataFusionError::Execution(text) => EngineError::Unanswerable(text.clone()),
+        root => EngineError::Bug(root.to_string()),
     }
 }
 
 /// The door's error for a query without a plan.
 pub fn plan_error(error: PlanError) -> EngineError {
     match error {
-        PlanError::Invalid(_) | PlanError::Limited(_) | PlanError::Unsupported(_) => {
-            EngineError::Execution(error.to_string())
-        }
-        PlanError::Bug(_) => EngineError::Internal(error.to_string()),
+        PlanError::Invalid(_) | PlanError::Unsupported(_) => EngineError::Unanswerable(error.to_string()),
+        PlanError::Limited(_) => EngineError::Limited(error.to_string()),
+        PlanError::Bug(_) => EngineError::Bug(error.to_string()),
     }
 }
 
@@ -80,22 +82,22 @@ pub fn plan_error(error: PlanError) -> EngineError {
 pub fn store_error(error: &StoreError) -> EngineError {
     let text = format!("expanding series: {error}");
     match error {
-        StoreError::Limited(_) => EngineError::Execution(text),
+        StoreError::Limited(_) => EngineError::Limited(text),
         // Asking again later may help; for what remains a human is needed.
         StoreError::Unavailable { .. } | StoreError::Busy(_) | StoreError::Stale(_) => {
             EngineError::Unavailable(text)
         }
-        StoreError::Corrupt { .. } | StoreError::Unsupported(_) | StoreError::Bug(_) => {
-            EngineError::Internal(text)
-        }
+        StoreError::Corrupt { .. } | StoreError::Unsupported(_) => EngineError::Corrupt(text),
+        StoreError::Bug(_) => EngineError::Bug(text),
     }
 }
 
 fn engine_error_of(error: &QueryError) -> EngineError {
     match error {
-        QueryError::Execution(text) => EngineError::Execution(text.clone()),
-        QueryError::Timeout(_) => EngineError::Timeout(error.to_string()),
-        QueryError::Canceled(_) => EngineError::Canceled(error.to_string()),
+        QueryError::Execution(text) => EngineError::Unanswerable(text.clone()),
+        QueryError::Limited(text) => EngineError::Limited(text.clone()),
+        QueryError::TimedOut(_) => EngineError::TimedOut(error.to_string()),
+        QueryError::Cancelled(_) => EngineError::Cancelled(error.to_string()),
         QueryError::Store(error) => store_error(error),
     }
 }

@@ -4,6 +4,7 @@
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
 //!
 //! In reading order: [`engine`] (the door), [`admission`] and [`session`] (waiting, running, stopping),
+//! [`view`] (what a request sees of a snapshot: tenants, label policy, what its answer depends on),
 //! [`context`] (what the operators of one query share),
 //! [`physical`] (a plan of `promontory_plan` to operators), [`table`] (the one table shape),
 //! [`operators`] (our own two), [`functions`] and [`aggregates`] (everything that standard operators
@@ -12,6 +13,7 @@
 mod engine;
 mod admission;
 mod session;
+mod view;
 mod context;
 mod options;
 mod error;

@@ -76,7 +76,7 @@ impl EngineOptions {
 ///
 /// Source: `queryRange`, prometheus v3.16 `web/api/v1/api.go`.
 pub(crate) fn too_many_points() -> EngineError {
-    EngineError::BadData(
+    EngineError::Invalid(
         "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query \
          resolution (?step=XX)"
             .into(),

@@ -12,14 +12,15 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use promontory_promql::engine::{EngineError, RequestContext};
-use promontory_store::{SampleSnapshot, SampleSource};
+use promontory_store::{SampleSource, SnapshotWish};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::admission::{Place, Places};
 use crate::context::{QueryContext, QueryExtension};
 use crate::error::{EVALUATION, QueryError, store_error, to_engine_error};
 use crate::options::EngineOptions;
+use crate::view::RequestView;
 
 /// What the requests of one engine share.
 #[derive(Debug)]
@@ -77,6 +78,20 @@ impl Sessions {
         W: FnOnce(Session) -> F + Send + 'static,
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
+        let mut task = self.spawn(request, work);
+        outcome((&mut task.task).await)
+    }
+
+    fn spawn<T, W, F>(
+        self: &Arc<Self>,
+        request: &RequestContext,
+        work: W,
+    ) -> StopOnDrop<Result<T, EngineError>>
+    where
+        T: Send + 'static,
+        W: FnOnce(Session) -> F + Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
         let context = Arc::new(self.context(request));
         let run = {
             let (shared, request, context) = (Arc::clone(self), request.clone(), Arc::clone(&context));
@@ -85,29 +100,21 @@ impl Sessions {
                 within(&context, work(session)).await
             }
         };
-        let mut task = StopOnDrop { task: self.runtime.spawn(run), context };
-        match (&mut task.task).await {
-            Ok(result) => result,
-            Err(error) if error.is_cancelled() => {
-                Err(EngineError::Canceled(QueryError::Canceled(EVALUATION).to_string()))
-            }
-            Err(error) => Err(EngineError::Internal(format!("bug: a query has panicked: {error}"))),
-        }
+        StopOnDrop { task: self.runtime.spawn(run), context }
     }
 
     /// Deadline and counters of a request that comes now.
     pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
         let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
-        QueryContext::new(Instant::now() + timeout, self.options.samples_max)
+        let samples_max = request.limits.samples_max.unwrap_or(u64::MAX).min(self.options.samples_max);
+        QueryContext::new(Instant::now() + timeout, samples_max)
     }
 
     /// Pins what a request reads.
-    pub(crate) async fn snapshot(
-        &self,
-        request: &RequestContext,
-    ) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
-        let snapshot = self.source.snapshot(&request.tenant, &request.must_contain).await;
-        snapshot.map_err(|error| store_error(&error))
+    async fn view(&self, request: &RequestContext) -> Result<Arc<RequestView>, EngineError> {
+        let wish = SnapshotWish { must_contain: &request.must_contain, pinned: request.pinned.as_ref() };
+        let pinned = self.source.snapshot(&request.tenants, wish).await;
+        Ok(Arc::new(RequestView::new(request, pinned.map_err(|error| store_error(&error))?)))
     }
 
     /// The configuration that carries a query's context, and the task that owns its memory; batches hold
@@ -149,14 +156,9 @@ impl Session {
         &self.shared
     }
 
-    /// Whose request it is.
-    pub(crate) fn request(&self) -> &RequestContext {
-        &self.request
-    }
-
     /// Pins what the request reads.
-    pub(crate) async fn snapshot(&self) -> Result<Arc<dyn SampleSnapshot>, EngineError> {
-        self.shared.snapshot(&self.request).await
+    pub(crate) async fn view(&self) -> Result<Arc<RequestView>, EngineError> {
+        self.shared.view(&self.request).await
     }
 }
 
@@ -173,6 +175,16 @@ impl<T> Drop for StopOnDrop<T> {
     }
 }
 
+fn outcome<T>(joined: Result<Result<T, EngineError>, JoinError>) -> Result<T, EngineError> {
+    match joined {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => {
+            Err(EngineError::Cancelled(QueryError::Cancelled(EVALUATION).to_string()))
+        }
+        Err(error) => Err(EngineError::Bug(format!("bug: a query has panicked: {error}"))),
+    }
+}
+
 async fn within<T>(
     context: &QueryContext,
     work: impl Future<Output = Result<T, EngineError>>,
@@ -181,7 +193,7 @@ async fn within<T>(
         Ok(result) => result,
         Err(_) => {
             context.cancel();
-            Err(EngineError::Timeout(QueryError::Timeout(EVALUATION).to_string()))
+            Err(EngineError::TimedOut(QueryError::TimedOut(EVALUATION).to_string()))
         }
     }
 }

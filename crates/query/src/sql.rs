@@ -35,13 +35,13 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::StreamExt as _;
 use promontory_promql::engine::{EngineError, RequestContext};
-use promontory_store::SampleSnapshot;
 
 use crate::context::{QueryContext, QueryExtension};
 use crate::engine::QueryEngine;
 use crate::error::to_engine_error;
 use crate::session::{Session, Sessions};
 use crate::sql::tables::{SqlTable, TableKind, TableScope};
+use crate::view::RequestView;
 
 /// The catalog and the schema in which the tables lie.
 const CATALOG: &str = "promontory";
@@ -83,14 +83,14 @@ impl QueryEngine {
     /// Answers one SQL statement over the tenant's snapshot.
     ///
     /// # Errors
-    /// `BadData` if the statement is not one `SELECT` or `EXPLAIN` or cannot be planned, `Execution`
-    /// if it fails over this data or passes a limit, `Timeout`, `Unavailable`.
+    /// `Invalid` if the statement is not one `SELECT` or `EXPLAIN` or cannot be planned, `Unanswerable` if
+    /// it fails over this data, `Limited` if it passes a limit, `TimedOut`, `Unavailable`.
     pub async fn sql(&self, request: &RequestContext, query: &SqlQuery) -> Result<SqlAnswer, EngineError> {
         let statement = gate(&query.text)?;
         let rows_max = query.rows_max;
         let run = move |session: Session| async move {
-            let snapshot = session.snapshot().await?;
-            answer(session.shared(), snapshot, statement, rows_max, &session.context).await
+            let view = session.view().await?;
+            answer(session.shared(), view, statement, rows_max, &session.context).await
         };
         self.sessions.run(request, run).await
     }
@@ -98,7 +98,7 @@ impl QueryEngine {
 
 /// The statement, if it only reads.
 fn gate(text: &str) -> Result<Statement, EngineError> {
-    let bad = |text: String| Err(EngineError::BadData(text));
+    let bad = |text: String| Err(EngineError::Invalid(text));
     check_operators(text)?;
     let parsed = DFParserBuilder::new(text)
         .with_recursion_limit(NESTING_MAX)
@@ -130,7 +130,7 @@ fn check_operators(text: &str) -> Result<(), EngineError> {
     };
     let operators = tokens.iter().filter(nests).count();
     if operators > OPERATORS_MAX {
-        return Err(EngineError::BadData(format!(
+        return Err(EngineError::Invalid(format!(
             "the statement has {operators} operators and keywords, at most {OPERATORS_MAX}; write long alternatives as IN (...)"
         )));
     }
@@ -151,13 +151,13 @@ fn reads_only(statement: &Statement) -> bool {
 
 async fn answer(
     sessions: &Sessions,
-    snapshot: Arc<dyn SampleSnapshot>,
+    view: Arc<RequestView>,
     statement: Statement,
     rows_max: usize,
     context: &Arc<QueryContext>,
 ) -> Result<SqlAnswer, EngineError> {
-    let warnings = snapshot.warnings();
-    let session = SessionContext::new_with_state(state(sessions, snapshot, context)?);
+    let warnings = view.warnings();
+    let session = SessionContext::new_with_state(state(sessions, view, context)?);
     let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
     read_only_options().verify_plan(&plan).map_err(planning_error)?;
     let (schema, batches) = collect(sessions, &session, &plan, rows_max, context).await?;
@@ -171,12 +171,12 @@ fn read_only_options() -> SQLOptions {
 /// A session that holds the two tables over one snapshot.
 fn state(
     sessions: &Sessions,
-    snapshot: Arc<dyn SampleSnapshot>,
+    view: Arc<RequestView>,
     context: &Arc<QueryContext>,
 ) -> Result<SessionState, EngineError> {
     let options = &sessions.options;
     let scope = TableScope {
-        snapshot,
+        view,
         context: Arc::clone(context),
         partitions_max: options.partitions_max,
         batch_values: options.batch_values,
@@ -244,13 +244,13 @@ async fn collect(
         rows += batch.num_rows();
         bytes += batch.get_array_memory_size();
         if rows > rows_max {
-            return Err(EngineError::Execution(format!(
+            return Err(EngineError::Limited(format!(
                 "the answer has more than {rows_max} rows; add a LIMIT, aggregate, or raise --sql.max-rows"
             )));
         }
         let bytes_max = sessions.options.memory_bytes_max;
         if bytes > bytes_max {
-            return Err(EngineError::Execution(format!(
+            return Err(EngineError::Limited(format!(
                 "the answer has more than {bytes_max} bytes; select fewer columns or rows, or raise --query.max-memory"
             )));
         }
@@ -265,7 +265,7 @@ fn planning_error(error: DataFusionError) -> EngineError {
         DataFusionError::External(_)
         | DataFusionError::Internal(_)
         | DataFusionError::ResourcesExhausted(_) => to_engine_error(error),
-        _ => EngineError::BadData(plain(&error)),
+        _ => EngineError::Invalid(plain(&error)),
     }
 }
 

@@ -46,8 +46,7 @@ struct Asked {
 impl Asked {
     fn new(source: Arc<dyn SampleSource>, runtime: Runtime, options: EngineOptions) -> Self {
         let engine = QueryEngine::new(source, options, runtime.handle().clone()).unwrap();
-        let context =
-            RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() };
+        let context = RequestContext::new(TenantId::anonymous());
         Self { engine, runtime, context }
     }
 
@@ -81,15 +80,22 @@ impl Stored {
     }
 }
 
+impl Stored {
+    fn tenant(&self) -> TenantId {
+        TenantId::new(&format!("block-{}", self.tenants)).unwrap()
+    }
+}
+
 impl Route for Stored {
     fn clear(&mut self) -> Result<(), String> {
         self.tenants += 1;
-        self.asked.context.tenant = TenantId::new(&format!("block-{}", self.tenants)).unwrap();
+        self.asked.context = RequestContext::new(self.tenant());
         Ok(())
     }
 
     fn load(&mut self, series: &[FloatSeries]) -> Result<(), String> {
-        let loaded = self.world.load(&self.asked.context.tenant, series, self.placement);
+        let tenant = self.tenant();
+        let loaded = self.world.load(&tenant, series, self.placement);
         self.asked.runtime.block_on(loaded).map_err(|error| error.to_string())
     }
 

@@ -9,8 +9,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use promontory_model::samples::stale_nan;
-use promontory_model::{Labels, TenantId};
-use promontory_promql::engine::{Engine, EngineError, InstantQuery, RequestContext, Value};
+use promontory_model::{Labels, Matcher, TenantId, Tenants};
+use promontory_promql::engine::{Engine, EngineError, InstantQuery, LabelPolicy, RequestContext, Value};
 use promontory_query::{EngineOptions, QueryEngine, SqlAnswer, SqlQuery, THREAD_STACK_BYTES};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 use tokio::runtime::{Builder, Runtime};
@@ -73,7 +73,7 @@ impl House {
 
     fn refused(&self, text: &str) -> String {
         match self.sql(text) {
-            Err(EngineError::BadData(why)) => why,
+            Err(EngineError::Invalid(why)) => why,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -86,7 +86,7 @@ impl House {
 }
 
 fn context(tenant: &str) -> RequestContext {
-    RequestContext { tenant: TenantId::new(tenant).unwrap(), timeout: None, must_contain: Vec::new() }
+    RequestContext::new(TenantId::new(tenant).unwrap())
 }
 
 fn series(name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> StoredSeries {
@@ -223,7 +223,7 @@ fn rows_memory_and_time_are_bounded() {
     let house = House::new(Placement::Fresh);
     house.load("a", &small(), Placement::Fresh);
     let error = house.sql_of("a", "SELECT * FROM samples", 6).unwrap_err();
-    assert!(matches!(&error, EngineError::Execution(why) if why.contains("more than 6 rows")), "{error:?}");
+    assert!(matches!(&error, EngineError::Limited(why) if why.contains("more than 6 rows")), "{error:?}");
     assert!(house.sql_of("a", "SELECT * FROM samples", 7).is_ok());
 
     let tight = House::with(
@@ -232,7 +232,7 @@ fn rows_memory_and_time_are_bounded() {
     );
     let many = "SELECT count(*) FROM (SELECT DISTINCT value FROM generate_series(1, 1000000))";
     let error = tight.sql(many).unwrap_err();
-    assert!(matches!(&error, EngineError::Execution(_)), "{error:?}");
+    assert!(matches!(&error, EngineError::Limited(_)), "{error:?}");
 
     let options = EngineOptions { timeout: Duration::from_millis(300), ..EngineOptions::default() };
     let hasty = House::with(Placement::Fresh, options);
@@ -244,7 +244,7 @@ fn rows_memory_and_time_are_bounded() {
     ] {
         let begun = std::time::Instant::now();
         let error = hasty.sql(slow).unwrap_err();
-        assert!(matches!(&error, EngineError::Timeout(_)), "{slow}: {error:?}");
+        assert!(matches!(&error, EngineError::TimedOut(_)), "{slow}: {error:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{slow}: {:?}", begun.elapsed());
     }
 }
@@ -326,4 +326,26 @@ fn time_and_name_prune_files_before_anything_is_read() {
     assert!(all.2 > 5 * one.2, "one block of eight and one metric of two: {} of {} bytes", one.2, all.2);
     let again = cost("SELECT count(*) FROM samples WHERE name = 'first'");
     assert_eq!((again.0, again.1), (8 * 200 * 400, 0), "everything is in the caches");
+}
+
+#[test]
+fn several_tenants_and_a_policy_bound_the_tables_as_they_bound_queries() {
+    let house = House::new(Placement::Mixed);
+    for tenant in ["a", "b"] {
+        house.load(tenant, &small(), Placement::Mixed);
+    }
+    let both = RequestContext::new(Tenants::parse("a|b").unwrap());
+    let ask = |request: &RequestContext, text: &str| {
+        let query = SqlQuery { text: text.into(), rows_max: 1_000 };
+        let answer = house.runtime.block_on(house.engine.sql(request, &query)).unwrap();
+        answer.batches.iter().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0)).sum::<i64>()
+    };
+    assert_eq!(ask(&both, "SELECT count(*) FROM samples"), 14);
+    assert_eq!(ask(&both, "SELECT count(DISTINCT labels['__tenant_id__']) FROM series"), 2);
+    assert_eq!(ask(&both, "SELECT count(*) FROM samples WHERE labels['__tenant_id__'] = 'b'"), 7);
+    let policy = LabelPolicy { matchers: vec![Matcher::equal("job", "api")] };
+    let api_only = both.with_label_policy(policy);
+    assert_eq!(ask(&api_only, "SELECT count(*) FROM series"), 4);
+    assert_eq!(ask(&api_only, "SELECT count(*) FROM series WHERE labels['job'] <> 'api' OR name <> ''"), 4);
+    assert_eq!(ask(&api_only, "SELECT count(*) FROM samples WHERE labels['job'] = 'db'"), 0);
 }

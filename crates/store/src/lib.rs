@@ -8,7 +8,8 @@
 //! - `object`: what the protocol asks of an object store, and how it asks.
 //! - `catalog`: which blocks and writers exist, and how one more version is made.
 //! - `write`: a sample from the ingester to a slot, then to a block.
-//! - `read`: a snapshot, and the samples of the series that a query selects from it.
+//! - `read`: a snapshot, and the samples of the series that a query selects from it; the door
+//!   [`SampleSource`] stands here.
 //! - `upkeep`: adoption, merges, sweeps, the check of a whole bucket.
 
 mod counters;
@@ -44,7 +45,7 @@ pub use object::self_test::self_test;
 pub use planted::{Bug, Planted, panic_when_asked};
 pub use read::blocks::{BlockReader, BlockReaderConfig};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
-pub use read::source::{SampleSnapshot, SampleSource, SelectedSamples, Selection};
+pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, SelectedSamples, Selection, SnapshotWish};
 pub use read::stored_source::StoredSource;
 pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};
 pub use upkeep::compaction::{Compaction, PlanSettings, Round};

@@ -5,18 +5,37 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
-use promontory_model::{Labels, Matcher, Position, RwLockExt as _, TenantId, TimeRange};
-use promontory_store::{Error, SampleSnapshot, SampleSource, SelectedSamples, Selection};
+use promontory_model::{
+    Exemplar, Labels, Matcher, MetricMetadata, Position, RwLockExt as _, SnapshotId, TenantId, Tenants,
+    TimeRange, WriterId,
+};
+use promontory_store::{
+    Error, PinnedViews, SampleSnapshot, SampleSource, SelectedSamples, Selection, SnapshotWish,
+};
 
-/// Series and their samples, the same for every tenant.
+/// Series and their samples: of everyone, and of tenants that have their own instead.
 ///
-/// A snapshot sees what was there when it was taken.
+/// A snapshot sees what was there when it was taken. Its identity is the number of changes so far, and
+/// only the newest can be pinned.
 #[derive(Debug, Default)]
 pub struct MemorySource {
     data: RwLock<Arc<Data>>,
 }
 
-type Data = BTreeMap<Labels, Vec<(i64, f64)>>;
+/// Who has no data of its own sees what is everyone's.
+#[derive(Clone, Debug, Default)]
+struct Data {
+    changes: u64,
+    of_everyone: Arc<TenantData>,
+    of_one: BTreeMap<TenantId, Arc<TenantData>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct TenantData {
+    samples: BTreeMap<Labels, Vec<(i64, f64)>>,
+    exemplars: BTreeMap<Labels, Vec<Exemplar>>,
+    metadata: BTreeMap<String, Vec<MetricMetadata>>,
+}
 
 impl MemorySource {
     /// A source without series.
@@ -25,10 +44,46 @@ impl MemorySource {
         Self::default()
     }
 
-    /// Adds samples of one series; at equal timestamps the later call wins.
+    /// Adds samples of one series of everyone; at equal timestamps the later call wins.
     pub fn add(&self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
+        self.change(|data| Arc::make_mut(&mut data.of_everyone).add(labels, samples));
+    }
+
+    /// Adds samples of one series of one tenant, which from then on sees its own only.
+    pub fn add_of(&self, tenant: &TenantId, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
+        self.change_of(tenant, |data| data.add(labels, samples));
+    }
+
+    /// Adds an exemplar of one series of one tenant.
+    pub fn add_exemplar_of(&self, tenant: &TenantId, labels: Labels, exemplar: Exemplar) {
+        self.change_of(tenant, |data| data.exemplars.entry(labels).or_default().push(exemplar));
+    }
+
+    /// Adds what a target of one tenant says about a metric.
+    pub fn add_metadata_of(&self, tenant: &TenantId, metric: &str, metadata: MetricMetadata) {
+        self.change_of(tenant, |data| data.metadata.entry(metric.to_owned()).or_default().push(metadata));
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.change(|data| *data = Data { changes: data.changes, ..Data::default() });
+    }
+
+    fn change_of(&self, tenant: &TenantId, change: impl FnOnce(&mut TenantData)) {
+        self.change(|data| change(Arc::make_mut(data.of_one.entry(tenant.clone()).or_default())));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Data)) {
         let mut data = self.data.write_locked();
-        let series = Arc::make_mut(&mut data).entry(labels).or_default();
+        let data = Arc::make_mut(&mut *data);
+        data.changes += 1;
+        change(data);
+    }
+}
+
+impl TenantData {
+    fn add(&mut self, labels: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
+        let series = self.samples.entry(labels).or_default();
         series.extend(samples);
         // Stable, so that of equal timestamps the newest is last and stays.
         series.sort_by_key(|(ts, _)| *ts);
@@ -36,31 +91,42 @@ impl MemorySource {
         series.dedup_by_key(|(ts, _)| *ts);
         series.reverse();
     }
+}
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        *self.data.write_locked() = Arc::default();
+impl Data {
+    fn of(&self, tenant: &TenantId) -> &Arc<TenantData> {
+        self.of_one.get(tenant).unwrap_or(&self.of_everyone)
+    }
+
+    /// One writer, whose tail has a segment for each change.
+    fn id(&self) -> SnapshotId {
+        SnapshotId { version: 0, tails: vec![Position { writer: WriterId(0), seq: self.changes }] }
     }
 }
 
 #[async_trait]
 impl SampleSource for MemorySource {
-    async fn snapshot(&self, _: &TenantId, _: &[Position]) -> Result<Arc<dyn SampleSnapshot>, Error> {
-        let data = self.data.read_locked();
-        Ok(Arc::new(MemorySnapshot { data: Arc::clone(&data) }))
+    async fn snapshot(&self, tenants: &Tenants, wish: SnapshotWish<'_>) -> Result<PinnedViews, Error> {
+        let data = Arc::clone(&self.data.read_locked());
+        if let Some(pinned) = wish.pinned.filter(|pinned| **pinned != data.id()) {
+            return Err(Error::Stale(format!("{pinned:?} is gone, the newest is {:?}", data.id())));
+        }
+        let view = |tenant| Arc::new(MemorySnapshot { data: Arc::clone(data.of(tenant)) });
+        let views = tenants.as_slice().iter().map(|tenant| view(tenant) as Arc<dyn SampleSnapshot>);
+        Ok(PinnedViews { id: data.id(), views: views.collect() })
     }
 }
 
 #[derive(Debug)]
 struct MemorySnapshot {
-    data: Arc<Data>,
+    data: Arc<TenantData>,
 }
 
 #[async_trait]
 impl SampleSnapshot for MemorySnapshot {
     async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error> {
         let mut selection = MemorySelection { series: Vec::new(), samples: Vec::new() };
-        for (labels, samples) in self.data.iter() {
+        for (labels, samples) in &self.data.samples {
             let inside = inside(samples, range);
             if !inside.is_empty() && matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref())) {
                 selection.series.push(labels.clone());
@@ -70,8 +136,33 @@ impl SampleSnapshot for MemorySnapshot {
         Ok(Arc::new(selection))
     }
 
+    async fn exemplars(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, Error> {
+        let passes = |labels: &Labels| matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref()));
+        let inside = |exemplar: &&Exemplar| exemplar.ts.is_some_and(|ts| range.contains(ts));
+        let series = self.data.exemplars.iter().filter(|(labels, _)| passes(labels));
+        let found =
+            series.map(|(labels, all)| (labels.clone(), all.iter().filter(inside).cloned().collect()));
+        Ok(found.filter(|(_, exemplars): &(Labels, Vec<Exemplar>)| !exemplars.is_empty()).collect())
+    }
+
+    async fn metadata(&self, metric: Option<&str>) -> Result<Vec<(String, Vec<MetricMetadata>)>, Error> {
+        let wanted =
+            self.data.metadata.iter().filter(|(name, _)| metric.is_none_or(|metric| metric == *name));
+        Ok(wanted.map(|(name, all)| (name.clone(), all.clone())).collect())
+    }
+
     fn warnings(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Behind the newest sample: here nothing is on its way.
+    fn mutable_from(&self) -> i64 {
+        let newest = self.data.samples.values().filter_map(|samples| samples.last());
+        newest.map(|(ts, _)| ts.saturating_add(1)).max().unwrap_or(i64::MIN)
     }
 }
 

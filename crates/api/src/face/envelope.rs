@@ -109,7 +109,7 @@ impl ApiError {
     /// Names the parameter that holds the expression, if the expression is what is wrong.
     pub(crate) fn of_query(error: EngineError) -> Self {
         match error {
-            EngineError::BadData(text) => Self::parameter("query", text),
+            EngineError::Invalid(text) => Self::parameter("query", text),
             other => Self::from(other),
         }
     }
@@ -118,11 +118,12 @@ impl ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         let (kind, text) = match error {
-            EngineError::BadData(text) => (ErrorType::BadData, text),
-            EngineError::Execution(text) => (ErrorType::Execution, text),
-            EngineError::Timeout(text) => (ErrorType::Timeout, text),
-            EngineError::Canceled(text) => (ErrorType::Canceled, text),
-            EngineError::Internal(text) => (ErrorType::Internal, text),
+            EngineError::Invalid(text) => (ErrorType::BadData, text),
+            // Prometheus has one type for both.
+            EngineError::Unanswerable(text) | EngineError::Limited(text) => (ErrorType::Execution, text),
+            EngineError::TimedOut(text) => (ErrorType::Timeout, text),
+            EngineError::Cancelled(text) => (ErrorType::Canceled, text),
+            EngineError::Corrupt(text) | EngineError::Bug(text) => (ErrorType::Internal, text),
             EngineError::Unavailable(text) => (ErrorType::Unavailable, text),
         };
         Self::new(kind, text)

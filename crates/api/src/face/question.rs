@@ -24,7 +24,7 @@ pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestCon
             return Err(ApiError::parameter("timeout", why));
         }
     };
-    Ok(RequestContext { tenant, timeout, must_contain: Vec::new() })
+    Ok(RequestContext::new(tenant).with_timeout(timeout))
 }
 
 /// Refuses a query text, in whatever language, above the limit.

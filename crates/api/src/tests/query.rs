@@ -197,15 +197,17 @@ async fn errors_of_the_engine_have_their_codes() {
     let faces = Faces::new();
     for (error, status, kind, text) in [
         (
-            EngineError::BadData("1:1: parse error: x".into()),
+            EngineError::Invalid("1:1: parse error: x".into()),
             400,
             "bad_data",
             "invalid parameter \"query\": 1:1: parse error: x",
         ),
-        (EngineError::Execution("a <b>".into()), 422, "execution", "a <b>"),
-        (EngineError::Timeout("t".into()), 503, "timeout", "t"),
-        (EngineError::Canceled("c".into()), 499, "canceled", "c"),
-        (EngineError::Internal("i".into()), 500, "internal", "i"),
+        (EngineError::Unanswerable("a <b>".into()), 422, "execution", "a <b>"),
+        (EngineError::Limited("l".into()), 422, "execution", "l"),
+        (EngineError::TimedOut("t".into()), 503, "timeout", "t"),
+        (EngineError::Cancelled("c".into()), 499, "canceled", "c"),
+        (EngineError::Corrupt("d".into()), 500, "internal", "d"),
+        (EngineError::Bug("i".into()), 500, "internal", "i"),
         (EngineError::Unavailable("u".into()), 503, "unavailable", "u"),
     ] {
         *faces.engine.answer.lock().unwrap() = Err(error);
@@ -308,15 +310,38 @@ async fn queries_are_formatted_as_prometheus_does() {
 }
 
 #[tokio::test]
-async fn exemplars_are_an_empty_list_for_what_selects_and_no_content_for_what_does_not() {
+async fn exemplars_are_shown_as_prometheus_does() {
     let faces = Faces::new();
-    faces
-        .get("/api/v1/query_exemplars?query=rate(up[5m])&start=0&end=1")
-        .await
-        .is(200, r#"{"status":"success","data":[]}"#);
-    faces.get("/api/v1/query_exemplars?query=1").await.is(204, "");
-    let reply = faces.get("/api/v1/query_exemplars?query=").await;
-    reply.is_error(400, "bad_data", "unknown position: parse error: no expression found in input");
+    let uri = "/api/v1/query_exemplars?query=rate(up[5m])&start=0&end=1";
+    faces.get(uri).await.is(204, "");
+    assert_eq!(faces.asked(), ["anonymous: exemplars of rate(up[5m]) 0..1000"]);
+    let will_answer = |series| {
+        *faces.engine.exemplars.lock().unwrap() = ExemplarAnswer { selects: true, series };
+    };
+    will_answer(Vec::new());
+    faces.get(uri).await.is(200, r#"{"status":"success","data":[]}"#);
+    let exemplar = |trace: &str, value, ts| Exemplar { labels: labels(&[("trace_id", trace)]), value, ts };
+    will_answer(vec![
+        SeriesExemplars {
+            labels: labels(&[("__name__", "up"), ("job", "x")]),
+            exemplars: vec![
+                exemplar("a", 6.0, Some(1_600_096_945_479)),
+                exemplar("b", f64::NAN, Some(2_000)),
+            ],
+        },
+        SeriesExemplars { labels: labels(&[]), exemplars: vec![exemplar("<", 1e21, Some(-1))] },
+    ]);
+    let first = concat!(
+        r#"{"seriesLabels":{"__name__":"up","job":"x"},"exemplars":["#,
+        r#"{"labels":{"trace_id":"a"},"value":"6","timestamp":1600096945.479},"#,
+        r#"{"labels":{"trace_id":"b"},"value":"NaN","timestamp":2}]}"#
+    );
+    let second = r#"{"seriesLabels":{},"exemplars":[{"labels":{"trace_id":"\u003c"},"value":"1e+21","timestamp":-0.001}]}"#;
+    faces.get(uri).await.is(200, &format!(r#"{{"status":"success","data":[{first},{second}]}}"#));
+
+    let text = "unknown position: parse error: no expression found in input";
+    *faces.engine.answer.lock().unwrap() = Err(EngineError::Invalid(text.into()));
+    faces.get("/api/v1/query_exemplars?query=").await.is_error(400, "bad_data", text);
 }
 
 #[tokio::test]

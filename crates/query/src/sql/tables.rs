@@ -23,13 +23,14 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use promontory_model::{LabelsRef, METRIC_NAME};
 use promontory_plan::LabelProjection;
-use promontory_store::{SampleSnapshot, Selection};
+use promontory_store::Selection;
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::operators::{ScanShape, SeriesScan};
 use crate::sql::bounds::Bounds;
 use crate::sql::rows::SampleRows;
+use crate::view::RequestView;
 
 pub const NAME: &str = "name";
 pub const LABELS: &str = "labels";
@@ -45,8 +46,8 @@ const SERIES_BYTES: usize = 64;
 /// What the tables of one statement stand on.
 #[derive(Clone, Debug)]
 pub struct TableScope {
-    /// The one snapshot of the statement.
-    pub snapshot: Arc<dyn SampleSnapshot>,
+    /// What the statement sees.
+    pub view: Arc<RequestView>,
     pub context: Arc<QueryContext>,
     pub partitions_max: usize,
     /// Samples that one batch of a scan should hold.
@@ -58,7 +59,7 @@ pub struct TableScope {
 impl TableScope {
     async fn select(&self, filters: &[Expr]) -> Result<(Arc<str>, Arc<dyn Selection>)> {
         let bounds = Bounds::of(filters);
-        let selection = self.snapshot.select(&bounds.matchers, bounds.range).await;
+        let selection = self.view.select(&bounds.matchers, bounds.range).await;
         let shown: Vec<String> = bounds.matchers.iter().map(ToString::to_string).collect();
         Ok((format!("{{{}}}", shown.join(",")).into(), selection.map_err(QueryError::from)?))
     }

@@ -4,7 +4,7 @@ use super::*;
 
 fn refused(text: &str) -> String {
     match gate(text) {
-        Err(EngineError::BadData(why)) => why,
+        Err(EngineError::Invalid(why)) => why,
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -15,7 +15,7 @@ use crate::object::context::Context;
 use crate::object::format::Format;
 use crate::read::blocks::{BlockReader, BlockReaderConfig};
 use crate::read::reader::{Reader, ReaderSettings};
-use crate::read::source::SampleSource as _;
+use crate::read::source::{SampleSource as _, SnapshotWish};
 use crate::read::stored_source::StoredSource;
 use crate::testing::{World, tenant};
 use crate::upkeep::fsck::fsck;
@@ -152,9 +152,10 @@ async fn selected(
     matchers: &[Matcher],
     warnings: &mut Vec<String>,
 ) -> Result<Rows, Error> {
-    let snapshot = source.snapshot(&tenant(name), &[]).await?;
-    *warnings = snapshot.warnings();
-    let selection = snapshot.select(matchers, TimeRange::ALL).await?;
+    let pinned = source.snapshot(&tenant(name).into(), SnapshotWish::default()).await?;
+    let view = &pinned.views[0];
+    *warnings = view.warnings();
+    let selection = view.select(matchers, TimeRange::ALL).await?;
     let samples = selection.read(0..selection.series().len()).await?;
     let run = SeriesRun {
         keys: selection.series().to_vec(),

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use promontory_block::{SeriesRun, merge_owned};
-use promontory_model::{Position, RwLockExt as _, TenantId, WriterId};
+use promontory_model::{Position, RwLockExt as _, SnapshotId, TenantId, TimeRange, WriterId};
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::chain::{Chain, Latest};
@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys;
+use crate::read::blocks::span_of;
 use crate::read::slot_log::{Found, SlotLog};
 use crate::read::whole_blocks;
 use crate::write::head::Head;
@@ -151,6 +152,23 @@ pub struct View {
     pub warnings: Vec<String>,
 }
 
+impl View {
+    /// The oldest sample of the tails, which hold what came in the last minutes; where they hold nothing of
+    /// the tenant, the first millisecond after its newest sample.
+    ///
+    /// One sample that came late makes this earlier than it could be, never later, until a block holds it.
+    #[must_use]
+    pub fn mutable_from(&self) -> i64 {
+        let of_tail = |tail: &Tail| tail.head.read_locked().time_range(&self.tenant, tail.seqs());
+        let tails = self.tails.iter().map(of_tail).fold(TimeRange::EMPTY, TimeRange::union);
+        if !tails.is_empty() {
+            return tails.start;
+        }
+        let spans = self.blocks.iter().filter_map(|entry| span_of(entry, &self.tenant));
+        spans.map(|span| span.time_range.end.saturating_add(1)).max().unwrap_or(i64::MIN)
+    }
+}
+
 impl Snapshot {
     /// What of the snapshot is `tenant`'s: its blocks in L1 that its L2 does not contain, in commit order,
     /// then its L2 and L3; tails, which may or may not hold the tenant.
@@ -190,17 +208,48 @@ impl Snapshot {
         )))
     }
 
+    /// Which snapshot this is.
+    #[must_use]
+    pub fn id(&self) -> SnapshotId {
+        let tails = self.tails.iter().map(|(writer, tail)| Position { writer: *writer, seq: tail.last });
+        SnapshotId { version: self.catalog.version, tails: tails.collect() }
+    }
+
+    /// The snapshot `id`, if this one is of the same version and not older: it is this one with shorter tails.
+    #[must_use]
+    pub fn at(&self, id: &SnapshotId) -> Option<Self> {
+        if self.catalog.version != id.version {
+            return None;
+        }
+        let cut = |position: &Position| {
+            let tail = self.tails.get(&position.writer).filter(|tail| tail.last >= position.seq)?;
+            Some((position.writer, Tail { last: position.seq, ..tail.clone() }))
+        };
+        let tails = id.tails.iter().map(cut).collect::<Option<_>>()?;
+        Some(Self { tails, ..self.clone() })
+    }
+
+    /// Time since its version was known to be the newest.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.as_of.elapsed()
+    }
+
+    /// True if the snapshot certainly holds the segment. False also for a writer that does not live in its
+    /// version: it may have ended before or begun afterwards.
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        self.catalog.writers.get(&position.writer).is_some_and(|state| {
+            let last = self.tails.get(&position.writer).map_or(0, |tail| tail.last);
+            position.seq <= state.watermark || position.seq <= last
+        })
+    }
+
     /// True if the snapshot holds the segment, acknowledged before `since`.
     fn contains(&self, position: &Position, since: Instant) -> bool {
-        match self.catalog.writers.get(&position.writer) {
-            Some(state) => {
-                let last = self.tails.get(&position.writer).map_or(0, |tail| tail.last);
-                position.seq <= state.watermark || position.seq <= last
-            }
-            // Its birth is older than the acknowledgement. So in a version that is newer it has been
-            // born, and is absent because blocks contain all of it.
-            None => self.as_of > since,
-        }
+        // A writer's birth is older than the acknowledgement. So in a version that is newer it has been
+        // born, and is absent because blocks contain all of it.
+        let ended = !self.catalog.writers.contains_key(&position.writer) && self.as_of > since;
+        ended || self.holds(position)
     }
 }
 

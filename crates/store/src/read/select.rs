@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use promontory_block::parquet::SamplePage;
-use promontory_block::{ColumnPair, Level, merge_columns};
+use promontory_block::{ColumnPair, Level, ObjectKind, merge_columns};
 use promontory_model::labels::metric_key_range;
 use promontory_model::{Labels, METRIC_NAME, Matcher, RwLockExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
@@ -82,6 +82,10 @@ impl SampleSnapshot for ViewSnapshot {
 
     fn warnings(&self) -> Vec<String> {
         self.view.warnings.clone()
+    }
+
+    fn mutable_from(&self) -> i64 {
+        self.view.mutable_from()
     }
 }
 
@@ -223,6 +227,12 @@ impl ViewSelection {
         }
     }
 
+    /// The part of `of` that exists.
+    fn known(&self, of: Range<usize>) -> Range<usize> {
+        let all = self.series.len();
+        of.start.min(all)..of.end.min(all)
+    }
+
     fn places_of(&self, series: Range<usize>) -> &[Place] {
         &self.places[self.place_ends[series.start]..self.place_ends[series.end]]
     }
@@ -265,9 +275,20 @@ impl Selection for ViewSelection {
         self.rows_before[of.end.min(last)] - self.rows_before[of.start.min(of.end).min(last)]
     }
 
+    fn stored_bytes(&self, of: Range<usize>) -> u64 {
+        let share = |(block, rows): (usize, Vec<Range<u64>>)| {
+            let meta = &self.blocks[block].meta;
+            let object = meta.objects.iter().find(|object| object.kind == ObjectKind::Samples);
+            let rows: u64 = rows.iter().map(|rows| rows.end - rows.start).sum();
+            let bytes = u128::from(object.map_or(0, |object| object.size)) * u128::from(rows);
+            u64::try_from(bytes / u128::from(meta.rows.max(1))).unwrap_or(u64::MAX)
+        };
+        self.block_rows(self.known(of)).into_iter().map(share).sum()
+    }
+
     async fn prefetch(&self, of: Range<usize>) -> Result<(), Error> {
         check_fresh(self.expires)?;
-        let rows = self.block_rows(of.start.min(self.series.len())..of.end.min(self.series.len()));
+        let rows = self.block_rows(self.known(of));
         let reads = rows.into_iter().map(|(block, rows)| {
             let entry = &self.blocks[block];
             async move { self.reader.prefetch_pages(entry, &rows).await }.boxed()

@@ -1,32 +1,52 @@
-//! The seam between storage and query: pin a snapshot, select series, read their samples.
+//! The door `SampleSource`: pin a snapshot, select series, read their samples.
 //!
-//! The real source reads blocks and tail; the conformance tests of PromQL also run over one that
-//! holds everything in memory.
+//! The fourth door, beside `Append`, `Engine` and `ObjectStore`, and the only one inside: whoever asks
+//! stands above it and does not know where samples lie, whoever holds samples stands behind it. The real
+//! source reads blocks and tails; the conformance tests of PromQL also run over one that holds everything
+//! in memory.
+//!
+//! Words: a *snapshot* is one immutable state of all tenants; a *view* is one tenant's part of it; a
+//! *selection* is the series of a view that pass matchers.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
+use promontory_model::{Exemplar, Labels, Matcher, MetricMetadata, Position, SnapshotId, Tenants, TimeRange};
 
 use crate::error::Error;
 
 /// Gives snapshots.
 #[async_trait]
 pub trait SampleSource: Send + Sync + fmt::Debug {
-    /// Pins the newest snapshot of one tenant that contains at least `must_contain`.
+    /// Pins one snapshot and gives the view of each tenant, in their order.
     ///
     /// # Errors
-    /// `Unavailable` if the store does not answer, `Corrupt` if the catalog is damaged.
-    async fn snapshot(
-        &self,
-        tenant: &TenantId,
-        must_contain: &[Position],
-    ) -> Result<Arc<dyn SampleSnapshot>, Error>;
+    /// `Unavailable` if the store does not answer, `Corrupt` if the catalog is damaged, `Busy` if a
+    /// position does not show up in time, `Stale` if the wish names a snapshot that is gone.
+    async fn snapshot(&self, tenants: &Tenants, wish: SnapshotWish<'_>) -> Result<PinnedViews, Error>;
 }
 
-/// One immutable view: a catalog version plus a tail, of one tenant.
+/// Which snapshot is wanted; by default the newest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotWish<'a> {
+    /// Positions that it contains.
+    pub must_contain: &'a [Position],
+    /// This one and no other.
+    pub pinned: Option<&'a SnapshotId>,
+}
+
+/// The views of some tenants in one snapshot.
+#[derive(Clone, Debug)]
+pub struct PinnedViews {
+    /// Which snapshot.
+    pub id: SnapshotId,
+    /// One view for each tenant that was named, in their order.
+    pub views: Vec<Arc<dyn SampleSnapshot>>,
+}
+
+/// One tenant's view of a snapshot: a catalog version plus tails; immutable.
 #[async_trait]
 pub trait SampleSnapshot: Send + Sync + fmt::Debug {
     /// Selects the series that pass all matchers and may have a sample in `range`.
@@ -35,8 +55,36 @@ pub trait SampleSnapshot: Send + Sync + fmt::Debug {
     /// `Unavailable`, `Corrupt`, or `Stale` if the snapshot is older than half the grace.
     async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error>;
 
+    /// The exemplars in `range` of series that pass all matchers; series ascend by canonical key, times of
+    /// one series do not descend. None are stored yet.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    async fn exemplars(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, Error> {
+        let _ = (matchers, range);
+        Ok(Vec::new())
+    }
+
+    /// What targets say about metrics, or about the one that is named; ordered by metric, each once. None is
+    /// stored yet.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    async fn metadata(&self, metric: Option<&str>) -> Result<Vec<(String, Vec<MetricMetadata>)>, Error> {
+        let _ = metric;
+        Ok(Vec::new())
+    }
+
     /// What is missing or uncertain in this view, for the answer's warnings.
     fn warnings(&self) -> Vec<String>;
+
+    /// The time in milliseconds from which on samples were still on their way when the snapshot was taken:
+    /// before it, a later snapshot differs only by samples that came late.
+    fn mutable_from(&self) -> i64;
 }
 
 /// Selected series with the places of their samples.
@@ -48,6 +96,13 @@ pub trait Selection: Send + Sync + fmt::Debug {
     /// Upper bound of the samples of `series()[of]` that [`Self::read`] will hold, duplicates
     /// included; known without reading samples.
     fn samples_max(&self, of: Range<usize>) -> u64;
+
+    /// Bytes of stored objects that hold the samples of `series()[of]`, estimated without reading them; what
+    /// lies in memory has none.
+    fn stored_bytes(&self, of: Range<usize>) -> u64 {
+        let _ = of;
+        0
+    }
 
     /// Brings what [`Self::read`] of parts of `series()[of]` needs near, in few requests: a scan that reads
     /// a few hundred series at a time would ask the store for each few pages. Nothing is decoded.

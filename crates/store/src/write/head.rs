@@ -180,6 +180,14 @@ impl Head {
         head
     }
 
+    /// The time range of the samples that the contributions `seqs` brought to `tenant`.
+    #[must_use]
+    pub fn time_range(&self, tenant: &TenantId, seqs: Range<u64>) -> TimeRange {
+        let runs = self.tenants.get(tenant).into_iter().flat_map(|head| &head.runs);
+        let visible = runs.filter(|run| seqs.contains(&run.seq));
+        visible.map(|run| run.time_range).fold(TimeRange::EMPTY, TimeRange::union)
+    }
+
     /// Selects the series of `tenant` that pass all matchers and have a contribution in
     /// `seqs` whose time range meets `range`.
     #[must_use]

@@ -1,17 +1,22 @@
-//! The engine over samples in memory: limits, cancellation, statistics, plans.
+//! The engine over samples in memory: limits, cancellation, statistics, operators; in `plans` explanations,
+//! prices, exemplars and metadata, in `requests` what a request carries, in `tenants` several tenants as one.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
+
+mod plans;
+mod requests;
+mod tenants;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use promontory_model::{Labels, Matcher, Position, TenantId, TimeRange};
+use promontory_model::{Labels, Matcher, TenantId, Tenants, TimeRange};
 use promontory_promql::engine::{
-    Engine, EngineError, InstantQuery, MetadataQuery, RangeQuery, RequestContext, Value,
+    Engine, EngineError, InstantQuery, ListingQuery, Question, RangeQuery, RequestContext, Value,
 };
 use promontory_promql::{ParserSettings, parse};
 use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
-use promontory_store::{Error as StoreError, SampleSnapshot, SampleSource};
+use promontory_store::{Error as StoreError, PinnedViews, SampleSource, SnapshotWish};
 use promontory_testkit::memory::MemorySource;
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,7 +63,8 @@ impl House {
 
     fn explain(&self, expr: &str) -> String {
         let engine = self.engine(EngineOptions { partitions_max: 1, ..EngineOptions::default() });
-        self.runtime.block_on(engine.explain(&context(), &hour(expr))).unwrap()
+        let question = Question::Range(hour(expr));
+        self.runtime.block_on(engine.explain(&context(), &question)).unwrap().physical
     }
 }
 
@@ -72,7 +78,7 @@ fn runtime() -> Runtime {
 }
 
 fn context() -> RequestContext {
-    RequestContext { tenant: TenantId::anonymous(), timeout: None, must_contain: Vec::new() }
+    RequestContext::new(TenantId::anonymous())
 }
 
 fn hour(expr: &str) -> RangeQuery {
@@ -137,7 +143,7 @@ fn a_query_over_its_time_is_a_timeout() {
     let house = House::new(2, 2, 240);
     let options = EngineOptions { timeout: Duration::ZERO, ..EngineOptions::default() };
     let error = house.range(options, "rate(http_requests_total[5m])").unwrap_err();
-    assert_eq!(error, EngineError::Timeout("query timed out in expression evaluation".into()));
+    assert_eq!(error, EngineError::TimedOut("query timed out in expression evaluation".into()));
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn a_query_over_its_samples_is_refused() {
     let options = EngineOptions { samples_max: 100, ..EngineOptions::default() };
     let error = house.range(options, "temperature").unwrap_err();
     let text = "query processing would load too many samples into memory in query execution";
-    assert_eq!(error, EngineError::Execution(text.into()));
+    assert_eq!(error, EngineError::Limited(text.into()));
 }
 
 #[test]
@@ -156,7 +162,7 @@ fn a_query_over_its_memory_is_refused_with_the_numbers() {
     let error = house.range(options, "temperature").unwrap_err();
     // 16 series x 56 steps x 25 bytes.
     assert!(
-        matches!(&error, EngineError::Execution(text) if text.contains("22400 bytes") && text.contains("10000")),
+        matches!(&error, EngineError::Limited(text) if text.contains("22400 bytes") && text.contains("10000")),
         "{error}"
     );
 }
@@ -168,7 +174,7 @@ fn a_grid_that_is_too_fine_is_refused_before_anything_is_read() {
     let year = RangeQuery { end: 365 * 86_400_000, step: 1, ..hour("temperature") };
     let error = house.runtime.block_on(engine.range(&context(), &year)).unwrap_err();
     assert!(
-        matches!(error, EngineError::BadData(text) if text.starts_with("exceeded maximum resolution of 11,000"))
+        matches!(error, EngineError::Invalid(text) if text.starts_with("exceeded maximum resolution of 11,000"))
     );
 }
 
@@ -178,7 +184,7 @@ struct Silent;
 
 #[async_trait::async_trait]
 impl SampleSource for Silent {
-    async fn snapshot(&self, _: &TenantId, _: &[Position]) -> Result<Arc<dyn SampleSnapshot>, StoreError> {
+    async fn snapshot(&self, _: &Tenants, _: SnapshotWish<'_>) -> Result<PinnedViews, StoreError> {
         std::future::pending().await
     }
 }
@@ -188,8 +194,8 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
     let runtime = runtime();
     let options = EngineOptions { concurrency_max: 1, queue_max: 1, ..EngineOptions::default() };
     let engine = QueryEngine::new(Arc::new(Silent), options, runtime.handle().clone()).unwrap();
-    let patient = RequestContext { timeout: Some(Duration::from_millis(400)), ..context() };
-    let hasty = RequestContext { timeout: Some(Duration::from_millis(100)), ..context() };
+    let patient = context().with_timeout(Duration::from_millis(400));
+    let hasty = context().with_timeout(Duration::from_millis(100));
     let query = InstantQuery { expr: "temperature".into(), time: 0, lookback_delta: None };
     let (running, waiting, refused) = runtime.block_on(async {
         tokio::join!(
@@ -204,8 +210,8 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
             }
         )
     });
-    assert_eq!(running, Err(EngineError::Timeout("query timed out in expression evaluation".into())));
-    assert_eq!(waiting, Err(EngineError::Timeout("query timed out in query queue".into())));
+    assert_eq!(running, Err(EngineError::TimedOut("query timed out in expression evaluation".into())));
+    assert_eq!(waiting, Err(EngineError::TimedOut("query timed out in query queue".into())));
     assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
 }
 
@@ -242,7 +248,7 @@ fn statistics_count_samples_read_and_samples_in_windows() {
 fn listings_are_sorted_and_say_when_they_are_cut() {
     let house = House::new(2, 1, 1);
     let engine = house.engine(EngineOptions::default());
-    let query = |matchers: Vec<Matcher>, limit| MetadataQuery {
+    let query = |matchers: Vec<Matcher>, limit| ListingQuery {
         matcher_sets: if matchers.is_empty() { Vec::new() } else { vec![matchers] },
         range: TimeRange::ALL,
         limit,
@@ -292,7 +298,7 @@ fn what_an_aggregation_keeps_of_labels_is_pushed_into_the_scan() {
 #[test]
 fn constants_are_folded_and_fixed_times_evaluated_once() {
     let house = House::new(1, 1, 240);
-    assert_eq!(house.explain("1 + 2 * 3"), "Scalar(Constant(7.0))\n");
+    assert_eq!(house.explain("1 + 2 * 3"), "");
     let plan = house.explain("sum(temperature @ 600) * 2");
     assert!(plan.contains("broadcast(values@1, 56)"), "{plan}");
     assert!(plan.contains("lookup(ts@1, values@2, 600000, 0, 1, 300000)"), "{plan}");
@@ -312,7 +318,7 @@ fn two_metrics_that_differ_only_in_their_name_cannot_both_lose_it() {
     for expr in ["rate({job=\"job0\"}[5m])", "abs({job=\"job0\"})", "-{job=\"job0\"}", "{job=\"job0\"} + 1"] {
         assert_eq!(
             house.range(EngineOptions::default(), expr),
-            Err(EngineError::Execution(text.into())),
+            Err(EngineError::Unanswerable(text.into())),
             "{expr}"
         );
     }
@@ -326,7 +332,7 @@ fn duplicates_in_a_match_group_are_shown_sorted() {
                 [{__name__=\"temperature\", instance=\"i0\", job=\"job0\"}, {__name__=\"temperature\", \
                 instance=\"i1\", job=\"job0\"}];many-to-many matching not allowed: matching labels must be \
                 unique on one side";
-    assert_eq!(error, EngineError::Execution(text.into()));
+    assert_eq!(error, EngineError::Unanswerable(text.into()));
 }
 
 #[test]
@@ -342,5 +348,5 @@ fn the_deepest_expression_that_parses_fits_the_stack() {
     }
     let chain = vec!["temperature"; 250].join(" + ");
     let answer = house.instant(EngineOptions::default(), &chain, 60_000);
-    assert!(answer.is_ok() || matches!(answer, Err(EngineError::BadData(_))), "{answer:?}");
+    assert!(answer.is_ok() || matches!(answer, Err(EngineError::Invalid(_))), "{answer:?}");
 }

@@ -1,0 +1,103 @@
+//! Checks before any queue, so that a wrong query costs nothing.
+
+use std::time::Duration;
+
+use promontory_model::Matcher;
+use promontory_plan::QuerySettings;
+use promontory_promql::ast::{Expr, QueryTimes};
+use promontory_promql::engine::{EngineError, InstantQuery, Question, RangeQuery};
+use promontory_promql::{Grid, ValueType, parse};
+
+use crate::options::{EngineOptions, too_many_points};
+
+/// A checked query.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    pub(super) text: String,
+    pub(super) expr: Expr,
+    pub(super) grid: Grid,
+    pub(super) kind: QueryKind,
+    pub(super) settings: QuerySettings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueryKind {
+    Instant,
+    Range,
+}
+
+impl EngineOptions {
+    fn parse(&self, text: &str, times: QueryTimes) -> Result<Expr, EngineError> {
+        let mut expr =
+            parse(text, &self.parser()).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        expr.resolve(times).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        Ok(expr)
+    }
+
+    fn settings(&self, times: QueryTimes, lookback: Option<Duration>) -> QuerySettings {
+        let lookback = lookback.filter(|wish| !wish.is_zero()).unwrap_or(self.lookback_delta);
+        QuerySettings {
+            start: times.start,
+            end: times.end,
+            step: times.step,
+            lookback: millis(lookback),
+            subquery_step: millis(self.subquery_step).max(1),
+            samples_max: self.samples_max,
+            delayed_name_removal: self.delayed_name_removal,
+        }
+    }
+
+    /// The selectors of an expression that nobody evaluates.
+    pub(super) fn selectors(&self, text: &str) -> Result<Vec<Vec<Matcher>>, EngineError> {
+        let expr = parse(text, &self.parser()).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        Ok(expr.selectors().into_iter().map(<[Matcher]>::to_vec).collect())
+    }
+
+    pub(super) fn check(&self, question: &Question) -> Result<Query, EngineError> {
+        match question {
+            Question::Instant(query) => self.check_instant(query),
+            Question::Range(query) => self.check_range(query),
+        }
+    }
+
+    pub(super) fn check_instant(&self, query: &InstantQuery) -> Result<Query, EngineError> {
+        let times = QueryTimes { start: query.time, end: query.time, step: 0 };
+        Ok(Query {
+            text: query.expr.clone(),
+            expr: self.parse(&query.expr, times)?,
+            grid: Grid::instant(query.time),
+            kind: QueryKind::Instant,
+            settings: self.settings(times, query.lookback_delta),
+        })
+    }
+
+    pub(super) fn check_range(&self, query: &RangeQuery) -> Result<Query, EngineError> {
+        let bad = |text: &str| Err(EngineError::Invalid(text.into()));
+        if query.step <= 0 {
+            return bad(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            );
+        }
+        if query.end < query.start {
+            return bad("end timestamp must not be before start time");
+        }
+        let grid = Grid::new(query.start, query.end, query.step);
+        if grid.steps > self.points_max.saturating_add(1) {
+            return Err(too_many_points());
+        }
+        let times = QueryTimes { start: query.start, end: query.end, step: query.step };
+        let expr = self.parse(&query.expr, times)?;
+        if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+            let kind = expr.value_type().documented();
+            return bad(&format!(
+                "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
+            ));
+        }
+        let settings = self.settings(times, query.lookback_delta);
+        Ok(Query { text: query.expr.clone(), expr, grid, kind: QueryKind::Range, settings })
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
