@@ -32,6 +32,10 @@ pub struct ApiConfig {
     pub multitenancy: bool,
     /// The tenant while `multitenancy` is off.
     pub default_tenant: TenantId,
+    /// True: a question may name several tenants in the header, with `|` between them.
+    pub federation: bool,
+    /// So many at most; 0: any number.
+    pub federated_tenants_max: usize,
     /// Limits of write requests; those on label sets and samples are kept behind `Append`.
     pub limits: IngestLimits,
     /// Bytes of all write requests that are being read, decoded or made durable, as sent and
@@ -65,6 +69,8 @@ impl Default for ApiConfig {
         Self {
             multitenancy: false,
             default_tenant: TenantId::anonymous(),
+            federation: false,
+            federated_tenants_max: 0,
             limits: IngestLimits::default(),
             write_bytes_in_flight_max: 512 << 20,
             body_read_timeout: Duration::from_secs(30),

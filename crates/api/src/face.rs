@@ -39,4 +39,4 @@ pub use route::{Door, Face, HttpRoute, Methods};
 #[cfg(test)]
 pub(crate) use route::{Row, Served};
 pub use state::FaceState;
-pub use tenant::Tenant;
+pub use tenant::{AskedTenants, Tenant};

@@ -9,7 +9,7 @@ use promontory_promql::engine::{Annotations, Listing, ListingQuery, RequestConte
 use promontory_promql::parse_metric_selector;
 
 use crate::config::flag_of;
-use crate::face::{ApiError, Form, TRUNCATED, Tenant, Time, json, parse_int, success, success_parts};
+use crate::face::{ApiError, AskedTenants, Form, TRUNCATED, Time, json, parse_int, success, success_parts};
 use crate::state::ApiState;
 
 /// Selectors of one request.
@@ -18,7 +18,7 @@ const MATCHER_SETS_MAX: usize = 1_000;
 /// `GET` or `POST /api/v1/series`
 pub(crate) async fn series(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
@@ -29,7 +29,7 @@ pub(crate) async fn series(
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let query = listing_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
-    let listing = engine.series(&context(tenant), &query).await?;
+    let listing = engine.series(&context(tenants), &query).await?;
     let (items, annotations) = limited(listing, query.limit);
     let mut items = items.into_iter();
     let mut separator: &[u8] = b"";
@@ -46,19 +46,19 @@ pub(crate) async fn series(
 /// `GET` or `POST /api/v1/labels`
 pub(crate) async fn labels(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
     let query = listing_query(&api, &form, ApiError::bad_data)?;
-    let listing = engine.label_names(&context(tenant), &query).await?;
+    let listing = engine.label_names(&context(tenants), &query).await?;
     Ok(strings(listing, query.limit))
 }
 
 /// `GET /api/v1/label/NAME/values`
 pub(crate) async fn label_values(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     path: Result<Path<String>, PathRejection>,
     form: Form,
 ) -> Result<Response, ApiError> {
@@ -69,21 +69,21 @@ pub(crate) async fn label_values(
         return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
     }
     let query = listing_query(&api, &form, ApiError::bad_data)?;
-    let listing = engine.label_values(&context(tenant), &name, &query).await?;
+    let listing = engine.label_values(&context(tenants), &name, &query).await?;
     Ok(strings(listing, query.limit))
 }
 
 /// `GET /api/v1/metadata`
 pub(crate) async fn metrics(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
     let limit = number(&form, "limit")?;
     let limit_per_metric = number(&form, "limit_per_metric")?;
     let metric = Some(form.first("metric")).filter(|metric| !metric.is_empty());
-    let mut metrics = engine.metadata(&context(tenant), metric).await?;
+    let mut metrics = engine.metadata(&context(tenants), metric).await?;
     // A limit of 0 shows none, a negative one all; per metric, 0 shows all, too. As in Prometheus.
     metrics.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     for (_, entries) in &mut metrics {
@@ -94,8 +94,8 @@ pub(crate) async fn metrics(
     Ok(success(&Annotations::default(), |out| write_metadata(out, &metrics)))
 }
 
-fn context(Tenant(tenant): Tenant) -> RequestContext {
-    RequestContext::new(tenant)
+fn context(AskedTenants(tenants): AskedTenants) -> RequestContext {
+    RequestContext::new(tenants)
 }
 
 fn listing_query(

@@ -15,8 +15,8 @@ use promontory_promql::engine::{
 use promontory_promql::parse;
 
 use crate::face::{
-    ApiError, Form, Items, TRUNCATED, Tenant, Time, check_length, json, parse_duration, request_context,
-    success, success_parts,
+    ApiError, AskedTenants, Form, Items, TRUNCATED, Time, check_length, json, parse_duration,
+    request_context, success, success_parts,
 };
 use crate::state::ApiState;
 
@@ -26,13 +26,13 @@ const POINTS_PER_CALL: usize = 256;
 /// `GET` or `POST /api/v1/query`
 pub(crate) async fn instant(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
     let limit = form.limit()?;
     let time = form.time_or("time", Time::from_ms(api.clock.now_ms()))?.ms();
-    let context = request_context(tenant, &form)?;
+    let context = request_context(tenants, &form)?;
     let lookback_delta = lookback_delta(&form)?;
     let query = InstantQuery { expr: expression(&api, &form)?, time, lookback_delta };
     let answer = engine.instant(&context, &query).await.map_err(ApiError::of_query)?;
@@ -42,7 +42,7 @@ pub(crate) async fn instant(
 /// `GET` or `POST /api/v1/query_range`
 pub(crate) async fn range(
     State(api): State<ApiState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
@@ -52,7 +52,7 @@ pub(crate) async fn range(
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step = step_ms(&form, end.since(start), api.face.config.points_per_series_max)?;
-    let context = request_context(tenant, &form)?;
+    let context = request_context(tenants, &form)?;
     let lookback_delta = lookback_delta(&form)?;
     let expr = expression(&api, &form)?;
     let query = RangeQuery { expr, start: start.ms(), end: end.ms(), step, lookback_delta };
@@ -63,7 +63,7 @@ pub(crate) async fn range(
 /// `GET` or `POST /api/v1/query_exemplars`: 204 for an expression without a selector.
 pub(crate) async fn exemplars(
     State(api): State<ApiState>,
-    Tenant(tenant): Tenant,
+    AskedTenants(tenants): AskedTenants,
     form: Form,
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
@@ -73,7 +73,7 @@ pub(crate) async fn exemplars(
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let query = ExemplarQuery { expr: expression(&api, &form)?, range: TimeRange::new(start.ms(), end.ms()) };
-    let answer = engine.exemplars(&RequestContext::new(tenant), &query).await?;
+    let answer = engine.exemplars(&RequestContext::new(tenants), &query).await?;
     if !answer.selects {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

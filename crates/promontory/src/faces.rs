@@ -106,6 +106,8 @@ fn api_config(config: &Config) -> ApiConfig {
     ApiConfig {
         multitenancy: config.tenant.multitenancy,
         default_tenant: config.tenant.default.clone(),
+        federation: config.tenant.federation,
+        federated_tenants_max: config.tenant.federated_max,
         limits: config.ingester.limits.clone(),
         write_bytes_in_flight_max: config.write_in_flight_max,
         query_text_bytes_max: config.query.text_bytes_max,

@@ -16,8 +16,8 @@ use axum::http::Method;
 use axum::response::Response;
 use axum::routing::on;
 use promontory_api::{
-    ApiError, Door, Face, FaceState, Form, HttpRoute, Methods, Tenant, check_length, media_type, not_utf8,
-    read_form_body, request_context,
+    ApiError, AskedTenants, Door, Face, FaceState, Form, HttpRoute, Methods, check_length, media_type,
+    not_utf8, read_form_body, request_context,
 };
 use promontory_query::QueryEngine;
 use promontory_query::SqlQuery;
@@ -69,12 +69,12 @@ pub fn routes(state: &SqlState) -> Face {
 
 async fn answer(
     State(state): State<SqlState>,
-    tenant: Tenant,
+    tenants: AskedTenants,
     statement: Statement,
 ) -> Result<Response, ApiError> {
     let engine = state.engine.as_ref().ok_or_else(ApiError::no_engine)?;
     check_length(&state.face.config, &statement.text)?;
-    let context = request_context(tenant, &statement.parameters)?;
+    let context = request_context(tenants, &statement.parameters)?;
     let query = SqlQuery { text: statement.text, rows_max: state.config.rows_max };
     json::respond(engine.sql(&context, &query).await?)
 }

@@ -9,13 +9,13 @@ use crate::config::{ApiConfig, flag_of};
 use crate::face::envelope::ApiError;
 use crate::face::form::Form;
 use crate::face::params::go_duration;
-use crate::face::tenant::Tenant;
+use crate::face::tenant::AskedTenants;
 
 /// Whose question it is and how long it may take, by the parameter `timeout`.
 ///
 /// # Errors
 /// If the parameter is no duration, or none that is longer than nothing.
-pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestContext, ApiError> {
+pub fn request_context(AskedTenants(tenants): AskedTenants, form: &Form) -> Result<RequestContext, ApiError> {
     let timeout = match form.duration("timeout")? {
         None => None,
         Some(nanos @ 1..) => Some(Duration::from_nanos(nanos.unsigned_abs())),
@@ -24,7 +24,7 @@ pub fn request_context(Tenant(tenant): Tenant, form: &Form) -> Result<RequestCon
             return Err(ApiError::parameter("timeout", why));
         }
     };
-    Ok(RequestContext::new(tenant).with_timeout(timeout))
+    Ok(RequestContext::new(tenants).with_timeout(timeout))
 }
 
 /// Refuses a query text, in whatever language, above the limit.

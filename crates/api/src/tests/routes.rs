@@ -165,14 +165,55 @@ async fn the_tenant_comes_from_the_header_only_where_tenancy_is_on() {
     assert_eq!(faces.asked(), ["team-a: up @ 1000"]);
     faces.send(ask(&[])).await.is(401, "no org id\n");
     faces.send(ask(&[""])).await.is(401, "no org id\n");
-    for bad in ["a/b", "..", ".", "a|b", "__x", "a b", "é", "%2e%2e"] {
+    for bad in ["a/b", "..", ".", "a|", "|", "a|__x", "__x", "a b", "é", "%2e%2e"] {
         assert_eq!(faces.send(ask(&[bad])).await.status, 400, "{bad}");
     }
     faces.send(ask(&["a", "b"])).await.is(400, "more than one X-Scope-OrgID header\n");
+    let text = "too many tenant IDs present in the request. max: 1 actual: 2\n";
+    faces.send(ask(&["a|b"])).await.is(422, text);
     assert_eq!(faces.asked(), [""; 0]);
     // Probes and status pages belong to nobody.
     assert_eq!(faces.get("/-/ready").await.status, 200);
     assert_eq!(faces.get("/api/v1/status/buildinfo").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_question_may_name_several_tenants_where_federation_is_on() {
+    let get = |uri: &str, names: &str| {
+        let request = Request::get(format!("/api/v1/{uri}")).header("X-Scope-OrgID", names);
+        request.body(Body::empty()).unwrap()
+    };
+    let faces = Faces::with(|config| {
+        (config.multitenancy, config.federation, config.federated_tenants_max) = (true, true, 3);
+    });
+    for uri in [
+        "query?query=up",
+        "query_range?query=up&start=0&end=1&step=1",
+        "query_exemplars?query=up",
+        "series?match[]=up",
+        "labels",
+        "label/__tenant_id__/values",
+        "metadata",
+    ] {
+        for (names, asked) in [("b|a", "a|b: "), ("c|a|b|a|c", "a|b|c: "), ("a|a", "a: "), ("a", "a: ")] {
+            let reply = faces.send(get(uri, names)).await;
+            assert!(reply.status.is_success(), "{uri} {names}: {}", reply.text());
+            assert!(faces.asked()[0].starts_with(asked), "{uri} {names}");
+        }
+        let text = "too many tenant IDs present in the request. max: 3 actual: 4\n";
+        faces.send(get(uri, "a|b|c|d")).await.is(422, text);
+        for bad in ["a|", "|a", "a||b", "a|..", "a|b/c", "a|__x", "a| b"] {
+            assert_eq!(faces.send(get(uri, bad)).await.status, 400, "{uri} {bad}");
+        }
+        assert_eq!(faces.asked(), [""; 0], "{uri}");
+    }
+    let unbounded = Faces::with(|config| (config.multitenancy, config.federation) = (true, true));
+    let names: Vec<String> = (0..40).map(|i| format!("t{i}")).collect();
+    assert_eq!(unbounded.send(get("query?query=up", &names.join("|"))).await.status, 200);
+    // Without tenancy the header is not looked at.
+    let one = Faces::with(|config| config.federation = true);
+    one.send(get("query?query=up&time=1", "a|b")).await;
+    assert_eq!(one.asked(), ["anonymous: up @ 1000"]);
 }
 
 #[tokio::test]

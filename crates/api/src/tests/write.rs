@@ -60,6 +60,28 @@ async fn the_tenant_of_a_write_is_the_header_s_where_tenancy_is_on() {
 }
 
 #[tokio::test]
+async fn a_write_has_one_tenant_also_where_questions_may_have_several() {
+    let send = async |federation, names: &str| {
+        let faces = Faces::with(|config| (config.multitenancy, config.federation) = (true, federation));
+        let mut named = request(body(&[1.0]));
+        named.headers_mut().insert("x-scope-orgid", names.parse().unwrap());
+        let reply = faces.send(named).await;
+        let taken = faces.append.taken.lock().unwrap().iter().map(|(tenant, _)| tenant.clone()).collect();
+        (reply, taken)
+    };
+    for federation in [false, true] {
+        let (reply, taken): (Reply, Vec<String>) = send(federation, "a|a").await;
+        reply.is(204, "");
+        assert_eq!(taken, ["a"]);
+    }
+    let (reply, taken): (Reply, Vec<String>) = send(true, "a|b").await;
+    reply.is(422, "multiple org IDs present\n");
+    assert_eq!(taken, [""; 0]);
+    let (reply, _): (Reply, Vec<String>) = send(false, "a|b").await;
+    reply.is(422, "too many tenant IDs present in the request. max: 1 actual: 2\n");
+}
+
+#[tokio::test]
 async fn content_types_and_encodings_are_those_of_prometheus() {
     let faces = Faces::new();
     let send = async |content_type: Option<&str>, encoding: Option<&str>| {

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
+use promontory_api::ApiConfig;
 use promontory_model::TenantId;
 
 /// Flags of tenancy.
@@ -15,6 +16,16 @@ pub struct TenantFlags {
     /// The tenant of every request where multitenancy is off.
     #[arg(long = "tenant.default", default_value = TenantId::ANONYMOUS, value_name = "TENANT")]
     default_tenant: String,
+    /// Let questions name several tenants in X-Scope-OrgID, as in a|b; their series then carry the label
+    /// __tenant_id__. Writes name one.
+    #[arg(long = "tenant-federation.enabled")]
+    federation: bool,
+    /// Tenants that one question may name; 0 is no limit.
+    #[arg(
+        long = "tenant-federation.max-tenants",
+        default_value_t = ApiConfig::default().federated_tenants_max
+    )]
+    federated_max: usize,
 }
 
 /// Whose data a request means.
@@ -24,6 +35,10 @@ pub struct TenantConfig {
     pub multitenancy: bool,
     /// The tenant where it is not.
     pub default: TenantId,
+    /// May a question name several?
+    pub federation: bool,
+    /// So many at most; 0: any number.
+    pub federated_max: usize,
 }
 
 impl TenantFlags {
@@ -33,6 +48,7 @@ impl TenantFlags {
     /// If the default is no name of a tenant.
     pub fn check(&self) -> anyhow::Result<TenantConfig> {
         let default = TenantId::new(&self.default_tenant).context("--tenant.default")?;
-        Ok(TenantConfig { multitenancy: self.multitenancy, default })
+        let Self { multitenancy, federation, federated_max, .. } = *self;
+        Ok(TenantConfig { multitenancy, default, federation, federated_max })
     }
 }

@@ -41,6 +41,10 @@ fn defaults_are_those_of_the_crates() {
     let api = promontory_api::ApiConfig::default();
     assert_eq!(config.query.text_bytes_max, api.query_text_bytes_max);
     assert_eq!(config.write_in_flight_max, api.write_bytes_in_flight_max);
+    assert_eq!(
+        (config.tenant.federation, config.tenant.federated_max),
+        (api.federation, api.federated_tenants_max)
+    );
 }
 
 #[test]
@@ -86,6 +90,8 @@ fn every_flag_is_shown_with_its_value_in_effect() {
             ("store", "s3://b/p"),
             ("cache.ranges", "1024"),
             ("auth.multitenancy-enabled", "false"),
+            ("tenant-federation.enabled", "false"),
+            ("tenant-federation.max-tenants", "0"),
             ("enable-feature", ""),
             ("limits.write-body", "16777216"),
             ("limits.future-samples", "10m"),
