@@ -18,8 +18,8 @@ use promontory_model::{Append, Batch, Clock, Exemplar, Labels, MetricMetadata, T
 use promontory_promql::Engine;
 use promontory_promql::engine::{
     Annotations, Answer, Dependencies, EngineError, ExemplarAnswer, ExemplarQuery, Explanation, InstantQuery,
-    Listing, ListingQuery, Point, Price, Question, RangeQuery, RequestContext, Sample, Series,
-    SeriesExemplars, Statistics, Value,
+    Listing, ListingQuery, Point, Price, Question, RangeQuery, RequestContext, Sample, SampleStream,
+    SamplesQuery, Series, SeriesExemplars, Statistics, Value,
 };
 use tower::ServiceExt as _;
 
@@ -143,6 +143,14 @@ impl Engine for FakeEngine {
             self.answer.lock().unwrap().clone()?;
             Ok(self.exemplars.lock().unwrap().clone())
         })
+    }
+
+    fn samples<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a SamplesQuery,
+    ) -> BoxFuture<'a, Result<SampleStream, EngineError>> {
+        Box::pin(async { Err(EngineError::Bug("no face asks for raw samples".into())) })
     }
 
     fn explain<'a>(

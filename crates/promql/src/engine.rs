@@ -16,13 +16,14 @@ use std::pin::Pin;
 use promontory_model::Labels;
 
 pub use answer::{
-    Annotations, Answer, Dependencies, EPOCH_WINDOW_MS, ExemplarAnswer, Explanation, Listing,
-    MetadataByMetric, Point, Price, Sample, Series, SeriesExemplars, Statistics, Value, WindowEpochs,
+    Annotations, Answer, CHUNK_SAMPLES_MAX, Dependencies, EPOCH_WINDOW_MS, ExemplarAnswer, Explanation,
+    Listing, MetadataByMetric, Point, Price, Sample, SampleStream, Series, SeriesChunk, SeriesExemplars,
+    Statistics, Value, WindowEpochs,
 };
 pub use error::EngineError;
 pub use request::{
     Caller, ExemplarQuery, InstantQuery, LabelPolicy, ListingQuery, LoweredLimits, Question, RangeQuery,
-    RequestContext, ResultCache,
+    RequestContext, ResultCache, SamplesQuery,
 };
 
 /// A boxed future, so that the door is an object.
@@ -100,6 +101,18 @@ pub trait Engine: Send + Sync {
         context: &'a RequestContext,
         query: &'a ExemplarQuery,
     ) -> BoxFuture<'a, Result<ExemplarAnswer, EngineError>>;
+
+    /// The samples of a selection as they were sent, as a stream that holds little of them at a time.
+    ///
+    /// The stream keeps a place among the running queries and ends at the timeout, as a query does.
+    ///
+    /// # Errors
+    /// [`EngineError`] by kind, if nothing can be selected; the stream has an error of its own.
+    fn samples<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a SamplesQuery,
+    ) -> BoxFuture<'a, Result<SampleStream, EngineError>>;
 
     /// How a query would be answered now. Series are looked up, samples are not read.
     ///

@@ -84,6 +84,11 @@ impl QueryContext {
         Ok(())
     }
 
+    /// Gives back what [`Self::hold`] took.
+    pub fn release(&self, points: u64) {
+        self.samples_held.fetch_sub(points, Ordering::Relaxed);
+    }
+
     /// Counts what storage gave to a selector: series with their samples.
     pub fn count_read(&self, series: u64, samples: u64) {
         self.series_touched.fetch_add(series, Ordering::Relaxed);

@@ -12,6 +12,7 @@
 mod explain;
 mod prepare;
 mod question;
+mod raw;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ use promontory_model::Labels;
 use promontory_plan::{PlanRoot, ScalarArg};
 use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, ExemplarAnswer, ExemplarQuery, Explanation, InstantQuery,
-    Listing, ListingQuery, MetadataByMetric, Point, Price, Question, RangeQuery, RequestContext, Statistics,
-    Value,
+    Listing, ListingQuery, MetadataByMetric, Point, Price, Question, RangeQuery, RequestContext,
+    SampleStream, SamplesQuery, Statistics, Value,
 };
 use promontory_store::SampleSource;
 use tokio::runtime::Handle;
@@ -276,6 +277,18 @@ impl Engine for QueryEngine {
                 listing::exemplars(&view, &selectors, range).await
             };
             Ok(ExemplarAnswer { selects: true, series: self.list(context, find).await? })
+        })
+    }
+
+    fn samples<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        query: &'a SamplesQuery,
+    ) -> BoxFuture<'a, Result<SampleStream, EngineError>> {
+        let query = query.clone();
+        Box::pin(async move {
+            let stream = self.sessions.stream(context, |session, outlet| raw::send(session, query, outlet));
+            Ok(Box::pin(stream.await?) as SampleStream)
         })
     }
 

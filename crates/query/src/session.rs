@@ -2,7 +2,9 @@
 //!
 //! Dropping the future, or the end of the time, stops every operator at its next batch.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as PollContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use datafusion::common::config::ConfigOptions;
@@ -11,9 +13,11 @@ use datafusion::execution::config::SessionConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use futures::Stream;
 use promontory_promql::engine::{EngineError, RequestContext};
 use promontory_store::{SampleSource, SnapshotWish};
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::admission::{Place, Places};
@@ -80,6 +84,30 @@ impl Sessions {
     {
         let mut task = self.spawn(request, work);
         outcome((&mut task.task).await)
+    }
+
+    /// Runs `work` in the same way while what it sends is taken; dropping the stream stops it.
+    ///
+    /// # Errors
+    /// Of `work`, if it ends before it says that it has opened.
+    pub(crate) async fn stream<T, W, F>(
+        self: &Arc<Self>,
+        request: &RequestContext,
+        work: W,
+    ) -> Result<TaskStream<T>, EngineError>
+    where
+        T: Send + 'static,
+        W: FnOnce(Session, Outlet<T>) -> F + Send + 'static,
+        F: Future<Output = Result<(), EngineError>> + Send + 'static,
+    {
+        let (opened, opening) = oneshot::channel();
+        let (items, received) = mpsc::channel(ITEMS_WAITING_MAX);
+        let mut task = self.spawn(request, |session| work(session, Outlet { opened, items }));
+        let ended = match opening.await {
+            Ok(()) => false,
+            Err(_) => outcome((&mut task.task).await).map(|()| true)?,
+        };
+        Ok(TaskStream { received, task, ended })
     }
 
     fn spawn<T, W, F>(
@@ -159,6 +187,47 @@ impl Session {
     /// Pins what the request reads.
     pub(crate) async fn view(&self) -> Result<Arc<RequestView>, EngineError> {
         self.shared.view(&self.request).await
+    }
+}
+
+/// Items that are ready before anybody takes them: one, so that the next is made while one is used.
+const ITEMS_WAITING_MAX: usize = 1;
+
+/// Where the work of a stream says that it goes well, and then sends what it makes.
+pub(crate) struct Outlet<T> {
+    opened: oneshot::Sender<()>,
+    items: mpsc::Sender<T>,
+}
+
+impl<T> Outlet<T> {
+    /// From now on an error ends the stream instead of being the answer.
+    pub(crate) fn open(self) -> mpsc::Sender<T> {
+        // Nobody waits any more if the request went away; then sending fails, too.
+        let _ = self.opened.send(());
+        self.items
+    }
+}
+
+/// What a task sends, then its error if it has one.
+pub(crate) struct TaskStream<T> {
+    received: mpsc::Receiver<T>,
+    task: StopOnDrop<Result<(), EngineError>>,
+    ended: bool,
+}
+
+impl<T> Stream for TaskStream<T> {
+    type Item = Result<T, EngineError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(item) = ready!(self.received.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        let joined = ready!(Pin::new(&mut self.task.task).poll(context));
+        self.ended = true;
+        Poll::Ready(outcome(joined).err().map(Err))
     }
 }
 

@@ -184,13 +184,14 @@ impl Selection for MemorySelection {
         &self.series
     }
 
-    fn samples_max(&self, of: Range<usize>) -> u64 {
-        self.samples[of].iter().map(|samples| samples.len() as u64).sum()
+    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64 {
+        self.samples[of].iter().map(|samples| inside(samples, within).len() as u64).sum()
     }
 
-    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error> {
         let mut read = SelectedSamples { offsets: vec![0], ..SelectedSamples::default() };
         for samples in &self.samples[of] {
+            let samples = &samples[inside(samples, within)];
             read.ts.extend(samples.iter().map(|(ts, _)| *ts));
             read.values.extend(samples.iter().map(|(_, value)| *value));
             read.offsets.push(read.ts.len());

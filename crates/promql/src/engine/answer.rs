@@ -1,6 +1,11 @@
 //! Answers, in plain types.
 
-use promontory_model::{Exemplar, Labels, MetricMetadata, SnapshotId, TenantId, TimeRange};
+use std::pin::Pin;
+
+use futures_core::Stream;
+use promontory_model::{Exemplar, Labels, MetricMetadata, Samples, SnapshotId, TenantId, TimeRange};
+
+use super::error::EngineError;
 
 /// Metadata by metric name; a name may have several where sources disagree.
 pub type MetadataByMetric = Vec<(String, Vec<MetricMetadata>)>;
@@ -140,6 +145,25 @@ pub struct Listing<T> {
     /// Warnings and infos.
     pub annotations: Annotations,
 }
+
+/// Consecutive samples of one series, as they were sent; stale markers are among them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesChunk {
+    /// The series.
+    pub labels: Labels,
+    /// At least one sample; of both kinds together at most [`CHUNK_SAMPLES_MAX`].
+    pub samples: Samples,
+}
+
+/// Most samples of one [`SeriesChunk`].
+pub const CHUNK_SAMPLES_MAX: usize = 8_192;
+
+/// Chunks, series by series in Prometheus' order of labels, each series in order of time. Series without a
+/// sample in the range are left out.
+///
+/// They are read while they are taken: what is not taken waits unread, and dropping the stream ends the
+/// reading. An error is the last item.
+pub type SampleStream = Pin<Box<dyn Stream<Item = Result<SeriesChunk, EngineError>> + Send>>;
 
 /// An answered request for exemplars.
 #[derive(Clone, Debug, Default, PartialEq)]

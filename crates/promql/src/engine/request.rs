@@ -170,6 +170,15 @@ pub struct ExemplarQuery {
     pub range: TimeRange,
 }
 
+/// A request for the samples of series as they were sent.
+#[derive(Clone, Debug)]
+pub struct SamplesQuery {
+    /// Alternatives: a series counts if it passes all matchers of one of them. Empty: no series.
+    pub matcher_sets: Vec<Vec<Matcher>>,
+    /// Samples in this time, both ends included.
+    pub range: TimeRange,
+}
+
 /// A request for series, label names or label values.
 #[derive(Clone, Debug)]
 pub struct ListingQuery {

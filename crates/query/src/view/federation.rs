@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use promontory_model::{Labels, LabelsBuilder, Matcher, TenantId};
+use promontory_model::{Labels, LabelsBuilder, Matcher, TenantId, TimeRange};
 use promontory_store::{Error as StoreError, SelectedSamples, Selection};
 
 use super::Part;
@@ -156,11 +156,16 @@ impl Selection for TenantSelection {
         futures::future::try_join_all(reads).await.map(drop)
     }
 
-    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, StoreError> {
+    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64 {
+        let stretches = self.stretches(self.known(of)).into_iter();
+        stretches.map(|(part, series)| self.parts[part].samples_max_within(series, within)).sum()
+    }
+
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, StoreError> {
         self.check(&of)?;
         let mut all = SelectedSamples { offsets: vec![0], ..SelectedSamples::default() };
         for (part, series) in self.stretches(of) {
-            append(&mut all, self.parts[part].read(series).await?);
+            append(&mut all, self.parts[part].read_within(series, within).await?);
         }
         Ok(all)
     }

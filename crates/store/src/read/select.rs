@@ -237,11 +237,13 @@ impl ViewSelection {
         &self.places[self.place_ends[series.start]..self.place_ends[series.end]]
     }
 
-    /// The rows of `series`, by block.
-    fn block_rows(&self, series: Range<usize>) -> BTreeMap<usize, Vec<Range<u64>>> {
+    /// The rows of `series` in blocks with samples in `range`, by block.
+    fn block_rows(&self, series: Range<usize>, range: TimeRange) -> BTreeMap<usize, Vec<Range<u64>>> {
         let mut rows: BTreeMap<usize, Vec<Range<u64>>> = BTreeMap::new();
         for place in self.places_of(series) {
-            if let Place::Block { block, rows: wanted, .. } = place {
+            if let Place::Block { block, rows: wanted, .. } = place
+                && self.blocks[*block].meta.time_range.overlaps(range)
+            {
                 let rows = rows.entry(*block).or_default();
                 match rows.last_mut().filter(|last| last.end == wanted.start) {
                     Some(last) => last.end = wanted.end,
@@ -252,9 +254,32 @@ impl ViewSelection {
         rows
     }
 
-    /// The pages that `series` need, by block.
-    async fn pages(&self, series: Range<usize>) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
-        let rows = self.block_rows(series);
+    /// Room for what is read of series within `within`. All of it is known without a walk over the places.
+    fn room(&self, of: Range<usize>, within: TimeRange) -> u64 {
+        if within == TimeRange::ALL { self.samples_max(of) } else { self.samples_max_within(of, within) }
+    }
+
+    /// Upper bound of the samples at `place` in `range`.
+    fn place_rows(&self, place: &Place, range: TimeRange) -> u64 {
+        match place {
+            Place::Block { block, rows, .. } if self.blocks[*block].meta.time_range.overlaps(range) => {
+                rows.end - rows.start
+            }
+            Place::Block { .. } => 0,
+            Place::Head { head, series } => {
+                let columns = self.heads[*head].columns(*series);
+                columns.map(|column| clip(column, range).0.len() as u64).sum()
+            }
+        }
+    }
+
+    /// The pages that `series` need for `range`, by block.
+    async fn pages(
+        &self,
+        series: Range<usize>,
+        range: TimeRange,
+    ) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
+        let rows = self.block_rows(series, range);
         let mut reads = Vec::with_capacity(rows.len());
         for (block, rows) in rows {
             let read = async move { Ok((block, self.reader.pages(&self.blocks[block], &rows).await?)) };
@@ -283,12 +308,12 @@ impl Selection for ViewSelection {
             let bytes = u128::from(object.map_or(0, |object| object.size)) * u128::from(rows);
             u64::try_from(bytes / u128::from(meta.rows.max(1))).unwrap_or(u64::MAX)
         };
-        self.block_rows(self.known(of)).into_iter().map(share).sum()
+        self.block_rows(self.known(of), self.range).into_iter().map(share).sum()
     }
 
     async fn prefetch(&self, of: Range<usize>) -> Result<(), Error> {
         check_fresh(self.expires)?;
-        let rows = self.block_rows(self.known(of));
+        let rows = self.block_rows(self.known(of), self.range);
         let reads = rows.into_iter().map(|(block, rows)| {
             let entry = &self.blocks[block];
             async move { self.reader.prefetch_pages(entry, &rows).await }.boxed()
@@ -297,13 +322,19 @@ impl Selection for ViewSelection {
         futures::stream::iter(reads).buffer_unordered(BLOCKS_AT_ONCE).try_collect().await
     }
 
-    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
+    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64 {
+        let range = self.range.intersect(within);
+        self.places_of(self.known(of)).iter().map(|place| self.place_rows(place, range)).sum()
+    }
+
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error> {
+        let range = self.range.intersect(within);
         check_fresh(self.expires)?;
         if of.start > of.end || of.end > self.series.len() {
             return Err(Error::Bug(format!("series {of:?} of {}", self.series.len())));
         }
-        let pages = self.pages(of.clone()).await?;
-        let rows = self.samples_max(of.clone()) as usize;
+        let pages = self.pages(of.clone(), range).await?;
+        let rows = self.room(of.clone(), within) as usize;
         let mut samples = SelectedSamples {
             offsets: Vec::with_capacity(of.len() + 1),
             ts: Vec::with_capacity(rows),
@@ -321,16 +352,15 @@ impl Selection for ViewSelection {
                 match place {
                     Place::Block { block, rows, .. } => {
                         let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
-                        columns_here
-                            .extend(plain_columns(pages, rows).map(|column| clip(column, self.range)));
+                        columns_here.extend(plain_columns(pages, rows).map(|column| clip(column, range)));
                     }
                     Place::Head { head, series } => {
                         let of_head = self.heads[*head].columns(*series);
-                        columns_here.extend(of_head.map(|column| clip(column, self.range)));
+                        columns_here.extend(of_head.map(|column| clip(column, range)));
                     }
                 }
             }
-            columns_here.extend(resolved.iter().map(|(ts, values)| clip((ts, values), self.range)));
+            columns_here.extend(resolved.iter().map(|(ts, values)| clip((ts, values), range)));
             merge_columns(&mut columns_here, &mut samples.ts, &mut samples.values);
             samples.offsets.push(samples.ts.len());
         }

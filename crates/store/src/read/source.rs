@@ -95,7 +95,13 @@ pub trait Selection: Send + Sync + fmt::Debug {
 
     /// Upper bound of the samples of `series()[of]` that [`Self::read`] will hold, duplicates
     /// included; known without reading samples.
-    fn samples_max(&self, of: Range<usize>) -> u64;
+    fn samples_max(&self, of: Range<usize>) -> u64 {
+        self.samples_max_within(of, TimeRange::ALL)
+    }
+
+    /// The same for [`Self::read_within`]. A part of time without samples has none, and a part of two hours
+    /// has no more than its blocks and tails hold of these series.
+    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64;
 
     /// Bytes of stored objects that hold the samples of `series()[of]`, estimated without reading them; what
     /// lies in memory has none.
@@ -118,7 +124,15 @@ pub trait Selection: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`, or `Stale`.
-    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error>;
+    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
+        self.read_within(of, TimeRange::ALL).await
+    }
+
+    /// The same samples as far as they lie in `within`: for those who must not hold a long series at once.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error>;
 }
 
 /// Samples of consecutive series.

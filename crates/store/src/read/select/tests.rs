@@ -170,6 +170,37 @@ async fn a_selection_holds_each_sample_of_the_view_once_and_nothing_else() {
     }
 }
 
+/// The samples of each series inside `range`.
+fn clipped(samples: &SelectedSamples, range: TimeRange) -> Vec<Vec<(i64, u64)>> {
+    let of_series = |rows: &[usize]| {
+        let rows = rows[0]..rows[1];
+        let samples = samples.ts[rows.clone()].iter().zip(&samples.values[rows]);
+        let inside = samples.filter(|(ts, _)| range.contains(**ts));
+        inside.map(|(ts, value)| (*ts, value.to_bits())).collect()
+    };
+    samples.offsets.windows(2).map(of_series).collect()
+}
+
+#[tokio::test]
+async fn a_part_of_the_time_of_a_selection_holds_what_the_whole_has_there() {
+    for seed in 0..150 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let (snapshot, _) = any_view(&mut random).await;
+        let start = random.random_range(-4_000..4_000);
+        let range = TimeRange::new(start, start + random.random_range(0..6_000));
+        let selection = snapshot.select(&any_matchers(&mut random), range).await.unwrap();
+        let all = 0..selection.series().len();
+        let whole = selection.read(all.clone()).await.unwrap();
+        for _ in 0..4 {
+            let start = random.random_range(-5_000..5_000);
+            let within = TimeRange::new(start, start + random.random_range(-5..3_000));
+            let part = selection.read_within(all.clone(), within).await.unwrap();
+            assert_eq!(clipped(&part, TimeRange::ALL), clipped(&whole, within), "seed {seed} {within:?}");
+            assert!(part.ts.len() as u64 <= selection.samples_max_within(all.clone(), within), "seed {seed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
     let store = Arc::new(InMemory::new());
