@@ -31,9 +31,8 @@ mod write;
 
 pub use config::{ApiConfig, BuildInfo, CorsOrigin, LIMIT_FLAGS, RuntimeInfo};
 pub use face::{
-    ApiError, AskedTenants, Counters, DURATION_BOUNDS, Door, ErrorType, Face, FaceState, Form, HttpRoute,
-    Items, Methods, Tenant, check_length, media_type, mount, not_utf8, read_form_body, request_context,
-    success_parts,
+    ApiError, AskedTenants, Counters, Door, ErrorType, Face, FaceState, Form, HttpRoute, Items, Methods,
+    Tenant, check_length, media_type, mount, not_utf8, read_form_body, request_context, success_parts,
 };
 pub use readiness::{Readiness, ReadyState};
 pub use routes::routes;

@@ -18,8 +18,8 @@ use std::time::Duration;
 use promontory_block::TenantRows;
 use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
-    Append, AppendError, Appended, Batch, Clock, IngestLimits, MutexExt as _, Position, RandomSource,
-    RwLockExt as _, TenantId,
+    Append, AppendError, Appended, Batch, Clock, DurationHistogram, IngestLimits, MutexExt as _, Position,
+    RandomSource, RwLockExt as _, TenantId,
 };
 use promontory_store::{Writer, panic_when_asked};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -75,8 +75,11 @@ impl Default for IngesterConfig {
     }
 }
 
+/// Upper bounds of the buckets of durations, in seconds; the last bucket has none.
+const DURATION_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
 /// Plain counters, exported by the binary.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IngesterCounters {
     /// Batches that came through the door.
     pub appends: AtomicU64,
@@ -84,7 +87,7 @@ pub struct IngesterCounters {
     pub append_errors: AtomicU64,
     /// Samples that became durable.
     pub samples: AtomicU64,
-    /// Refused samples by reason, in the order of [`RefusalReason::ALL`].
+    /// What was refused by reason (samples, or what the reason names), in the order of [`RefusalReason::ALL`].
     pub refused: [AtomicU64; RefusalReason::ALL.len()],
     /// Cuts that became durable.
     pub cuts: AtomicU64,
@@ -93,35 +96,26 @@ pub struct IngesterCounters {
     /// Blocks that could not be written or committed; each is tried again.
     pub block_errors: AtomicU64,
     /// Time from a batch's arrival to its acknowledgement.
-    pub append_latency: Latency,
+    pub append_durations: DurationHistogram,
     /// Time from a cut to its durability.
-    pub flush_latency: Latency,
+    pub flush_durations: DurationHistogram,
 }
 
-/// A histogram of durations in plain atomics.
-#[derive(Debug, Default)]
-pub struct Latency {
-    buckets: [AtomicU64; Latency::BOUNDS_SECONDS.len() + 1],
-    micros: AtomicU64,
-}
-
-impl Latency {
-    /// Upper bounds of the buckets; one more holds what is above.
-    pub const BOUNDS_SECONDS: [f64; 12] =
-        [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-
-    /// Counts one duration.
-    pub fn observe(&self, duration: Duration) {
-        let bucket = Self::BOUNDS_SECONDS.partition_point(|bound| *bound < duration.as_secs_f64());
-        self.buckets[bucket].fetch_add(1, Relaxed);
-        self.micros.fetch_add(duration.as_micros() as u64, Relaxed);
-    }
-
-    /// The count of each bucket (not cumulative) and the sum in seconds.
-    #[must_use]
-    pub fn snapshot(&self) -> (Vec<u64>, f64) {
-        let buckets = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
-        (buckets, self.micros.load(Relaxed) as f64 / 1e6)
+impl Default for IngesterCounters {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        let durations = || DurationHistogram::new(&DURATION_BOUNDS);
+        Self {
+            appends: zero(),
+            append_errors: zero(),
+            samples: zero(),
+            refused: std::array::from_fn(|_| zero()),
+            cuts: zero(),
+            cut_errors: zero(),
+            block_errors: zero(),
+            append_durations: durations(),
+            flush_durations: durations(),
+        }
     }
 }
 
@@ -283,7 +277,7 @@ impl Ingester {
             Ok(position) => {
                 self.counters.cuts.fetch_add(1, Relaxed);
                 self.counters.samples.fetch_add(samples, Relaxed);
-                self.counters.flush_latency.observe(begun.elapsed());
+                self.counters.flush_durations.observe(begun.elapsed());
                 Ok(position)
             }
             Err(error) => {
@@ -430,7 +424,7 @@ impl Append for Ingester {
             self.counters.appends.fetch_add(1, Relaxed);
             let answer = self.append_batch(tenant, batch, urgency).await;
             match &answer {
-                Ok(_) => self.counters.append_latency.observe(begun.elapsed()),
+                Ok(_) => self.counters.append_durations.observe(begun.elapsed()),
                 Err(_) => {
                     self.counters.append_errors.fetch_add(1, Relaxed);
                 }

@@ -6,9 +6,11 @@
 //! series are meant), [`samples`] (timestamps and values in columns, stale markers, the order that settles
 //! equal timestamps), [`histogram`] (native histograms), [`exemplar`] and [`metadata`] (what comes beside
 //! samples), [`time`], [`tenant`], [`limits`], [`append`] (the door for samples), [`float`] (doubles as
-//! text), [`SnapshotId`] (what a question saw), [`MutexExt`] and [`RwLockExt`] (locks, poisoned or not).
+//! text), [`DurationHistogram`] (how long things took), [`SnapshotId`] (what a question saw), [`MutexExt`] and
+//! [`RwLockExt`] (locks, poisoned or not).
 
 pub mod append;
+mod durations;
 pub mod exemplar;
 pub mod float;
 mod float_order;
@@ -26,6 +28,7 @@ pub mod tenant;
 pub mod time;
 
 pub use append::{Append, AppendError, Appended, Batch, BatchSeries, LabelsCodec, Position, WriterId};
+pub use durations::{DurationHistogram, ObservedDurations};
 pub use exemplar::Exemplar;
 pub use labels::{Labels, LabelsBuilder, LabelsRef, METRIC_NAME};
 pub use limits::IngestLimits;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+use promontory_model::{DurationHistogram, MutexExt as _, ObservedDurations};
 
 /// Under this name stand requests for paths that no route has, so that the number of counters does not
 /// depend on what is requested.
@@ -17,8 +19,7 @@ pub(crate) const PREFLIGHT: &str = "cors preflight";
 const CODES: [u16; 15] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
-pub const DURATION_BOUNDS: [f64; 12] =
-    [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
+const DURATION_BOUNDS: [f64; 12] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
 
 /// Why a whole write request is refused; each is a label value of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,21 +114,11 @@ pub struct Counters {
     pub write_bytes_in_flight: AtomicU64,
 }
 
-/// Durations of one handler, as they stood.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Durations {
-    /// Requests by bucket of [`DURATION_BOUNDS`], not cumulative; one more than there are bounds.
-    pub buckets: Vec<u64>,
-    /// Seconds of all of them.
-    pub sum_seconds: f64,
-}
-
 /// What one handler answered.
 #[derive(Debug)]
 pub(crate) struct HandlerCounters {
     codes: [AtomicU64; CODES.len()],
-    buckets: [AtomicU64; DURATION_BOUNDS.len() + 1],
-    sum_micros: AtomicU64,
+    durations: DurationHistogram,
 }
 
 impl Default for Counters {
@@ -167,10 +158,10 @@ impl Counters {
     /// Durations from a request's head to its answer's head, by handler; handlers without a request
     /// are left out.
     #[must_use]
-    pub fn durations(&self) -> Vec<(&'static str, Durations)> {
+    pub fn durations(&self) -> Vec<(&'static str, ObservedDurations)> {
         let handlers = self.handlers();
-        let all = handlers.iter().map(|(name, handler)| (*name, handler.durations()));
-        all.filter(|(_, durations)| durations.buckets.iter().any(|count| *count > 0)).collect()
+        let all = handlers.iter().map(|(name, handler)| (*name, handler.durations.observed()));
+        all.filter(|(_, durations)| durations.count() > 0).collect()
     }
 
     /// Whole write requests refused, by reason, zeros included.
@@ -187,8 +178,7 @@ impl Counters {
     }
 
     fn handlers(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<HandlerCounters>>> {
-        // No code that holds the lock leaves the map half changed.
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handlers.locked()
     }
 
     /// Counts one write request that was refused as a whole.
@@ -201,12 +191,8 @@ impl Counters {
 
 impl Default for HandlerCounters {
     fn default() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            codes: std::array::from_fn(|_| zero()),
-            buckets: std::array::from_fn(|_| zero()),
-            sum_micros: zero(),
-        }
+        let codes = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { codes, durations: DurationHistogram::new(&DURATION_BOUNDS) }
     }
 }
 
@@ -215,15 +201,7 @@ impl HandlerCounters {
     pub(crate) fn request(&self, code: u16, duration: Duration) {
         let code = position(&CODES, &code).unwrap_or(CODES.len() - 1);
         add(&self.codes[code], 1);
-        let seconds = duration.as_secs_f64();
-        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
-        add(&self.buckets[bucket.unwrap_or(DURATION_BOUNDS.len())], 1);
-        add(&self.sum_micros, duration.as_micros() as u64);
-    }
-
-    fn durations(&self) -> Durations {
-        let buckets = self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        Durations { buckets, sum_seconds: self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6 }
+        self.durations.observe(duration);
     }
 }
 

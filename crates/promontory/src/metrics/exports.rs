@@ -5,11 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use promontory_api::DURATION_BOUNDS;
 use promontory_ingester::Ingester;
-use promontory_ingester::ingester::{IngesterCounters, Latency};
-use promontory_model::RwLockExt as _;
+use promontory_ingester::ingester::IngesterCounters;
 use promontory_model::append::RefusalReason;
+use promontory_model::{DurationHistogram, RwLockExt as _};
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
 use super::Family;
@@ -32,12 +31,7 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
     let help = "Histogram of latencies for HTTP requests, by handler.";
     let mut durations = Family::histogram("promontory_http_request_duration_seconds", help);
     for (handler, d) in counters.durations() {
-        durations = durations.with_labeled_buckets(
-            &[("handler", handler)],
-            &DURATION_BOUNDS,
-            &d.buckets,
-            d.sum_seconds,
-        );
+        durations = durations.with_durations(&[("handler", handler)], &d);
     }
     let help = "Write requests refused as a whole, by reason.";
     let mut refused = Family::counter("promontory_write_requests_refused", help);
@@ -130,11 +124,11 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
         (head.series(), head.bytes())
     };
     let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);
-    let latency = |name: &str, help, latency: &Latency| {
-        let (buckets, sum) = latency.snapshot();
-        Family::histogram(name, help).with_buckets(&Latency::BOUNDS_SECONDS, &buckets, sum)
+    let durations = |name: &str, help, durations: &DurationHistogram| {
+        Family::histogram(name, help).with_durations(&[], &durations.observed())
     };
-    let mut refused = Family::counter("promontory_ingester_samples_refused", "Samples refused, by reason.");
+    let help = "Input refused, by reason: samples, or the exemplars, metadata entries or start timestamps that the reason names.";
+    let mut refused = Family::counter("promontory_ingester_samples_refused", help);
     for (reason, count) in RefusalReason::ALL.iter().zip(&counters.refused) {
         refused = refused.with(&[("reason", reason.as_str())], count.load(Relaxed) as f64);
     }
@@ -158,15 +152,15 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
             "L1 blocks that could not be written; each is tried again.",
             counters.block_errors.load(Relaxed),
         ),
-        latency(
+        durations(
             "promontory_ingester_append_duration_seconds",
             "Time from a batch's arrival to its acknowledgement.",
-            &counters.append_latency,
+            &counters.append_durations,
         ),
-        latency(
+        durations(
             "promontory_ingester_flush_duration_seconds",
             "Time from a cut to its durability.",
-            &counters.flush_latency,
+            &counters.flush_durations,
         ),
         gauge("promontory_ingester_series", "Series in the index of the intake.", series as f64),
         gauge(

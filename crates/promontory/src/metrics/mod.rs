@@ -21,6 +21,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use promontory_api::{Face, HttpRoute, Methods};
+use promontory_model::ObservedDurations;
 
 /// All metrics of one name.
 #[derive(Clone, Debug)]
@@ -77,26 +78,17 @@ impl Family {
         self
     }
 
-    /// Adds a histogram: upper bounds with the count of each bucket (not cumulative), and one count
-    /// more for what is above.
+    /// Adds a histogram of durations.
     #[must_use]
-    pub fn with_buckets(self, bounds: &[f64], counts: &[u64], sum: f64) -> Self {
-        self.with_labeled_buckets(&[], bounds, counts, sum)
-    }
-
-    /// As [`Self::with_buckets`], with labels.
-    #[must_use]
-    pub fn with_labeled_buckets(
+    pub fn with_durations(
         mut self,
         labels: &[(&'static str, &str)],
-        bounds: &[f64],
-        counts: &[u64],
-        sum: f64,
+        ObservedDurations { bounds_seconds, buckets, sum_seconds }: &ObservedDurations,
     ) -> Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets = bounds.zip(counts.iter().copied()).collect();
-        self.samples.push((labels, Value::Histogram { sum, buckets }));
+        let bounds = bounds_seconds.iter().copied().chain([f64::INFINITY]);
+        let buckets = bounds.zip(buckets.iter().copied()).collect();
+        self.samples.push((labels, Value::Histogram { sum: *sum_seconds, buckets }));
         self
     }
 }
@@ -247,13 +239,15 @@ mod tests {
 
     fn text(accept: &str) -> String {
         let mut metrics = Metrics::default();
-        metrics.add(|| {
+        let (bounds_seconds, buckets, sum_seconds) = (&[0.1, 1.0][..], vec![1, 2, 3], 9.5);
+        let times = ObservedDurations { bounds_seconds, buckets, sum_seconds };
+        metrics.add(move || {
             vec![
                 Family::counter("a_requests", "Requests.")
                     .with(&[("op", "put")], 3.0)
                     .with(&[("op", "get")], 4.0),
                 Family::gauge("b", "A gauge.").with(&[], 1.5),
-                Family::histogram("c_seconds", "Times.").with_buckets(&[0.1, 1.0], &[1, 2, 3], 9.5),
+                Family::histogram("c_seconds", "Times.").with_durations(&[], &times),
             ]
         });
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
