@@ -152,10 +152,11 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
         if run.is_empty() {
             return Err(bug(format!("tenant {tenant} has no series")));
         }
+        only_floats(run).map_err(|why| bug(format!("tenant {tenant}: {why}")))?;
         let (series, rows) = spans.last().map_or((0, 0), |span| (span.series.end, span.rows.end));
         spans.push(TenantSpan {
             tenant: tenant.clone(),
-            series: series..series + run.keys.len() as u64,
+            series: series..series + run.keys().len() as u64,
             rows: rows..rows + run.rows() as u64,
             time_range: run.time_range(),
         });
@@ -167,11 +168,23 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
         rows: spans.last().map_or(0, |span| span.rows.end),
         series: spans.last().map_or(0, |span| span.series.end),
         time_range: spans.iter().fold(TimeRange::EMPTY, |range, span| range.union(span.time_range)),
-        first_key: key(first.keys.first()),
-        last_key: key(last.keys.last()),
+        first_key: key(first.keys().first()),
+        last_key: key(last.keys().last()),
         tenants: spans,
         objects: Vec::new(),
     })
+}
+
+/// Segments and blocks have no place for more yet.
+///
+/// # Errors
+/// If the run holds a native histogram or a start timestamp.
+pub(crate) fn only_floats(run: &SeriesRun) -> Result<(), String> {
+    match (run.samples().histograms(), run.floats().start_ts()) {
+        (None, []) => Ok(()),
+        (Some(_), _) => Err("native histograms have no place in the format".into()),
+        (None, _) => Err("start timestamps have no place in the format".into()),
+    }
 }
 
 /// Verifies that `objects` are the block's whole objects, undamaged.

@@ -39,7 +39,7 @@ pub fn run_of(series: impl IntoIterator<Item = (Labels, Vec<(i64, f64)>)>) -> Se
     series.sort_by(|a, b| a.0.cmp(&b.0));
     let mut run = SeriesRun::default();
     for (key, samples) in series {
-        run.push_series(key, samples);
+        run.push_floats(key, samples);
     }
     run
 }
@@ -90,8 +90,10 @@ pub fn bits(tenants: &[TenantRows]) -> Vec<Bits> {
     tenants
         .iter()
         .map(|(tenant, run)| {
-            let values = run.values.iter().map(|value| value.to_bits()).collect();
-            (tenant.as_str().to_owned(), run.keys.clone(), run.offsets.clone(), run.ts.clone(), values)
+            let floats = run.floats();
+            let values = floats.values().iter().map(|value| value.to_bits()).collect();
+            let offsets = run.samples().floats().offsets().to_vec();
+            (tenant.as_str().to_owned(), run.keys().to_vec(), offsets, floats.ts().to_vec(), values)
         })
         .collect()
 }

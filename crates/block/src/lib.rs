@@ -29,7 +29,7 @@ pub use codec::{
 };
 pub use error::Error;
 pub use hash::LabelHash;
-pub use merge::{ColumnPair, merge, merge_columns, merge_owned, merge_tenants};
+pub use merge::{SeriesMerge, merge, merge_owned, merge_tenants};
 pub use plain::PlainCodec;
 pub use run::SeriesRun;
 pub use segment::{Closed, Segment, Slot, encode_segment, slot_checksum};

@@ -1,28 +1,26 @@
 //! The deduplicating merge of sorted runs: one meaning for flush, scan, adoption and compaction.
 //!
-//! Words: a *column pair* is the timestamps and values of one series from one source.
-//!
 //! Invariants:
 //! - The result holds the union of series and of timestamps; of two samples of one series at one
-//!   timestamp the greater by [`value_order`] stays.
+//!   timestamp the greater stays, as `promontory_model::samples` orders them.
 //! - So the result depends neither on the order of the inputs nor on how often one is repeated, and
 //!   merging in steps equals merging at once.
 //!
-//! Algorithm for one series:
-//! 1. Column pairs that follow one another in time are appended whole.
-//! 2. Otherwise a heap holds the next timestamp of each; the earliest pair is copied up to the next
+//! Algorithm for one lane of one series:
+//! 1. Views that follow one another in time are appended whole.
+//! 2. Otherwise a heap holds the next timestamp of each; the earliest view is copied up to the next
 //!    timestamp of any other in one piece, and equal timestamps are settled one by one.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use promontory_model::samples::value_order;
+use promontory_model::samples::{
+    Column, ColumnView, Floats, FloatsView, Histograms, HistogramsView, Lane, LaneView, SampleLists,
+    SamplesView,
+};
 
 use crate::codec::TenantRows;
 use crate::run::SeriesRun;
-
-/// Timestamps and values of one series from one source: the same length, timestamps strictly ascend.
-pub type ColumnPair<'a> = (&'a [i64], &'a [f64]);
 
 /// Merges runs of one tenant.
 #[must_use]
@@ -32,29 +30,22 @@ pub fn merge(runs: &[&SeriesRun]) -> SeriesRun {
         [run] => return (*run).clone(),
         _ => {}
     }
-    let mut merged = SeriesRun::default();
-    let rows: usize = runs.iter().map(|run| run.rows()).sum();
-    merged.ts.reserve(rows);
-    merged.values.reserve(rows);
-    let next = |run: usize, series: usize| runs[run].keys.get(series).map(|key| Reverse((key, run, series)));
+    let series = runs.iter().map(|run| run.keys().len()).max().unwrap_or_default();
+    let mut merged = SeriesRun::with_capacity(series, runs.iter().map(|run| run.floats().len()).sum());
+    let next =
+        |run: usize, series: usize| runs[run].keys().get(series).map(|key| Reverse((key, run, series)));
     let mut heap: BinaryHeap<_> = (0..runs.len()).filter_map(|run| next(run, 0)).collect();
-    let mut pairs = Vec::with_capacity(runs.len());
+    let mut sources = SeriesMerge::default();
     while let Some(Reverse((key, run, series))) = heap.pop() {
-        pairs.clear();
-        pairs.push(runs[run].series(series));
+        sources.add(runs[run].series(series));
         heap.extend(next(run, series + 1));
         while let Some(Reverse((_, run, series))) = heap.peek().filter(|Reverse((k, ..))| *k == key).copied()
         {
             heap.pop();
-            pairs.push(runs[run].series(series));
+            sources.add(runs[run].series(series));
             heap.extend(next(run, series + 1));
         }
-        let before = merged.ts.len();
-        merge_columns(&mut pairs, &mut merged.ts, &mut merged.values);
-        if merged.ts.len() > before {
-            merged.keys.push(key.clone());
-            merged.offsets.push(merged.ts.len());
-        }
+        merged.push_with(key.clone(), |all| sources.append_to(all));
     }
     merged
 }
@@ -80,58 +71,94 @@ pub fn merge_tenants(inputs: &[&[TenantRows]]) -> Vec<TenantRows> {
         .collect()
 }
 
-/// Appends the merged samples of one series to `ts` and `values`. `pairs` is left in any order.
-pub fn merge_columns(pairs: &mut Vec<ColumnPair<'_>>, ts: &mut Vec<i64>, values: &mut Vec<f64>) {
-    pairs.retain(|(ts, _)| !ts.is_empty());
-    if pairs.len() > 1 {
-        pairs.sort_by_key(|(ts, _)| ts[0]);
-    }
-    if pairs.windows(2).all(|two| two[0].0[two[0].0.len() - 1] < two[1].0[0]) {
-        for (pair_ts, pair_values) in pairs {
-            ts.extend_from_slice(pair_ts);
-            values.extend_from_slice(pair_values);
+/// Gathers the samples of one series from several sources and merges them.
+#[derive(Debug, Default)]
+pub struct SeriesMerge<'a> {
+    floats: Vec<FloatsView<'a>>,
+    histograms: Vec<HistogramsView<'a>>,
+}
+
+impl<'a> SeriesMerge<'a> {
+    /// Adds a source, whose timestamps strictly ascend in each lane.
+    pub fn add(&mut self, samples: SamplesView<'a>) {
+        if !samples.floats.is_empty() {
+            self.floats.push(samples.floats);
         }
-    } else {
-        interleave(pairs, ts, values);
+        if !samples.histograms.is_empty() {
+            self.histograms.push(samples.histograms);
+        }
+    }
+
+    /// Adds a source as a sender gives it: in any order, with repetitions.
+    pub fn add_unsorted(&mut self, samples: SamplesView<'a>) {
+        self.floats.extend(samples.floats.ascending_parts());
+        self.histograms.extend(samples.histograms.ascending_parts());
+    }
+
+    /// Appends what was added as one series, which may be empty, and begins again; answers the number of
+    /// its samples.
+    pub fn append_to(&mut self, out: &mut SampleLists) -> usize {
+        if self.histograms.is_empty() {
+            return out.push_with(|floats| merge_lanes(&mut self.floats, floats), |_| ());
+        }
+        let (mut floats, mut histograms) = (Floats::default(), Histograms::default());
+        merge_lanes(&mut self.floats, &mut floats);
+        merge_lanes(&mut self.histograms, &mut histograms);
+        // A histogram is greater than any float.
+        let stays = |at: &usize| histograms.ts().binary_search(&floats.ts()[*at]).is_err();
+        let kept = (0..floats.len()).filter(stays);
+        out.push_with(
+            |out| kept.for_each(|at| out.extend(floats.view().part(at..at + 1))),
+            |out| out.extend(histograms.view()),
+        )
     }
 }
 
-/// The general case of [`merge_columns`]; no pair is empty.
-fn interleave(pairs: &mut [ColumnPair<'_>], ts: &mut Vec<i64>, values: &mut Vec<f64>) {
+/// Appends the merged samples of one series to `out`; `lanes`, none of them empty, is empty afterwards.
+fn merge_lanes<'a, C: Column + 'a>(lanes: &mut Vec<LaneView<'a, C::View<'a>>>, out: &mut Lane<C>) {
+    if lanes.len() > 1 {
+        lanes.sort_by_key(|lane| lane.ts()[0]);
+    }
+    if lanes.windows(2).all(|two| two[0].ts()[two[0].len() - 1] < two[1].ts()[0]) {
+        lanes.iter().for_each(|lane| out.extend(*lane));
+    } else {
+        interleave(lanes, out);
+    }
+    lanes.clear();
+}
+
+/// The general case of [`merge_lanes`].
+fn interleave<'a, C: Column + 'a>(lanes: &mut [LaneView<'a, C::View<'a>>], out: &mut Lane<C>) {
     let mut heap: BinaryHeap<Reverse<(i64, usize)>> =
-        pairs.iter().enumerate().map(|(pair, (ts, _))| Reverse((ts[0], pair))).collect();
-    while let Some(Reverse((at, pair))) = heap.pop() {
-        let (pair_ts, pair_values) = pairs[pair];
+        lanes.iter().enumerate().map(|(lane, samples)| Reverse((samples.ts()[0], lane))).collect();
+    while let Some(Reverse((at, lane))) = heap.pop() {
         let until = match heap.peek() {
-            None => pair_ts.len(),
-            Some(Reverse((other, _))) => count_below(pair_ts, *other),
+            None => lanes[lane].len(),
+            Some(Reverse((other, _))) => count_below(lanes[lane].ts(), *other),
         };
         if until > 0 {
-            ts.extend_from_slice(&pair_ts[..until]);
-            values.extend_from_slice(&pair_values[..until]);
-            pairs[pair] = (&pair_ts[until..], &pair_values[until..]);
+            out.extend(take_front(&mut lanes[lane], until));
         } else {
-            let mut greatest = pop_front(&mut pairs[pair]);
+            let mut greatest = take_front(&mut lanes[lane], 1);
             while let Some(Reverse((_, other))) = heap.peek().filter(|Reverse((ts, _))| *ts == at).copied() {
                 heap.pop();
-                let value = pop_front(&mut pairs[other]);
-                if value_order(value, greatest) == Ordering::Greater {
-                    greatest = value;
+                let sample = take_front(&mut lanes[other], 1);
+                if sample.compare(0, greatest, 0) == Ordering::Greater {
+                    greatest = sample;
                 }
-                heap.extend(pairs[other].0.first().map(|ts| Reverse((*ts, other))));
+                heap.extend(lanes[other].ts().first().map(|ts| Reverse((*ts, other))));
             }
-            ts.push(at);
-            values.push(greatest);
+            out.extend(greatest);
         }
-        heap.extend(pairs[pair].0.first().map(|ts| Reverse((*ts, pair))));
+        heap.extend(lanes[lane].ts().first().map(|ts| Reverse((*ts, lane))));
     }
 }
 
-/// Takes the first sample off a pair that has one.
-fn pop_front(pair: &mut ColumnPair<'_>) -> f64 {
-    let value = pair.1[0];
-    *pair = (&pair.0[1..], &pair.1[1..]);
-    value
+/// Takes the first `samples` off a lane that has so many.
+fn take_front<'a, V: ColumnView>(lane: &mut LaneView<'a, V>, samples: usize) -> LaneView<'a, V> {
+    let front = lane.part(0..samples);
+    *lane = lane.part(samples..lane.len());
+    front
 }
 
 /// How many leading timestamps are below `bound`, by doubling steps: runs are mostly short.

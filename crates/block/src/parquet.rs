@@ -33,6 +33,7 @@ pub use series_table::{SeriesRow, SeriesTable};
 use std::ops::Range;
 
 use bytes::Bytes;
+use promontory_model::samples::FloatsView;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec::{
@@ -105,8 +106,8 @@ impl BlockCodec for ParquetCodec {
         let series = open(meta, objects, ObjectKind::Series)?;
         let samples = open(meta, objects, ObjectKind::Samples)?;
         let table = SeriesTable::decode(&series.0, 0..series.0.rows(), &series.1)?;
-        let (ts, values) = SamplesTable::new(&samples.0)?.decode_all(&samples.1, &table)?;
-        let tenants = split(meta, &table, ts, values)?;
+        let floats = SamplesTable::new(&samples.0)?.decode_all(&samples.1, &table)?;
+        let tenants = split(meta, &table, floats.view())?;
         verify_rows(meta, &tenants)?;
         Ok(tenants)
     }
@@ -141,12 +142,7 @@ fn damage(meta: &BlockMeta, objects: &[Bytes]) -> Option<Error> {
 }
 
 /// Cuts the rows of a block into its tenants.
-fn split(
-    meta: &BlockMeta,
-    table: &SeriesTable,
-    ts: Vec<i64>,
-    values: Vec<f64>,
-) -> Result<Vec<TenantRows>, Error> {
+fn split(meta: &BlockMeta, table: &SeriesTable, floats: FloatsView<'_>) -> Result<Vec<TenantRows>, Error> {
     let mut tenants = Vec::with_capacity(meta.tenants.len());
     let (mut next, mut scratch) = (0, Vec::new());
     let table_bytes = meta.objects.iter().find(|object| object.kind == ObjectKind::Series);
@@ -160,15 +156,12 @@ fn split(
             };
             let series = usize::try_from(row).ok().filter(|row| *row < table.len()).ok_or_else(fail)?;
             let rows = table.row(series).rows;
-            if rows.start != next || rows.end > ts.len() as u64 {
+            if rows.start != next || rows.end > floats.len() as u64 {
                 return Err(fail());
             }
             next = rows.end;
             let rows = rows.start as usize..rows.end as usize;
-            run.keys.push(table.key_with(series, &mut scratch));
-            run.ts.extend_from_slice(&ts[rows.clone()]);
-            run.values.extend_from_slice(&values[rows]);
-            run.offsets.push(run.ts.len());
+            run.push(table.key_with(series, &mut scratch), floats.part(rows).into());
         }
         tenants.push((span.tenant.clone(), run));
     }

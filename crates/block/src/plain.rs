@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use promontory_model::samples::{Floats, FloatsView};
 use promontory_model::{Labels, TenantId};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -36,17 +37,17 @@ impl BlockCodec for PlainCodec {
         for (tenant, run) in tenants {
             series.push(tenant.as_str().len() as u8);
             series.extend_from_slice(tenant.as_str().as_bytes());
-            series.extend_from_slice(&(run.keys.len() as u32).to_le_bytes());
-            for (key, rows) in run.keys.iter().zip(run.offsets.windows(2)) {
+            series.extend_from_slice(&(run.keys().len() as u32).to_le_bytes());
+            for (key, rows) in run.iter() {
                 series.extend_from_slice(&(key.key().len() as u32).to_le_bytes());
                 series.extend_from_slice(key.key());
-                series.extend_from_slice(&((rows[1] - rows[0]) as u32).to_le_bytes());
+                series.extend_from_slice(&(rows.len() as u32).to_le_bytes());
             }
         }
-        for ts in tenants.iter().flat_map(|(_, run)| &run.ts) {
+        for ts in tenants.iter().flat_map(|(_, run)| run.floats().ts()) {
             samples.extend_from_slice(&ts.to_le_bytes());
         }
-        for value in tenants.iter().flat_map(|(_, run)| &run.values) {
+        for value in tenants.iter().flat_map(|(_, run)| run.floats().values()) {
             samples.extend_from_slice(&value.to_bits().to_le_bytes());
         }
         let objects = [(ObjectKind::Series, series), (ObjectKind::Samples, samples)];
@@ -64,8 +65,7 @@ impl BlockCodec for PlainCodec {
                 format!("{} objects in a block of two", objects.len()),
             ));
         };
-        let (ts, values) = read_samples(samples)?;
-        let tenants = read_tenants(series, &ts, &values)?;
+        let tenants = read_tenants(series, read_samples(samples)?.view())?;
         verify_rows(meta, &tenants)?;
         Ok(tenants)
     }
@@ -81,16 +81,17 @@ fn object_meta(object: &EncodedObject) -> ObjectMeta {
     }
 }
 
-fn read_samples(object: &[u8]) -> Result<(Vec<i64>, Vec<f64>), Error> {
+fn read_samples(object: &[u8]) -> Result<Floats, Error> {
     let rows = object.strip_prefix(MAGIC_SAMPLES).filter(|rows| rows.len() % 16 == 0);
     let rows =
         rows.ok_or_else(|| corrupt(ObjectKind::Samples, 0..object.len() as u64, "not plain samples".into()))?;
     let (ts, values) = rows.split_at(rows.len() / 2);
     let ts = ts.chunks_exact(8).map(|bytes| u64_le(bytes) as i64).collect();
-    Ok((ts, values.chunks_exact(8).map(|bytes| f64::from_bits(u64_le(bytes))).collect()))
+    let values = values.chunks_exact(8).map(|bytes| f64::from_bits(u64_le(bytes))).collect();
+    Ok(Floats::new(ts, values))
 }
 
-fn read_tenants(object: &[u8], ts: &[i64], values: &[f64]) -> Result<Vec<TenantRows>, Error> {
+fn read_tenants(object: &[u8], floats: FloatsView<'_>) -> Result<Vec<TenantRows>, Error> {
     let mut reader = Reader { object, at: 0 };
     if reader.take(8)? != MAGIC_SERIES {
         return Err(corrupt(ObjectKind::Series, 0..8, "not plain series".into()));
@@ -113,14 +114,11 @@ fn read_tenants(object: &[u8], ts: &[i64], values: &[f64]) -> Result<Vec<TenantR
                 corrupt(ObjectKind::Series, at..object.len() as u64, "an illegal key".into())
             })?;
             let end = row.saturating_add(reader.u32()? as usize);
-            let ts = ts.get(row..end).filter(|ts| !ts.is_empty());
-            let ts = ts.ok_or_else(|| {
-                corrupt(ObjectKind::Series, at..object.len() as u64, "rows outside the samples".into())
-            })?;
-            run.keys.push(key);
-            run.ts.extend_from_slice(ts);
-            run.values.extend_from_slice(&values[row..end]);
-            run.offsets.push(run.ts.len());
+            if end <= row || end > floats.len() {
+                let why = "rows outside the samples".into();
+                return Err(corrupt(ObjectKind::Series, at..object.len() as u64, why));
+            }
+            run.push(key, floats.part(row..end).into());
             row = end;
         }
         tenants.push((tenant, run));

@@ -1,31 +1,49 @@
-//! Sorted samples of one tenant: the currency of every merge, flush and scan.
+//! Sorted series of one tenant with their samples: the currency of every merge, flush and scan.
 
+use promontory_model::samples::{Column, Floats, Histograms, LaneLists, SampleLists, SamplesView};
 use promontory_model::{Labels, TimeRange};
 
 /// Samples of one tenant, series sorted by key, samples by time.
 ///
-/// Invariants: `keys` strictly ascend; `offsets` has `keys.len() + 1` entries from 0 to `ts.len()`
-/// and never falls; within a series `ts` strictly ascends; `ts` and `values` have the same length.
-/// A series may have no samples only while a run is being built.
-#[derive(Clone, Debug, PartialEq)]
+/// Invariants: `keys` strictly ascend; there are as many series of samples as keys; timestamps of a lane
+/// strictly ascend within a series. A series may have no samples only while a run is being built.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeriesRun {
-    /// Label sets in canonical bytes.
-    pub keys: Vec<Labels>,
-    /// The rows of `keys[i]` are `offsets[i]..offsets[i + 1]`.
-    pub offsets: Vec<usize>,
-    /// Milliseconds since the Unix epoch.
-    pub ts: Vec<i64>,
-    /// One value per timestamp; every bit pattern is legal.
-    pub values: Vec<f64>,
-}
-
-impl Default for SeriesRun {
-    fn default() -> Self {
-        Self { keys: Vec::new(), offsets: vec![0], ts: Vec::new(), values: Vec::new() }
-    }
+    keys: Vec<Labels>,
+    samples: SampleLists,
 }
 
 impl SeriesRun {
+    /// A run of parts that belong together; [`Self::check`] says whether they do.
+    #[must_use]
+    pub fn new(keys: Vec<Labels>, samples: SampleLists) -> Self {
+        Self { keys, samples }
+    }
+
+    /// No series, with room for the floats of `series` of `samples` together.
+    #[must_use]
+    pub fn with_capacity(series: usize, samples: usize) -> Self {
+        Self { keys: Vec::with_capacity(series), samples: SampleLists::with_capacity(series, samples) }
+    }
+
+    /// Label sets in canonical bytes.
+    #[must_use]
+    pub fn keys(&self) -> &[Labels] {
+        &self.keys
+    }
+
+    /// The samples of all series, in the order of their keys.
+    #[must_use]
+    pub fn samples(&self) -> &SampleLists {
+        &self.samples
+    }
+
+    /// The floats of all series, one series after the other.
+    #[must_use]
+    pub fn floats(&self) -> &Floats {
+        self.samples.floats().lane()
+    }
+
     /// True if there is no series.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -35,28 +53,40 @@ impl SeriesRun {
     /// Number of samples.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.ts.len()
+        self.samples.samples()
     }
 
     /// The samples of one series.
     #[must_use]
-    pub fn series(&self, series_idx: usize) -> (&[i64], &[f64]) {
-        let rows = self.offsets[series_idx]..self.offsets[series_idx + 1];
-        (&self.ts[rows.clone()], &self.values[rows])
+    pub fn series(&self, series_idx: usize) -> SamplesView<'_> {
+        self.samples.series(series_idx)
+    }
+
+    /// Keys and samples of all series.
+    pub fn iter(&self) -> impl Iterator<Item = (&Labels, SamplesView<'_>)> {
+        self.keys.iter().enumerate().map(|(series_idx, key)| (key, self.series(series_idx)))
     }
 
     /// Appends a series, which must sort after the last one; an empty one is left out.
-    pub fn push_series(&mut self, key: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
+    pub fn push(&mut self, key: Labels, samples: SamplesView<'_>) {
+        self.push_with(key, |all| all.push(samples));
+    }
+
+    /// As [`Self::push`], of floats one by one.
+    pub fn push_floats(&mut self, key: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
+        let fill = |floats: &mut Floats| samples.into_iter().for_each(|(ts, value)| floats.push(ts, value));
+        self.push_with(key, |all| all.push_with(fill, |_: &mut Histograms| ()));
+    }
+
+    /// As [`Self::push`], of what `add` appends as one series; it answers how many samples that are.
+    pub fn push_with(&mut self, key: Labels, add: impl FnOnce(&mut SampleLists) -> usize) {
         debug_assert!(self.keys.last().is_none_or(|last| *last < key), "keys must ascend");
-        let before = self.ts.len();
-        for (ts, value) in samples {
-            debug_assert!(self.ts[before..].last().is_none_or(|last| *last < ts), "ts must ascend");
-            self.ts.push(ts);
-            self.values.push(value);
-        }
-        if self.ts.len() > before {
+        let n_samples = add(&mut self.samples);
+        debug_assert_eq!(self.samples.len(), self.keys.len() + 1, "one series is added at a time");
+        if n_samples > 0 {
             self.keys.push(key);
-            self.offsets.push(self.ts.len());
+        } else {
+            self.samples.pop_empty();
         }
     }
 
@@ -65,41 +95,32 @@ impl SeriesRun {
     /// # Errors
     /// The first broken invariant.
     pub fn check(&self) -> Result<(), String> {
-        if self.offsets.len() != self.keys.len() + 1 || self.offsets.first() != Some(&0) {
-            return Err(format!("{} offsets for {} series", self.offsets.len(), self.keys.len()));
+        let Self { keys, samples } = self;
+        if samples.len() != keys.len() {
+            return Err(format!("samples of {} series for {} series", samples.len(), keys.len()));
         }
-        if self.offsets.last() != Some(&self.ts.len()) || self.ts.len() != self.values.len() {
-            return Err(format!("{} timestamps, {} values", self.ts.len(), self.values.len()));
-        }
-        if let Some(series_idx) = self.offsets.windows(2).position(|pair| pair[0] >= pair[1]) {
+        if let Some(series_idx) = (0..keys.len()).find(|idx| samples.series(*idx).is_empty()) {
             return Err(format!("series {series_idx} has no samples"));
         }
-        if let Some(series_idx) = self.keys.windows(2).position(|pair| pair[0] >= pair[1]) {
+        if let Some(series_idx) = keys.windows(2).position(|pair| pair[0] >= pair[1]) {
             return Err(format!("series {} does not sort after the one before", series_idx + 1));
         }
-        for rows in self.offsets.windows(2) {
-            if !self.ts[rows[0]..rows[1]].windows(2).all(|pair| pair[0] < pair[1]) {
-                return Err(format!("timestamps of rows {rows:?} do not ascend"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends a series from two columns of the same length; an empty one is left out.
-    pub fn push_columns(&mut self, key: Labels, ts: &[i64], values: &[f64]) {
-        debug_assert_eq!(ts.len(), values.len(), "columns of one series");
-        debug_assert!(self.keys.last().is_none_or(|last| *last < key), "keys must ascend");
-        if !ts.is_empty() {
-            self.ts.extend_from_slice(ts);
-            self.values.extend_from_slice(values);
-            self.keys.push(key);
-            self.offsets.push(self.ts.len());
-        }
+        check_lane(samples.floats())?;
+        samples.histograms().map_or(Ok(()), check_lane)
     }
 
     /// The time range of all samples; empty if there are none.
     #[must_use]
     pub fn time_range(&self) -> TimeRange {
-        self.ts.iter().fold(TimeRange::EMPTY, |range, ts| range.cover(*ts))
+        self.samples.time_range()
     }
+}
+
+fn check_lane<C: Column>(lists: &LaneLists<C>) -> Result<(), String> {
+    for rows in lists.offsets().windows(2) {
+        if !lists.lane().ts()[rows[0]..rows[1]].windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err(format!("timestamps of rows {rows:?} do not ascend"));
+        }
+    }
+    Ok(())
 }

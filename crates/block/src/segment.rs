@@ -23,10 +23,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use promontory_model::samples::LaneLists;
 use promontory_model::{TenantId, WriterId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::codec::TenantRows;
+use crate::codec::{TenantRows, only_floats};
 use crate::error::Error;
 use crate::merge::merge_owned;
 use crate::run::SeriesRun;
@@ -176,12 +177,13 @@ pub fn encode_segment(
     let mut entries = Vec::new();
     let mut bodies = Vec::new();
     for (tenant, run) in sections.iter().filter(|(_, run)| !run.is_empty()) {
-        run.check().map_err(|why| Error::Bug(format!("segment of tenant {tenant}: {why}")))?;
+        let checked = run.check().and_then(|()| only_floats(run));
+        checked.map_err(|why| Error::Bug(format!("segment of tenant {tenant}: {why}")))?;
         let bits = shard_bits(run);
         for (shard, run) in split(run, bits).iter().enumerate().filter(|(_, run)| !run.is_empty()) {
             for (kind, raw) in [
                 (Kind::Series, series::encode_series(run)?),
-                (Kind::Samples, series::encode_samples(&run.ts, &run.values)?),
+                (Kind::Samples, series::encode_samples(run.floats())?),
             ] {
                 let body = compress(&raw)?;
                 entries.push(Entry {
@@ -194,7 +196,7 @@ pub fn encode_segment(
                     length: body.len() as u64,
                     raw_length: raw.len() as u64,
                     time_range: run.time_range(),
-                    series: run.keys.len() as u64,
+                    series: run.keys().len() as u64,
                     rows: run.rows() as u64,
                     tenant: tenant.clone(),
                 });
@@ -394,10 +396,13 @@ fn read_sections(bytes: &[u8], entries: &[Entry]) -> Result<Vec<TenantRows>, Err
 
 fn read_share(bytes: &[u8], series: &Entry, samples: &Entry) -> Result<SeriesRun, Error> {
     let (keys, offsets) = series::decode_series(&decompress(bytes, series)?, series)?;
-    let (ts, values) = series::decode_samples(&decompress(bytes, samples)?, samples)?;
-    let run = SeriesRun { keys, offsets, ts, values };
+    let floats = series::decode_samples(&decompress(bytes, samples)?, samples)?;
+    let n_rows = floats.len();
+    let lists = LaneLists::try_new(offsets, floats)
+        .ok_or_else(|| corrupt(series.bytes(), format!("the series do not share {n_rows} samples out")))?;
+    let run = SeriesRun::new(keys, lists.into());
     run.check().map_err(|why| corrupt(series.bytes(), why))?;
-    if run.keys.len() as u64 != series.series
+    if run.keys().len() as u64 != series.series
         || run.rows() as u64 != series.rows
         || run.time_range() != series.time_range
     {
@@ -408,7 +413,7 @@ fn read_share(bytes: &[u8], series: &Entry, samples: &Entry) -> Result<SeriesRun
 
 /// How finely a run is split so that each shard is of a handy size.
 fn shard_bits(run: &SeriesRun) -> u8 {
-    let key_bytes: usize = run.keys.iter().map(|key| key.key().len()).sum();
+    let key_bytes: usize = run.keys().iter().map(|key| key.key().len()).sum();
     let shares = run.rows().div_ceil(SHARD_SAMPLES_MAX).max(key_bytes.div_ceil(SHARD_KEY_BYTES_MAX));
     let bits = shares.max(1).next_power_of_two().trailing_zeros() as u8;
     bits.min(SHARD_BITS_MAX)
@@ -420,10 +425,9 @@ fn split(run: &SeriesRun, bits: u8) -> Vec<Cow<'_, SeriesRun>> {
         return vec![Cow::Borrowed(run)];
     }
     let mut shards = vec![SeriesRun::default(); 1 << bits];
-    for (series_idx, key) in run.keys.iter().enumerate() {
+    for (key, samples) in run.iter() {
         let shard = &mut shards[(xxh3_64(key.key()) >> (64 - u32::from(bits))) as usize];
-        let (ts, values) = run.series(series_idx);
-        shard.push_columns(key.clone(), ts, values);
+        shard.push(key.clone(), samples);
     }
     shards.into_iter().map(Cow::Owned).collect()
 }

@@ -25,9 +25,9 @@ mod index;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use promontory_block::{SeriesRun, TenantRows};
+use promontory_block::{SeriesMerge, SeriesRun, TenantRows};
 use promontory_model::append::{RefusalReason, Refusals};
-use promontory_model::samples::value_order;
+use promontory_model::samples::{Floats, FloatsView, Histograms, SampleLists};
 use promontory_model::{AppendError, Batch, BatchSeries, IngestLimits, Labels, LabelsBuilder, TenantId};
 
 use self::checked::checked_labels;
@@ -49,14 +49,16 @@ pub struct Intake {
 #[derive(Debug)]
 struct TenantIntake {
     index: SeriesIndex,
-    pending: Vec<Pending>,
+    pending: Pending,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Samples that no segment holds yet, as their batches brought them.
+#[derive(Debug, Default)]
 struct Pending {
-    id: u32,
-    ts: i64,
-    value: f64,
+    /// One per series of a batch: which series of the index it is.
+    ids: Vec<u32>,
+    /// What each of them brought.
+    samples: SampleLists,
 }
 
 /// What one cut took: sorted into rows outside the intake's lock.
@@ -75,12 +77,53 @@ struct TenantCut {
     tenant: TenantId,
     keys: Arc<Vec<Labels>>,
     ranks: Arc<Vec<u32>>,
-    pending: Vec<Pending>,
+    pending: Pending,
+}
+
+impl Pending {
+    /// Memory of a series of a batch beside its samples.
+    const BYTES_PER_SERIES: usize = size_of::<u32>() + size_of::<usize>();
+
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<u32>() * self.ids.len() + self.samples.column_bytes()
+    }
+
+    /// Adds what a batch brings of one series; samples after `newest` are refused one by one.
+    fn push(&mut self, id: u32, floats: FloatsView<'_>, newest: i64, mut refuse: impl FnMut(i64)) {
+        let taken = if floats.ts().iter().all(|ts| *ts <= newest) {
+            self.samples.push(floats.into())
+        } else {
+            let mut add = |out: &mut Floats| {
+                for (at, ts) in floats.ts().iter().enumerate() {
+                    if *ts > newest { refuse(*ts) } else { out.extend(floats.part(at..at + 1)) }
+                }
+            };
+            self.samples.push_with(&mut add, |_: &mut Histograms| ())
+        };
+        if taken > 0 {
+            self.ids.push(id);
+        } else {
+            self.samples.pop_empty();
+        }
+    }
+
+    /// Takes everything, and leaves room for as much.
+    fn take(&mut self) -> Self {
+        let room = Self {
+            ids: Vec::with_capacity(self.ids.len()),
+            samples: SampleLists::with_capacity(self.ids.len(), self.samples.samples()),
+        };
+        std::mem::replace(self, room)
+    }
 }
 
 impl Intake {
-    /// Most memory of samples that wait for a segment; above it writes are asked to slow down. That many
-    /// samples can be numbered with 32 bits.
+    /// Most memory of samples that wait for a segment; above it writes are asked to slow down. The series
+    /// of so many batches can be numbered with 32 bits.
     pub const PENDING_BYTES_MAX: usize = 256 << 20;
     /// Most series in the index, of all tenants together; then new ones are refused until idle ones are
     /// forgotten.
@@ -115,9 +158,11 @@ impl Intake {
         now_ms: i64,
     ) -> Result<(u64, Refusals), AppendError> {
         self.check_pending(batch)?;
-        let new_head = || TenantIntake { index: SeriesIndex::new(self.hash_seed), pending: Vec::new() };
+        let new_head =
+            || TenantIntake { index: SeriesIndex::new(self.hash_seed), pending: Pending::default() };
         let head = self.tenants.entry(tenant.clone()).or_insert_with(new_head);
-        let (series_before, pending_before) = (head.index.len(), head.pending.len());
+        let series_before = head.index.len();
+        let (samples_before, bytes_before) = (head.pending.samples.samples(), head.pending.bytes());
         let others = self.series - series_before;
         let mut refused = Refusals::default();
         refuse_unstored(batch, &mut refused);
@@ -139,28 +184,24 @@ impl Intake {
                     continue;
                 }
             };
-            for (ts, value) in floats.part(series.floats.clone()).iter() {
-                if ts > newest {
-                    refused.add(0, 1, RefusalReason::TooFarInFuture, || {
-                        format!(
-                            "sample of {} at {ts} is more than {} ms in the future",
-                            head.index.labels(id),
-                            self.limits.future_ms_max
-                        )
-                    });
-                } else {
-                    head.pending.push(Pending { id, ts, value });
-                }
-            }
+            head.pending.push(id, floats.part(series.floats.clone()), newest, |ts| {
+                refused.add(0, 1, RefusalReason::TooFarInFuture, || {
+                    format!(
+                        "sample of {} at {ts} is more than {} ms in the future",
+                        head.index.labels(id),
+                        self.limits.future_ms_max
+                    )
+                });
+            });
         }
-        let taken = head.pending.len() - pending_before;
+        let taken = head.pending.samples.samples() - samples_before;
         self.series += head.index.len() - series_before;
-        self.pending_bytes += taken * size_of::<Pending>();
+        self.pending_bytes += head.pending.bytes() - bytes_before;
         Ok((taken as u64, refused))
     }
 
     fn check_pending(&self, batch: &Batch) -> Result<(), AppendError> {
-        let bytes = batch.samples.floats.len() * size_of::<Pending>();
+        let bytes = batch.samples.floats.column_bytes() + batch.series.len() * Pending::BYTES_PER_SERIES;
         if self.pending_bytes + bytes <= Self::PENDING_BYTES_MAX {
             return Ok(());
         }
@@ -180,9 +221,8 @@ impl Intake {
                 continue;
             }
             let (keys, ranks) = head.index.ranked();
-            let pending = std::mem::take(&mut head.pending);
-            head.pending.reserve(pending.len());
-            cut.samples += pending.len();
+            let pending = head.pending.take();
+            cut.samples += pending.samples.samples();
             cut.tenants.push(TenantCut { tenant: tenant.clone(), keys, ranks, pending });
         }
         self.pending_bytes = 0;
@@ -283,33 +323,21 @@ impl TenantCut {
         let Self { tenant, keys, ranks, pending } = self;
         // Rank and arrival in one integer: the ranks lie scattered and are looked up once per sample and
         // not in each comparison.
-        let mut order: Vec<u64> =
-            (0..).zip(&pending).map(|(at, p): (u64, _)| u64::from(ranks[p.id as usize]) << 32 | at).collect();
+        let mut order: Vec<u64> = (0..)
+            .zip(&pending.ids)
+            .map(|(at, id): (u64, _)| u64::from(ranks[*id as usize]) << 32 | at)
+            .collect();
         order.sort_unstable();
-        let mut run = SeriesRun::default();
-        run.ts.reserve_exact(pending.len());
-        run.values.reserve_exact(pending.len());
-        let mut series: Vec<Pending> = Vec::new();
+        let place = |entry: u64| (entry & u64::from(u32::MAX)) as usize;
+        let mut run = SeriesRun::with_capacity(keys.len().min(order.len()), pending.samples.samples());
+        let mut sources = SeriesMerge::default();
         for same in order.chunk_by(|a, b| a >> 32 == b >> 32) {
-            series.clear();
-            series.extend(same.iter().map(|entry| pending[(entry & u64::from(u32::MAX)) as usize]));
-            sort_samples(&mut series);
-            run.keys.push(keys[series[0].id as usize].clone());
-            run.ts.extend(series.iter().map(|p| p.ts));
-            run.values.extend(series.iter().map(|p| p.value));
-            run.offsets.push(run.ts.len());
+            same.iter().for_each(|entry| sources.add_unsorted(pending.samples.series(place(*entry))));
+            let key = &keys[pending.ids[place(same[0])] as usize];
+            run.push_with(key.clone(), |all| sources.append_to(all));
         }
         (tenant, run)
     }
-}
-
-/// Sorts the samples of one series by time; of equal timestamps the greatest value stays.
-fn sort_samples(series: &mut Vec<Pending>) {
-    if series.windows(2).all(|pair| pair[0].ts < pair[1].ts) {
-        return;
-    }
-    series.sort_unstable_by(|a, b| a.ts.cmp(&b.ts).then_with(|| value_order(b.value, a.value)));
-    series.dedup_by(|b, a| a.ts == b.ts);
 }
 
 #[cfg(test)]

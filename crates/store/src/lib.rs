@@ -45,7 +45,7 @@ pub use object::self_test::self_test;
 pub use planted::{Bug, Planted, panic_when_asked};
 pub use read::blocks::{BlockReader, BlockReaderConfig};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
-pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, SelectedSamples, Selection, SnapshotWish};
+pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
 pub use read::stored_source::StoredSource;
 pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};
 pub use upkeep::compaction::{Compaction, PlanSettings, Round};

@@ -266,6 +266,6 @@ pub(crate) fn sample(name: &str, ts: i64) -> TenantRows {
 pub(crate) fn run(ts: &[i64]) -> SeriesRun {
     let mut run = SeriesRun::default();
     let key = Labels::from_pairs([("__name__", "m")]);
-    run.push_series(key, ts.iter().map(|ts| (*ts, *ts as f64)));
+    run.push_floats(key, ts.iter().map(|ts| (*ts, *ts as f64)));
     run
 }

@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use async_trait::async_trait;
+use promontory_model::samples::{Floats, SampleLists};
 use promontory_model::{
     Exemplar, Labels, Matcher, MetricMetadata, Position, RwLockExt as _, SnapshotId, TenantId, Tenants,
     TimeRange, WriterId,
 };
-use promontory_store::{
-    Error, PinnedViews, SampleSnapshot, SampleSource, SelectedSamples, Selection, SnapshotWish,
-};
+use promontory_store::{Error, PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
 
 /// Series and their samples: of everyone, and of tenants that have their own instead.
 ///
@@ -188,13 +187,11 @@ impl Selection for MemorySelection {
         self.samples[of].iter().map(|samples| inside(samples, within).len() as u64).sum()
     }
 
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error> {
-        let mut read = SelectedSamples { offsets: vec![0], ..SelectedSamples::default() };
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, Error> {
+        let mut read = SampleLists::default();
         for samples in &self.samples[of] {
-            let samples = &samples[inside(samples, within)];
-            read.ts.extend(samples.iter().map(|(ts, _)| *ts));
-            read.values.extend(samples.iter().map(|(_, value)| *value));
-            read.offsets.push(read.ts.len());
+            let floats: Floats = samples[inside(samples, within)].iter().copied().collect();
+            read.push(floats.view().into());
         }
         Ok(read)
     }

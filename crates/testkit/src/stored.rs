@@ -129,7 +129,7 @@ impl StoredWorld {
         let mut run = SeriesRun::default();
         for same in sorted.chunk_by(|a, b| a.0 == b.0) {
             let samples = same.iter().flat_map(|(_, samples)| samples.iter().copied());
-            run.push_series(same[0].0.clone(), samples);
+            run.push_floats(same[0].0.clone(), samples);
         }
         if run.is_empty() {
             return Ok(());

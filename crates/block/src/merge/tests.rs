@@ -1,7 +1,10 @@
 //! Merging means one thing however it is done.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use promontory_model::histogram::{Buckets, CounterResetHint, Flavour, Histogram, Layout, Parts};
+use promontory_model::samples::{Samples, value_order};
 use promontory_model::{Labels, stale_nan};
 use proptest::prelude::*;
 
@@ -16,12 +19,11 @@ fn bits_of(run: &SeriesRun) -> Vec<Bits> {
 fn model(runs: &[&SeriesRun]) -> SeriesRun {
     let mut all: BTreeMap<Labels, BTreeMap<i64, f64>> = BTreeMap::new();
     for run in runs {
-        for (series, key) in run.keys.iter().enumerate() {
-            let (ts, values) = run.series(series);
-            for (ts, value) in ts.iter().zip(values) {
-                let kept = all.entry(key.clone()).or_default().entry(*ts).or_insert(*value);
-                if value_order(*value, *kept) == Ordering::Greater {
-                    *kept = *value;
+        for (key, samples) in run.iter() {
+            for (ts, value) in samples.floats.iter() {
+                let kept = all.entry(key.clone()).or_default().entry(ts).or_insert(value);
+                if value_order(value, *kept) == Ordering::Greater {
+                    *kept = value;
                 }
             }
         }
@@ -37,16 +39,60 @@ fn a_number_beats_a_nan_and_a_nan_beats_a_stale_marker() {
     let nan = one(&[(1, f64::NAN), (2, 1.0)]);
     let number = one(&[(1, -7.0), (3, 4.0)]);
     let merged = merge(&[&stale, &nan, &number]);
-    assert_eq!(merged.ts, [1, 2, 3]);
-    assert_eq!(merged.values, [-7.0, 1.0, 5.0]);
+    assert_eq!(merged.floats().ts(), [1, 2, 3]);
+    assert_eq!(merged.floats().values(), &[-7.0, 1.0, 5.0]);
 }
 
 #[test]
-fn pairs_that_follow_one_another_are_appended_in_order_of_time() {
-    let mut pairs: Vec<ColumnPair<'_>> = vec![(&[5, 6], &[5.0, 6.0]), (&[], &[]), (&[1, 2], &[1.0, 2.0])];
-    let (mut ts, mut values) = (Vec::new(), Vec::new());
-    merge_columns(&mut pairs, &mut ts, &mut values);
-    assert_eq!((ts, values), (vec![1, 2, 5, 6], vec![1.0, 2.0, 5.0, 6.0]));
+fn samples_that_follow_one_another_are_appended_in_order_of_time() {
+    let late: Floats = [(5, 5.0), (6, 6.0)].into_iter().collect();
+    let early: Floats = [(1, 1.0), (2, 2.0)].into_iter().collect();
+    let mut sources = SeriesMerge::default();
+    let none = Floats::default();
+    for floats in [&late, &none, &early] {
+        sources.add(floats.view().into());
+    }
+    let mut merged = SampleLists::default();
+    assert_eq!(sources.append_to(&mut merged), 4);
+    assert_eq!(merged.floats().lane().ts(), [1, 2, 5, 6]);
+    assert_eq!(sources.append_to(&mut merged), 0, "what was appended is gone");
+    assert_eq!(merged.len(), 2);
+}
+
+#[test]
+fn of_a_float_and_a_histogram_at_one_time_the_histogram_stays() {
+    let (small, large) = (histogram(1.0), histogram(2.0));
+    let of = |floats: &[(i64, f64)], histograms: &[(i64, &Arc<Histogram>)]| {
+        let mut samples = Samples::from(floats.iter().copied().collect::<Floats>());
+        histograms.iter().for_each(|(ts, histogram)| samples.histograms.push(*ts, Arc::clone(histogram)));
+        samples
+    };
+    let one = of(&[(1, 1.0), (2, 2.0), (4, 4.0)], &[(3, &small)]);
+    let other = of(&[(3, 9.0)], &[(2, &small), (5, &large)]);
+    let third = of(&[], &[(3, &large)]);
+    for order in [[&one, &other, &third], [&third, &other, &one], [&other, &third, &one]] {
+        let (mut sources, mut merged) = (SeriesMerge::default(), SampleLists::default());
+        order.iter().for_each(|samples| sources.add(samples.view()));
+        assert_eq!(sources.append_to(&mut merged), 5);
+        let series = merged.series(0);
+        assert_eq!(series.floats.ts(), [1, 4]);
+        assert_eq!(series.histograms.ts(), [2, 3, 5]);
+        assert_eq!(*series.histograms.values().get(1), large, "the greater of two histograms");
+    }
+}
+
+fn histogram(count: f64) -> Arc<Histogram> {
+    let parts = Parts {
+        flavour: Flavour::Float,
+        reset_hint: CounterResetHint::Unknown,
+        layout: Layout::Exponential { schema: 0, zero_threshold: 0.0 },
+        count,
+        sum: count,
+        zero_count: count,
+        positive: Buckets::default(),
+        negative: Buckets::default(),
+    };
+    Arc::new(Histogram::new(parts).unwrap())
 }
 
 #[test]

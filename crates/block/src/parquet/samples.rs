@@ -12,6 +12,7 @@ use parquet::data_type::{DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
+use promontory_model::samples::{Floats, FloatsView};
 
 use super::footer::{Footer, Page};
 use super::series_table::SeriesTable;
@@ -25,8 +26,8 @@ pub struct SamplesTable<'a> {
     footer: &'a Footer,
     ts: usize,
     value: usize,
-    /// The decimal lane, if the file has one.
-    lane: Option<usize>,
+    /// The decimal column, if the file has one.
+    decimals: Option<usize>,
 }
 
 /// The decoded rows of one page.
@@ -34,38 +35,40 @@ pub struct SamplesTable<'a> {
 pub struct SamplePage {
     /// Rows of the file.
     pub rows: Range<u64>,
-    /// Milliseconds since the Unix epoch.
-    pub ts: Vec<i64>,
-    /// One value per timestamp, where the decimal lane has none.
-    pub values: Vec<f64>,
-    /// The decimal lane of a file that has one: `None` for rows whose value is in `values`.
-    pub lane: Option<Vec<Option<i64>>>,
+    /// Their samples, where the decimal column has none.
+    pub floats: Floats,
+    /// The decimal column of a file that has one: `None` for rows whose value is in `floats`.
+    pub decimals: Option<Vec<Option<i64>>>,
 }
 
 impl SamplePage {
     /// Approximate bytes in memory.
     #[must_use]
     pub fn memory_size(&self) -> usize {
-        size_of::<Self>() + self.ts.len() * 16 + self.lane.as_ref().map_or(0, |lane| lane.len() * 16)
+        let decimals = self.decimals.as_ref().map_or(0, |decimals| decimals.len() * 16);
+        size_of::<Self>() + self.floats.column_bytes() + decimals
+    }
+
+    /// Those of `rows` that the page holds; `None` where the decimal column must be resolved first.
+    #[must_use]
+    pub fn part(&self, rows: &Range<u64>) -> Option<FloatsView<'_>> {
+        self.decimals.is_none().then(|| self.floats.view().part(self.places_of(rows)))
     }
 
     /// Appends those of `rows` that the page holds; `scale` is the series' decimal scale.
-    pub fn append_rows(&self, rows: &Range<u64>, scale: u8, ts: &mut Vec<i64>, values: &mut Vec<f64>) {
+    pub fn append_rows(&self, rows: &Range<u64>, scale: u8, out: &mut Floats) {
+        let here = self.places_of(rows);
+        let floats = self.floats.view().part(here.clone());
+        let Some(decimals) = &self.decimals else { return out.extend(floats) };
+        for ((ts, value), decimal) in floats.iter().zip(&decimals[here]) {
+            out.push(ts, decimal.map_or(value, |decimal| from_decimal(decimal, scale)));
+        }
+    }
+
+    /// Where those of `rows` that the page holds lie in it.
+    fn places_of(&self, rows: &Range<u64>) -> Range<usize> {
         let (from, to) = (rows.start.max(self.rows.start), rows.end.min(self.rows.end));
-        if from >= to {
-            return;
-        }
-        let here = (from - self.rows.start) as usize..(to - self.rows.start) as usize;
-        ts.extend_from_slice(&self.ts[here.clone()]);
-        match &self.lane {
-            None => values.extend_from_slice(&self.values[here]),
-            Some(lane) => values.extend(
-                self.values[here.clone()]
-                    .iter()
-                    .zip(&lane[here])
-                    .map(|(value, decimal)| decimal.map_or(*value, |decimal| from_decimal(decimal, scale))),
-            ),
-        }
+        (from - self.rows.start) as usize..(to.max(from) - self.rows.start) as usize
     }
 }
 
@@ -89,11 +92,11 @@ impl<'a> SamplesTable<'a> {
         };
         let ts = column("ts", Type::INT64).ok_or_else(|| missing("ts"))?;
         let value = column("value", Type::DOUBLE).ok_or_else(|| missing("value"))?;
-        let lane = match footer.column("vi") {
+        let decimals = match footer.column("vi") {
             None => None,
             Some(_) => Some(column("vi", Type::INT64).ok_or_else(|| missing("vi"))?),
         };
-        let table = Self { footer, ts, value, lane };
+        let table = Self { footer, ts, value, decimals };
         table.check_alignment()?;
         Ok(table)
     }
@@ -152,46 +155,41 @@ impl<'a> SamplesTable<'a> {
         Ok(decoded)
     }
 
-    /// Timestamps and values of some rows, one range after the other.
+    /// The samples of some rows, one range after the other.
     ///
     /// # Errors
-    /// As [`Self::decode_pages`]; [`Error::Bug`] if the file has a decimal lane, whose scale only the
+    /// As [`Self::decode_pages`]; [`Error::Bug`] if the file has a decimal column, whose scale only the
     /// series table knows.
-    pub fn decode(&self, rows: &[Range<u64>], fetched: &Fetched) -> Result<(Vec<i64>, Vec<f64>), Error> {
-        if self.lane.is_some() {
-            return Err(Error::Bug("rows of a decimal lane need the scale of their series".into()));
+    pub fn decode(&self, rows: &[Range<u64>], fetched: &Fetched) -> Result<Floats, Error> {
+        if self.decimals.is_some() {
+            return Err(Error::Bug("rows of a decimal column need the scale of their series".into()));
         }
         let pages = self.decode_pages(&self.pages_of(rows), fetched)?;
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        let mut floats = Floats::default();
         for rows in rows {
             let first = pages.partition_point(|page| page.rows.end <= rows.start);
             for page in pages[first..].iter().take_while(|page| page.rows.start < rows.end) {
-                page.append_rows(rows, 0, &mut ts, &mut values);
+                page.append_rows(rows, 0, &mut floats);
             }
         }
-        Ok((ts, values))
+        Ok(floats)
     }
 
-    /// All rows, with the decimal lane resolved.
-    pub(super) fn decode_all(
-        &self,
-        fetched: &Fetched,
-        series: &SeriesTable,
-    ) -> Result<(Vec<i64>, Vec<f64>), Error> {
+    /// All rows, with the decimal column resolved.
+    pub(super) fn decode_all(&self, fetched: &Fetched, series: &SeriesTable) -> Result<Floats, Error> {
         let n_pages = self.pages().count();
         let n_rows = self.footer.rows() as usize;
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        let mut floats = Floats::default();
         let mut next_series = 0;
         for page in 0..n_pages {
             for page in self.decode_pages(&[page], fetched)? {
-                if page.lane.is_none() {
-                    ts.extend_from_slice(&page.ts);
-                    values.extend_from_slice(&page.values);
+                if page.decimals.is_none() {
+                    floats.extend(page.floats.view());
                     continue;
                 }
                 while next_series < series.len() {
                     let row = series.row(next_series);
-                    page.append_rows(&row.rows, row.scale, &mut ts, &mut values);
+                    page.append_rows(&row.rows, row.scale, &mut floats);
                     if row.rows.end > page.rows.end {
                         break;
                     }
@@ -199,18 +197,18 @@ impl<'a> SamplesTable<'a> {
                 }
             }
         }
-        if ts.len() != n_rows || values.len() != n_rows {
+        if floats.len() != n_rows {
             return Err(corrupt(
                 self.footer.kind,
                 self.footer.whole(),
-                format!("{} rows, expected {n_rows}", ts.len()),
+                format!("{} rows, expected {n_rows}", floats.len()),
             ));
         }
-        Ok((ts, values))
+        Ok(floats)
     }
 
     fn columns(&self) -> impl Iterator<Item = usize> + use<> {
-        [Some(self.ts), Some(self.value), self.lane].into_iter().flatten()
+        [Some(self.ts), Some(self.value), self.decimals].into_iter().flatten()
     }
 
     fn check_alignment(&self) -> Result<(), Error> {
@@ -262,24 +260,25 @@ impl<'a> SamplesTable<'a> {
     ) -> Result<(), Error> {
         let ts = self.decode_column::<Int64Type>(group, self.ts, run.clone(), fetched)?;
         let values = self.decode_column::<DoubleType>(group, self.value, run.clone(), fetched)?;
-        let mut lanes = match self.lane {
+        let mut decimals = match self.decimals {
             None => None,
-            Some(lane) => {
-                Some(self.decode_column::<Int64Type>(group, lane, run.clone(), fetched)?.into_iter())
+            Some(column) => {
+                Some(self.decode_column::<Int64Type>(group, column, run.clone(), fetched)?.into_iter())
             }
         };
         let pages = &self.footer.groups[group].chunks[self.ts].pages[run];
         for ((page, ts), values) in pages.iter().zip(ts).zip(values) {
-            let lane = lanes.as_mut().and_then(Iterator::next).map(ColumnPage::into_options);
-            let without = match (&lane, &values.present) {
+            let decimals = decimals.as_mut().and_then(Iterator::next).map(ColumnPage::into_options);
+            let without = match (&decimals, &values.present) {
                 (_, None) => false,
                 (None, Some(_)) => true,
-                (Some(lane), Some(present)) => lane.iter().zip(present).any(|(vi, set)| vi.is_none() && !set),
+                (Some(vi), Some(present)) => vi.iter().zip(present).any(|(vi, set)| vi.is_none() && !set),
             };
             if without {
                 return Err(corrupt(self.footer.kind, page.bytes.clone(), "a row without a value"));
             }
-            out.push(SamplePage { rows: page.rows.clone(), ts: ts.values, values: values.into_rows(), lane });
+            let floats = Floats::new(ts.values, values.into_rows());
+            out.push(SamplePage { rows: page.rows.clone(), floats, decimals });
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, Float64Array, Int8Array, Int64Array, RecordBa
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::schema::types::ColumnPath;
+use promontory_model::samples::Floats;
 use promontory_model::{Labels, MatchOp, Matcher, TimeRange, stale_nan};
 use proptest::prelude::*;
 
@@ -43,8 +44,8 @@ fn read_selectively(meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRow
         for series_idx in 0..table.len() {
             let rows = [table.row(series_idx).rows];
             let fetched = fetch(&objects[1], &samples_table.plan(&rows, 0));
-            let (ts, values) = samples_table.decode(&rows, &fetched)?;
-            run.push_columns(table.key(series_idx), &ts, &values);
+            let floats = samples_table.decode(&rows, &fetched)?;
+            run.push(table.key(series_idx), floats.view().into());
         }
         tenants.push((span.tenant.clone(), run));
     }
@@ -158,13 +159,10 @@ fn only_the_pages_of_the_wanted_rows_are_read() {
             pages.iter().filter(|page| rows.iter().any(|r| r.start < page.end && page.start < r.end)).count();
         assert_eq!(table.pages_of(&rows).len(), wanted);
         assert!(plan.len() <= 2 * wanted, "one range for each column and run of pages");
-        let (ts, values) = table.decode(&rows, &fetch(&block.objects[1].bytes, &plan)).unwrap();
-        let expected = |column: &[i64]| -> Vec<i64> {
-            rows.iter().flat_map(|r| column[r.start as usize..r.end as usize].to_vec()).collect()
-        };
-        assert_eq!(ts, expected(&run.ts));
-        let as_int: Vec<i64> = run.values.iter().map(|v| *v as i64).collect();
-        assert_eq!(values.iter().map(|v| *v as i64).collect::<Vec<_>>(), expected(&as_int));
+        let floats = table.decode(&rows, &fetch(&block.objects[1].bytes, &plan)).unwrap();
+        let mut expected = Floats::default();
+        rows.iter().for_each(|r| expected.extend(run.floats().view().part(r.start as usize..r.end as usize)));
+        assert_eq!(floats, expected);
     }
     assert!(matches!(table.decode(&[0..1], &Fetched::default()), Err(Error::Bug(_))));
 }
@@ -172,7 +170,7 @@ fn only_the_pages_of_the_wanted_rows_are_read() {
 #[test]
 fn a_metric_prunes_pages_of_the_series_table() {
     let run = regular(30_000, 1);
-    let n_series = run.keys.len() as u64;
+    let n_series = run.keys().len() as u64;
     let block = ParquetCodec.encode(Level::L2, &[(tenant("t"), run.clone())]).unwrap();
     let series = footer(&block.meta.objects[0], &block.objects[0].bytes).unwrap();
     for name in ["metric_000", "metric_081", "metric_150", "metric_299"] {
@@ -182,7 +180,7 @@ fn a_metric_prunes_pages_of_the_series_table() {
         let table = SeriesTable::decode(&series, rows, &fetch(&block.objects[0].bytes, &plan)).unwrap();
         let found = table.find(&[Matcher::equal("__name__", name)], TimeRange::ALL);
         let expected: Vec<_> =
-            run.keys.iter().filter(|key| key.as_ref().metric_name() == name).cloned().collect();
+            run.keys().iter().filter(|key| key.as_ref().metric_name() == name).cloned().collect();
         assert_eq!(found.into_iter().map(|idx| table.key(idx)).collect::<Vec<_>>(), expected, "{name}");
     }
     for absent in ["a", "metric_0815", "z"] {
@@ -204,8 +202,8 @@ fn matchers_on_the_table_agree_with_matchers_on_labels() {
         for value in ["", "up", "x", "x.*", ".*", ".+", "label|upper|", "v3"] {
             for op in [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex] {
                 let matcher = [Matcher::new(name, op, value).unwrap()];
-                let expected: Vec<usize> = (0..run.keys.len())
-                    .filter(|i| matcher[0].matches_labels(run.keys[*i].as_ref()))
+                let expected: Vec<usize> = (0..run.keys().len())
+                    .filter(|i| matcher[0].matches_labels(run.keys()[*i].as_ref()))
                     .collect();
                 assert_eq!(table.find(&matcher, TimeRange::ALL), expected, "{matcher:?}");
             }
@@ -213,10 +211,10 @@ fn matchers_on_the_table_agree_with_matchers_on_labels() {
     }
     let late = table.find(&[], TimeRange::new(6, 8));
     let meets = |i: &usize| {
-        let (ts, _) = run.series(*i);
+        let ts = run.series(*i).floats.ts();
         TimeRange::new(ts[0], ts[ts.len() - 1]).overlaps(TimeRange::new(6, 8))
     };
-    assert_eq!(late, (0..run.keys.len()).filter(meets).collect::<Vec<_>>());
+    assert_eq!(late, (0..run.keys().len()).filter(meets).collect::<Vec<_>>());
 }
 
 #[test]
@@ -299,8 +297,8 @@ fn a_days_block_narrows_rows_to_buckets_of_two_hours() {
             let range = TimeRange::new(day + start, day + start + length);
             for series_idx in 0..3 {
                 let rows = table.row_within(series_idx, range).rows;
-                let (ts, _) = run.series(series_idx);
-                let first = run.offsets[series_idx] as u64;
+                let ts = run.series(series_idx).floats.ts();
+                let first = run.samples().floats().offsets()[series_idx] as u64;
                 let held = &ts[(rows.start - first) as usize..(rows.end - first) as usize];
                 let count = |ts: &[i64]| ts.iter().filter(|ts| range.contains(**ts)).count();
                 assert_eq!(count(held), count(ts), "series {series_idx} {range:?}");
@@ -345,10 +343,10 @@ fn outside_readers_find_the_columns_of_the_specification() {
     let mut row = 0;
     let mut sid = 0;
     for (_, run) in &tenants {
-        for series in 0..run.keys.len() {
-            for (at, value) in run.series(series).0.iter().zip(run.series(series).1) {
+        for (_, samples) in run.iter() {
+            for (at, value) in samples.floats.iter() {
                 let found = (sids.value(row), ts.value(row), values.value(row).to_bits());
-                assert_eq!(found, (sid, *at, value.to_bits()));
+                assert_eq!(found, (sid, at, value.to_bits()));
                 row += 1;
             }
             sid += 1;
@@ -358,7 +356,7 @@ fn outside_readers_find_the_columns_of_the_specification() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(block.objects[0].bytes.clone()).unwrap();
     let batch = reader.build().unwrap().next().unwrap().unwrap();
     let fingerprints = batch.column_by_name("fingerprint").unwrap().as_fixed_size_binary();
-    let keys = tenants.iter().flat_map(|(_, run)| &run.keys);
+    let keys = tenants.iter().flat_map(|(_, run)| run.keys());
     for (row, key) in keys.enumerate() {
         assert_eq!(fingerprints.value(row), xxh3_128(key.key()).to_be_bytes());
     }
@@ -371,7 +369,7 @@ fn outside_readers_find_the_columns_of_the_specification() {
 
 /// A file as a later level may write it: `vi` and `scale` beside `value`.
 #[test]
-fn a_decimal_lane_is_read_exactly() {
+fn a_decimal_column_is_read_exactly() {
     let expected = run_of([
         (Labels::from_pairs([("__name__", "a")]), vec![(1, 0.1), (2, stale_nan()), (3, -12.5)]),
         (Labels::from_pairs([("__name__", "b")]), vec![(1, 7.0), (2, -0.0), (3, 1e300)]),
@@ -431,9 +429,9 @@ fn rows_beyond_one_row_group_come_back() {
     // Ends of one group and starts of the next are near: three requests, not four.
     let plan = table.plan(&rows, MERGE_GAP_BYTES);
     assert!(plan.len() <= 3, "{plan:?}");
-    let (ts, values) = table.decode(&rows, &fetch(&block.objects[1].bytes, &plan)).unwrap();
+    let floats = table.decode(&rows, &fetch(&block.objects[1].bytes, &plan)).unwrap();
     let rows = (edge - 30_000) as usize..(edge + 30_000) as usize;
-    assert_eq!((&ts[..], &values[..]), (&run.ts[rows.clone()], &run.values[rows]));
+    assert_eq!(floats.view(), run.floats().view().part(rows));
     assert_eq!(ParquetCodec.decode(&block.meta, &objects(&block)).unwrap(), [(tenant("t"), run)]);
 }
 

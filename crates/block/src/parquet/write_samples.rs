@@ -1,6 +1,6 @@
 //! The samples table: `sid`, `ts`, `value`, one row per sample.
 //!
-//! The decimal lane `vi` is reserved: the writer leaves the column out, which costs outside readers
+//! The decimal column `vi` is reserved: the writer leaves the column out, which costs outside readers
 //! nothing, and [`super::SamplesTable`] reads files with and without it.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::EnabledStatistics;
 use parquet::schema::types::ColumnPath;
+use promontory_model::samples::Floats;
 
 use super::write::{File, TableWriter, properties};
 use super::{SAMPLES_GROUP_ROWS, SAMPLES_PAGE_ROWS};
@@ -46,12 +47,13 @@ pub(super) fn encode(level: Level, tenants: &[TenantRows]) -> Result<File, Error
         let batches = std::iter::from_fn(|| {
             let batch = rows.next_columns(BATCH_ROWS.min(group_left))?;
             group_left -= batch.0.len();
+            let (ts, values, _) = batch.1.into_columns();
             let batch = RecordBatch::try_new(
                 schema.clone(),
                 vec![
                     Arc::new(UInt32Array::from(batch.0)),
-                    Arc::new(Int64Array::from(batch.1)),
-                    Arc::new(Float64Array::from(batch.2)),
+                    Arc::new(Int64Array::from(ts)),
+                    Arc::new(Float64Array::from(values)),
                 ],
             );
             Some(batch.map_err(|error| Error::Bug(format!("arrow: {error}"))))
@@ -80,30 +82,28 @@ impl<'a> Rows<'a> {
     }
 
     /// The next rows, exactly `max` of them unless fewer are left; `None` if there is nothing to take.
-    fn next_columns(&mut self, max: usize) -> Option<(Vec<u32>, Vec<i64>, Vec<f64>)> {
+    fn next_columns(&mut self, max: usize) -> Option<(Vec<u32>, Floats)> {
         let size = max.min(self.left);
         if size == 0 {
             return None;
         }
-        let (mut sids, mut ts, mut values) =
-            (Vec::with_capacity(size), Vec::with_capacity(size), Vec::with_capacity(size));
+        let (mut sids, mut samples) = (Vec::with_capacity(size), Floats::with_capacity(size));
         while sids.len() < size {
             let (_, run) = &self.tenants[self.tenant];
-            if self.series == run.keys.len() {
+            if self.series == run.keys().len() {
                 (self.tenant, self.series) = (self.tenant + 1, 0);
                 continue;
             }
-            let (series_ts, series_values) = run.series(self.series);
-            let end = series_ts.len().min(self.taken + size - sids.len());
+            let series = run.series(self.series).floats;
+            let end = series.len().min(self.taken + size - sids.len());
             sids.resize(sids.len() + end - self.taken, self.sid);
-            ts.extend_from_slice(&series_ts[self.taken..end]);
-            values.extend_from_slice(&series_values[self.taken..end]);
+            samples.extend(series.part(self.taken..end));
             self.taken = end;
-            if end == series_ts.len() {
+            if end == series.len() {
                 (self.series, self.taken, self.sid) = (self.series + 1, 0, self.sid + 1);
             }
         }
         self.left -= size;
-        Some((sids, ts, values))
+        Some((sids, samples))
     }
 }

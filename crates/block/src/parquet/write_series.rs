@@ -37,7 +37,7 @@ pub(super) fn encode(meta: &BlockMeta, tenants: &[TenantRows]) -> Result<File, E
     let schema = schema(meta.level, &promoted);
     let mut writer = TableWriter::new(schema.clone(), writer_properties(meta.level, &schema, &promoted)?)?;
     let mut rows = tenants.iter().flat_map(|(tenant, run)| {
-        run.keys.iter().enumerate().map(move |(series, key)| (tenant.as_str(), key, run.series(series).0))
+        run.iter().map(move |(key, samples)| (tenant.as_str(), key, samples.floats.ts()))
     });
     let (mut sid, mut row) = (0u32, 0u64);
     loop {
@@ -92,7 +92,8 @@ impl Buckets {
 /// Of names that differ in case only, which SQL readers would confuse, the most frequent stays.
 fn promoted_labels(n_series: usize, tenants: &[TenantRows]) -> Vec<String> {
     let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
-    for (name, _) in tenants.iter().flat_map(|(_, run)| &run.keys).flat_map(|key| key.as_ref().iter_bytes()) {
+    for (name, _) in tenants.iter().flat_map(|(_, run)| run.keys()).flat_map(|key| key.as_ref().iter_bytes())
+    {
         match counts.get_mut(&*name) {
             Some(count) => *count += 1,
             None => {

@@ -21,6 +21,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRe
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use promontory_model::labels::push_field;
+use promontory_model::samples::Floats;
 use promontory_model::{Labels, METRIC_NAME};
 
 use super::corrupt;
@@ -32,9 +33,9 @@ use crate::run::SeriesRun;
 /// The stream of series and their symbols.
 pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
     let mut encoder = KeyEncoder::new();
-    let mut refs = Vec::with_capacity(run.keys.len() * 16);
-    let mut lengths = Vec::with_capacity(run.keys.len());
-    for key in &run.keys {
+    let mut refs = Vec::with_capacity(run.keys().len() * 16);
+    let mut lengths = Vec::with_capacity(run.keys().len());
+    for key in run.keys() {
         let before = refs.len();
         // What the decoder would refuse must not be acknowledged.
         encoder
@@ -47,16 +48,16 @@ pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
     let labels =
         ListArray::try_new(symbol_field(), OffsetBuffer::from_lengths(lengths), Arc::new(labels), None);
     let samples: Result<Vec<u32>, _> =
-        run.offsets.windows(2).map(|pair| u32::try_from(pair[1] - pair[0])).collect();
+        run.samples().floats().offsets().windows(2).map(|pair| u32::try_from(pair[1] - pair[0])).collect();
     let samples =
         samples.map_err(|_| Error::Bug("a series of more than 2^32 samples in a segment".into()))?;
     write_stream(series_schema(), vec![Arc::new(labels.map_err(bug)?), Arc::new(UInt32Array::from(samples))])
 }
 
 /// The stream of samples.
-pub(super) fn encode_samples(ts: &[i64], values: &[f64]) -> Result<Vec<u8>, Error> {
-    let ts = Int64Array::from(ts.to_vec());
-    let values = Float64Array::from(values.to_vec());
+pub(super) fn encode_samples(floats: &Floats) -> Result<Vec<u8>, Error> {
+    let ts = Int64Array::from(floats.ts().to_vec());
+    let values = Float64Array::from(floats.values().to_vec());
     write_stream(samples_schema(), vec![Arc::new(ts), Arc::new(values)])
 }
 
@@ -91,12 +92,12 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
     Ok((keys, offsets))
 }
 
-/// Timestamps and values of a run.
-pub(super) fn decode_samples(raw: &[u8], entry: &Entry) -> Result<(Vec<i64>, Vec<f64>), Error> {
+/// The samples of a run.
+pub(super) fn decode_samples(raw: &[u8], entry: &Entry) -> Result<Floats, Error> {
     let batch = read_stream(raw, &samples_schema(), entry)?;
     let ts = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
     let values = batch.column(1).as_primitive::<Float64Type>().values().to_vec();
-    Ok((ts, values))
+    Ok(Floats::new(ts, values))
 }
 
 fn symbol_field() -> Arc<Field> {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use promontory_model::Labels;
+use promontory_model::samples::Floats;
 
 use super::*;
 use crate::fixtures::{any_tenants, awkward, bits, regular, tenant};
@@ -142,14 +143,21 @@ fn a_newer_version_is_unsupported_and_not_corrupt() {
 
 #[test]
 fn rows_that_break_an_invariant_are_not_encoded() {
-    let mut run = regular(2, 2);
-    run.ts.swap(0, 1);
-    assert!(matches!(segment(vec![(tenant("a"), run)]).encode(), Err(Error::Bug(_))));
+    let of = |key: Labels, floats: Floats| {
+        let lists = LaneLists::new(vec![0, floats.len()], floats);
+        segment(vec![(tenant("a"), SeriesRun::new(vec![key], lists.into()))])
+    };
+    let good = regular(1, 1).keys()[0].clone();
+    let falling: Floats = [(2, 1.0), (1, 2.0)].into_iter().collect();
+    assert!(matches!(of(good.clone(), falling).encode(), Err(Error::Bug(_))));
+    let started = Floats::new(vec![1], vec![1.0]).with_start_ts(vec![1]);
+    assert!(matches!(of(good.clone(), started).encode(), Err(Error::Bug(_))), "it would be lost");
+    let one: Floats = [(1, 1.0)].into_iter().collect();
+    assert!(of(good, one.clone()).encode().is_ok());
     let tenants = vec![(tenant("b"), regular(1, 1)), (tenant("a"), regular(1, 1))];
     assert!(matches!(segment(tenants).encode(), Err(Error::Bug(_))));
-    let mut run = regular(1, 1);
-    run.keys[0] = Labels::from_key_unchecked(*b"\0\x01b\0\x01x\0\x01a\0\x01x\0\x01");
-    assert!(matches!(segment(vec![(tenant("a"), run)]).encode(), Err(Error::Bug(_))));
+    let wrong = Labels::from_key_unchecked(*b"\0\x01b\0\x01x\0\x01a\0\x01x\0\x01");
+    assert!(matches!(of(wrong, one).encode(), Err(Error::Bug(_))));
 }
 
 #[test]
@@ -193,31 +201,31 @@ fn measure_segments_of_real_samples() {
     let mut large = SeriesRun::default();
     // As many targets as make 30,000 series.
     let mut series: Vec<_> = (0..10)
-        .flat_map(|copy| real.keys.iter().map(move |key| (copy, key)))
+        .flat_map(|copy| real.keys().iter().map(move |key| (copy, key)))
         .enumerate()
         .map(|(i, (copy, key))| {
             let mut labels = promontory_model::LabelsBuilder::from(key.as_ref());
             labels.set("instance", &format!("10.0.0.{copy}:9100")).set("cluster", "eu-west-1");
-            (labels.build(), i % real.keys.len())
+            (labels.build(), i % real.keys().len())
         })
         .collect();
     series.sort();
     series.dedup_by(|a, b| a.0 == b.0);
     for (key, of) in series {
-        let (ts, values) = real.series(of);
-        large.push_columns(key, &ts[ts.len() / 2..ts.len() / 2 + 1], &values[ts.len() / 2..ts.len() / 2 + 1]);
+        let floats = real.series(of).floats;
+        let middle = floats.len() / 2;
+        large.push(key, floats.part(middle..middle + 1).into());
     }
     let last = |n: usize| {
         let mut run = SeriesRun::default();
-        for (i, key) in real.keys.iter().enumerate() {
-            let (ts, values) = real.series(i);
-            let from = ts.len().saturating_sub(n);
-            run.push_columns(key.clone(), &ts[from..], &values[from..]);
+        for (key, samples) in real.iter() {
+            let floats = samples.floats;
+            run.push(key.clone(), floats.part(floats.len().saturating_sub(n)..floats.len()).into());
         }
         run
     };
     for run in [last(1), last(8), large] {
-        let (series, rows) = (run.keys.len(), run.rows() as f64);
+        let (series, rows) = (run.keys().len(), run.rows() as f64);
         let slot = segment(vec![(tenant("t"), run)]);
         let start = Instant::now();
         let bytes = slot.encode().unwrap();

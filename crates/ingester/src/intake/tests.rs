@@ -47,8 +47,12 @@ fn batch_of(source: &'static str, series: &[(&str, &[(i64, f64)])]) -> Batch {
     batch
 }
 
+fn floats_of(run: &SeriesRun, series_idx: usize) -> Vec<(i64, f64)> {
+    run.series(series_idx).floats.iter().collect()
+}
+
 fn names(run: &SeriesRun) -> Vec<String> {
-    run.keys.iter().map(ToString::to_string).collect()
+    run.keys().iter().map(ToString::to_string).collect()
 }
 
 fn tenant() -> TenantId {
@@ -69,9 +73,9 @@ fn a_cut_is_sorted_and_of_equal_timestamps_the_greatest_stays() {
     intake.add(&tenant(), &again, 0).unwrap();
     let rows = intake.cut().into_rows();
     let run = &rows[0].1;
-    let names: Vec<String> = run.keys.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = run.keys().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(run.series(1), (&[1, 2][..], &[1.0, 5.0][..]));
+    assert_eq!(floats_of(run, 1), [(1, 1.0), (2, 5.0)]);
     assert!(intake.cut().into_rows().is_empty());
 }
 
@@ -81,7 +85,7 @@ fn two_encodings_of_one_label_set_are_one_series() {
     let two = batch(&[("__name__=m,a=1", &[(1, 1.0)]), ("a=1,__name__=m", &[(2, 2.0)])]);
     intake.add(&tenant(), &two, 0).unwrap();
     assert_eq!(intake.series(), 1);
-    assert_eq!(intake.cut().into_rows()[0].1.series(0), (&[1, 2][..], &[1.0, 2.0][..]));
+    assert_eq!(floats_of(&intake.cut().into_rows()[0].1, 0), [(1, 1.0), (2, 2.0)]);
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn idle_series_are_forgotten_and_come_back() {
     assert_eq!(intake.series(), 1);
     intake.add(&tenant(), &batch(&[("__name__=c", &[(1, 1.0)]), ("__name__=b", &[(1, 2.0)])]), 0).unwrap();
     let rows = intake.cut().into_rows();
-    assert_eq!(rows[0].1.keys.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(rows[0].1.keys().iter().map(ToString::to_string).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(intake.series(), 2);
 }
 
@@ -151,7 +155,7 @@ fn ranks_follow_series_that_come_later() {
     intake.add(&tenant(), &batch(&series), 0).unwrap();
     let rows = intake.cut().into_rows();
     assert_eq!(
-        rows[0].1.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        rows[0].1.keys().iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["a", "b", "c", "m", "n", "x"]
     );
 }
@@ -184,7 +188,7 @@ fn series_are_known_in_whatever_order_they_come() {
     }
     assert_eq!(intake.series(), 4);
     let rows = intake.cut().into_rows();
-    let ts: Vec<&[i64]> = (0..4).map(|series| rows[0].1.series(series).0).collect();
+    let ts: Vec<&[i64]> = (0..4).map(|series| rows[0].1.series(series).floats.ts()).collect();
     assert_eq!(ts, [&[1, 2, 3, 4, 5][..], &[1, 4, 5], &[1, 2, 3, 5], &[4, 5, 6]]);
 }
 
@@ -242,7 +246,7 @@ fn equal_bytes_of_two_sources_are_two_series_in_either_order() {
         let rows = intake.cut().into_rows();
         let expected = ["a{source=\"one\"}", "a{source=\"two\"}", "b{source=\"one\"}", "b{source=\"two\"}"];
         assert_eq!(names(&rows[0].1), expected, "{order:?}");
-        assert!((0..4).all(|series| rows[0].1.series(series).0 == [1, 2, 3]));
+        assert!((0..4).all(|series| rows[0].1.series(series).floats.ts() == [1, 2, 3]));
     }
 }
 

@@ -254,6 +254,24 @@ impl<'a, V: ColumnView> LaneView<'a, V> {
         if part.len() == self.ts.len() { self } else { self.part(part) }
     }
 
+    /// The samples up to the first whose timestamp does not pass, and the others; `passes` is true for the
+    /// first timestamps only.
+    #[must_use]
+    pub fn split_by_time(self, passes: impl Fn(i64) -> bool) -> (Self, Self) {
+        let passed = self.ts.partition_point(|ts| passes(*ts));
+        (self.part(0..passed), self.part(passed..self.len()))
+    }
+
+    /// The samples cut into as few pieces as have strictly ascending timestamps.
+    pub fn ascending_parts(self) -> impl Iterator<Item = Self> {
+        let mut from = 0;
+        self.ts.chunk_by(|a, b| a < b).map(move |part| {
+            let start = from;
+            from += part.len();
+            if part.len() == self.ts.len() { self } else { self.part(start..from) }
+        })
+    }
+
     /// Which of two samples at one timestamp stays: the greater by value; of equal values the one with the
     /// later start timestamp.
     #[must_use]

@@ -32,15 +32,21 @@ impl<C: Default> Default for LaneLists<C> {
 }
 
 impl<C: Column> LaneLists<C> {
-    /// Lists over a lane.
+    /// Lists over a lane; `None` if `offsets` does not start at 0, falls, or does not end at the lane's
+    /// length.
+    #[must_use]
+    pub fn try_new(offsets: Vec<usize>, lane: Lane<C>) -> Option<Self> {
+        let ends = (offsets.first(), offsets.last()) == (Some(&0), Some(&lane.len()));
+        (ends && offsets.is_sorted()).then_some(Self { offsets, lane })
+    }
+
+    /// As [`Self::try_new`], of offsets that were made for the lane.
     ///
     /// # Panics
-    /// If `offsets` does not start at 0, falls, or does not end at the lane's length.
+    /// Where that answers `None`.
     #[must_use]
     pub fn new(offsets: Vec<usize>, lane: Lane<C>) -> Self {
-        assert_eq!((offsets.first(), offsets.last()), (Some(&0), Some(&lane.len())), "ends of the offsets");
-        assert!(offsets.is_sorted(), "offsets never fall");
-        Self { offsets, lane }
+        Self::try_new(offsets, lane).expect("offsets of another lane")
     }
 
     /// No series, with room for `series` of `samples` together.
@@ -134,6 +140,12 @@ impl SampleLists {
         &self.floats
     }
 
+    /// The floats of all series, without the histograms.
+    #[must_use]
+    pub fn into_floats(self) -> LaneLists<Vec<f64>> {
+        self.floats
+    }
+
     /// The native histograms of all series; `None` if no series has any.
     #[must_use]
     pub fn histograms(&self) -> Option<&LaneLists<HistogramColumn>> {
@@ -152,12 +164,22 @@ impl SampleLists {
         }
     }
 
-    /// Appends one series; it may be empty.
-    pub fn push(&mut self, samples: SamplesView<'_>) {
+    /// Appends one series, which may be empty; answers the number of its samples.
+    pub fn push(&mut self, samples: SamplesView<'_>) -> usize {
+        if samples.histograms.is_empty() && self.histograms.is_none() {
+            return self.floats.push_with(|floats| floats.extend(samples.floats));
+        }
         self.push_with(
             |floats| floats.extend(samples.floats),
             |histograms| histograms.extend(samples.histograms),
-        );
+        )
+    }
+
+    /// Appends all series of `others`.
+    pub fn extend(&mut self, others: &Self) {
+        for series_idx in 0..others.len() {
+            self.push(others.series(series_idx));
+        }
     }
 
     /// Appends one series, whose samples the two append to the lanes; answers how many they were.
@@ -192,12 +214,16 @@ impl SampleLists {
         }
     }
 
+    /// The timestamps of all samples, first those of the floats.
+    pub fn ts(&self) -> impl Iterator<Item = i64> + '_ {
+        let histograms = self.histograms.iter().flat_map(|lists| lists.lane.ts());
+        self.floats.lane.ts().iter().chain(histograms).copied()
+    }
+
     /// The time range of all samples; empty if there are none.
     #[must_use]
     pub fn time_range(&self) -> TimeRange {
-        let cover = |range: TimeRange, ts: &[i64]| ts.iter().fold(range, |range, ts| range.cover(*ts));
-        let range = cover(TimeRange::EMPTY, self.floats.lane.ts());
-        self.histograms.as_ref().map_or(range, |lists| cover(range, lists.lane.ts()))
+        self.ts().fold(TimeRange::EMPTY, TimeRange::cover)
     }
 
     /// Memory of the columns in bytes; what histograms hold on the heap is left out.

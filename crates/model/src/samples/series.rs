@@ -94,6 +94,21 @@ impl<'a> SamplesView<'a> {
     pub fn clip(self, range: TimeRange) -> Self {
         Self { floats: self.floats.clip(range), histograms: self.histograms.clip(range) }
     }
+
+    /// The earliest timestamp; `None` if there is no sample.
+    #[must_use]
+    pub fn first_ts(self) -> Option<i64> {
+        self.floats.ts().first().into_iter().chain(self.histograms.ts().first()).min().copied()
+    }
+
+    /// The samples up to the first whose timestamp does not pass, and the others; `passes` is true for the
+    /// first timestamps only.
+    #[must_use]
+    pub fn split_by_time(self, passes: impl Fn(i64) -> bool) -> (Self, Self) {
+        let (floats, later_floats) = self.floats.split_by_time(&passes);
+        let (histograms, later_histograms) = self.histograms.split_by_time(&passes);
+        (Self { floats, histograms }, Self { floats: later_floats, histograms: later_histograms })
+    }
 }
 
 impl<'a> From<FloatsView<'a>> for SamplesView<'a> {

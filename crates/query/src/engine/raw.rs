@@ -11,9 +11,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use promontory_model::{Floats, Labels, Samples, TimeRange};
+use promontory_model::{Labels, Samples, SamplesView, TimeRange};
 use promontory_promql::engine::{CHUNK_SAMPLES_MAX, EPOCH_WINDOW_MS, EngineError, SamplesQuery, SeriesChunk};
-use promontory_store::{SelectedSamples, Selection};
+use promontory_store::Selection;
 use tokio::sync::mpsc;
 
 use crate::context::QueryContext;
@@ -151,9 +151,9 @@ async fn send_read(
     context.hold(held).map_err(to_engine_error)?;
     let samples = selection.read_within(read.of.clone(), read.within).await;
     let samples = samples.map_err(|error| store_error(&error))?;
-    context.count_read(read.of.len() as u64, samples.ts.len() as u64);
-    for (labels, ends) in selection.series()[read.of.clone()].iter().zip(samples.offsets.windows(2)) {
-        for chunk in chunks_of(labels, &samples, ends[0]..ends[1]) {
+    context.count_read(read.of.len() as u64, samples.samples() as u64);
+    for (idx, labels) in selection.series()[read.of.clone()].iter().enumerate() {
+        for chunk in chunks_of(labels, samples.series(idx)) {
             if chunks.send(chunk).await.is_err() {
                 return Ok(false);
             }
@@ -163,16 +163,13 @@ async fn send_read(
     Ok(true)
 }
 
-fn chunks_of(
-    labels: &Labels,
-    samples: &SelectedSamples,
-    rows: Range<usize>,
-) -> impl Iterator<Item = SeriesChunk> {
-    let columns = samples.ts[rows.clone()]
-        .chunks(CHUNK_SAMPLES_MAX)
-        .zip(samples.values[rows].chunks(CHUNK_SAMPLES_MAX));
-    columns.map(|(ts, values)| {
-        let floats = Floats::new(ts.to_vec(), values.to_vec());
-        SeriesChunk { labels: labels.clone(), samples: Samples { floats, ..Samples::default() } }
+fn chunks_of(labels: &Labels, samples: SamplesView<'_>) -> impl Iterator<Item = SeriesChunk> {
+    let longest = samples.floats.len().max(samples.histograms.len());
+    (0..longest).step_by(CHUNK_SAMPLES_MAX).map(move |from| {
+        let part = |len: usize| from.min(len)..(from + CHUNK_SAMPLES_MAX).min(len);
+        let mut chunk = Samples::default();
+        chunk.floats.extend(samples.floats.part(part(samples.floats.len())));
+        chunk.histograms.extend(samples.histograms.part(part(samples.histograms.len())));
+        SeriesChunk { labels: labels.clone(), samples: chunk }
     })
 }

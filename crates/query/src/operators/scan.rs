@@ -156,14 +156,16 @@ impl Reader {
         }
         let samples = self.selection.read(of.clone()).await.map_err(QueryError::from)?;
         let timer = self.baseline.elapsed_compute().timer();
-        if samples.offsets.len() != of.len() + 1 {
-            return internal_err!("{} offsets for {} series", samples.offsets.len(), of.len());
+        if samples.len() != of.len() {
+            return internal_err!("samples of {} series, {} were asked for", samples.len(), of.len());
         }
-        self.context.count_read(of.len() as u64, samples.ts.len() as u64);
+        self.context.count_read(of.len() as u64, samples.samples() as u64);
         let labels = self.labels_of(of);
-        let offsets = list_offsets(&samples.offsets)?;
-        let ts = timestamps_column(offsets.clone(), samples.ts)?;
-        let values = samples_column(offsets, samples.values)?;
+        let (offsets, floats) = samples.into_floats().into_parts();
+        let (ts, values, _) = floats.into_columns();
+        let offsets = list_offsets(&offsets)?;
+        let ts = timestamps_column(offsets.clone(), ts)?;
+        let values = samples_column(offsets, values)?;
         let batch = RecordBatch::try_new(samples_schema(), vec![labels, ts, values])?;
         self.baseline.record_output(batch.num_rows());
         drop(timer);

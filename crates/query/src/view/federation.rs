@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use promontory_model::{Labels, LabelsBuilder, Matcher, TenantId, TimeRange};
-use promontory_store::{Error as StoreError, SelectedSamples, Selection};
+use promontory_model::{Labels, LabelsBuilder, Matcher, SampleLists, TenantId, TimeRange};
+use promontory_store::{Error as StoreError, Selection};
 
 use super::Part;
 
@@ -161,23 +161,17 @@ impl Selection for TenantSelection {
         stretches.map(|(part, series)| self.parts[part].samples_max_within(series, within)).sum()
     }
 
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, StoreError> {
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, StoreError> {
         self.check(&of)?;
-        let mut all = SelectedSamples { offsets: vec![0], ..SelectedSamples::default() };
+        let mut all = SampleLists::default();
         for (part, series) in self.stretches(of) {
-            append(&mut all, self.parts[part].read_within(series, within).await?);
+            let more = self.parts[part].read_within(series, within).await?;
+            if all.is_empty() {
+                all = more;
+            } else {
+                all.extend(&more);
+            }
         }
         Ok(all)
     }
-}
-
-fn append(all: &mut SelectedSamples, more: SelectedSamples) {
-    let before = all.ts.len();
-    if before == 0 && all.offsets.len() == 1 {
-        *all = more;
-        return;
-    }
-    all.offsets.extend(more.offsets.iter().skip(1).map(|offset| before + offset));
-    all.ts.extend_from_slice(&more.ts);
-    all.values.extend_from_slice(&more.values);
 }

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
-use promontory_model::stale_nan;
+use promontory_model::{SampleLists, stale_nan};
 use promontory_promql::engine::{CHUNK_SAMPLES_MAX, LabelPolicy, SampleStream, SamplesQuery, SeriesChunk};
-use promontory_store::{SampleSnapshot, SelectedSamples, Selection};
+use promontory_store::{SampleSnapshot, Selection};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 
 use super::*;
@@ -168,10 +168,10 @@ impl Selection for Watched<dyn Selection> {
         self.inner.samples_max_within(of, within)
     }
 
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, StoreError> {
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, StoreError> {
         let read = self.inner.read_within(of, within).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.largest.fetch_max(read.ts.len(), Ordering::Relaxed);
+        self.largest.fetch_max(read.samples(), Ordering::Relaxed);
         Ok(read)
     }
 }

@@ -165,7 +165,7 @@ impl History {
                 let samples: Vec<(i64, f64)> = (0..n_samples).map(sample).collect();
                 let bits = samples.iter().map(|(ts, value)| (*ts, value.to_bits()));
                 sent.entry(key.clone()).or_default().extend(bits);
-                run.push_series(key, samples);
+                run.push_floats(key, samples);
             }
         }
         (tenant(name), run)

@@ -157,23 +157,14 @@ async fn selected(
     *warnings = view.warnings();
     let selection = view.select(matchers, TimeRange::ALL).await?;
     let samples = selection.read(0..selection.series().len()).await?;
-    let run = SeriesRun {
-        keys: selection.series().to_vec(),
-        offsets: samples.offsets,
-        ts: samples.ts,
-        values: samples.values,
-    };
-    Ok(rows_of(&run))
+    Ok(rows_of(&SeriesRun::new(selection.series().to_vec(), samples)))
 }
 
 fn rows_of(run: &SeriesRun) -> Rows {
     let mut rows = Rows::new();
-    for (series_idx, key) in run.keys.iter().enumerate() {
-        let (ts, values) = run.series(series_idx);
-        let samples = ts.iter().copied().zip(values.iter().map(|value| value.to_bits()));
-        if !ts.is_empty() {
-            rows.insert(key.clone(), samples.collect());
-        }
+    for (key, samples) in run.iter().filter(|(_, samples)| !samples.is_empty()) {
+        let samples = samples.floats.iter().map(|(ts, value)| (ts, value.to_bits()));
+        rows.insert(key.clone(), samples.collect());
     }
     rows
 }

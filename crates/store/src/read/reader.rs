@@ -508,11 +508,9 @@ impl Followed {
 /// The samples from `from_ts` on.
 pub(crate) fn clipped(run: &SeriesRun, from_ts: i64) -> SeriesRun {
     let mut out = SeriesRun::default();
-    for (series_idx, key) in run.keys.iter().enumerate() {
-        let (ts, values) = run.series(series_idx);
-        let first = ts.partition_point(|ts| *ts < from_ts);
-        let rows = ts[first..].iter().copied().zip(values[first..].iter().copied());
-        out.push_series(key.clone(), rows);
+    let kept = TimeRange::new(from_ts, i64::MAX);
+    for (key, samples) in run.iter() {
+        out.push(key.clone(), samples.clip(kept));
     }
     out
 }

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use promontory_block::parquet::SamplePage;
-use promontory_block::{ColumnPair, Level, ObjectKind, merge_columns};
+use promontory_block::{Level, ObjectKind, SeriesMerge};
 use promontory_model::labels::metric_key_range;
+use promontory_model::samples::{Floats, SampleLists};
 use promontory_model::{Labels, METRIC_NAME, Matcher, RwLockExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
@@ -28,7 +29,7 @@ use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::read::blocks::{BlockReader, NameRange, span_of};
 use crate::read::reader::View;
-use crate::read::source::{SampleSnapshot, SelectedSamples, Selection};
+use crate::read::source::{SampleSnapshot, Selection};
 use crate::write::head::HeadSelection;
 
 /// Blocks that one query works on at once; requests have their own bound.
@@ -170,6 +171,9 @@ struct ViewSelection {
     rows_before: Vec<u64>,
 }
 
+/// Pages by block, ascending.
+type Pages = BTreeMap<usize, Vec<Arc<SamplePage>>>;
+
 /// Where one source holds samples of one series.
 #[derive(Clone, Debug)]
 enum Place {
@@ -267,18 +271,14 @@ impl ViewSelection {
             }
             Place::Block { .. } => 0,
             Place::Head { head, series } => {
-                let columns = self.heads[*head].columns(*series);
-                columns.map(|column| clip(column, range).0.len() as u64).sum()
+                let of_head = self.heads[*head].samples(*series);
+                of_head.map(|samples| samples.clip(range).len() as u64).sum()
             }
         }
     }
 
     /// The pages that `series` need for `range`, by block.
-    async fn pages(
-        &self,
-        series: Range<usize>,
-        range: TimeRange,
-    ) -> Result<BTreeMap<usize, Vec<Arc<SamplePage>>>, Error> {
+    async fn pages(&self, series: Range<usize>, range: TimeRange) -> Result<Pages, Error> {
         let rows = self.block_rows(series, range);
         let mut reads = Vec::with_capacity(rows.len());
         for (block, rows) in rows {
@@ -327,7 +327,7 @@ impl Selection for ViewSelection {
         self.places_of(self.known(of)).iter().map(|place| self.place_rows(place, range)).sum()
     }
 
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error> {
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, Error> {
         let range = self.range.intersect(within);
         check_fresh(self.expires)?;
         if of.start > of.end || of.end > self.series.len() {
@@ -335,36 +335,36 @@ impl Selection for ViewSelection {
         }
         let pages = self.pages(of.clone(), range).await?;
         let rows = self.room(of.clone(), within) as usize;
-        let mut samples = SelectedSamples {
-            offsets: Vec::with_capacity(of.len() + 1),
-            ts: Vec::with_capacity(rows),
-            values: Vec::with_capacity(rows),
-        };
-        samples.offsets.push(0);
-        let mut columns: Vec<ColumnPair<'_>> = Vec::new();
+        let mut samples = SampleLists::with_capacity(of.len(), rows);
         for series in of {
-            let places = self.places_of(series..series + 1);
-            // Values of a decimal lane do not lie in memory as doubles; they are resolved first.
-            let resolved: Vec<(Vec<i64>, Vec<f64>)> =
-                places.iter().flat_map(|place| lane_columns(place, &pages)).collect();
-            let mut columns_here: Vec<ColumnPair<'_>> = std::mem::take(&mut columns);
-            for place in places {
-                match place {
-                    Place::Block { block, rows, .. } => {
-                        let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
-                        columns_here.extend(plain_columns(pages, rows).map(|column| clip(column, range)));
-                    }
-                    Place::Head { head, series } => {
-                        let of_head = self.heads[*head].columns(*series);
-                        columns_here.extend(of_head.map(|column| clip(column, range)));
-                    }
-                }
-            }
-            columns_here.extend(resolved.iter().map(|(ts, values)| clip((ts, values), range)));
-            merge_columns(&mut columns_here, &mut samples.ts, &mut samples.values);
-            samples.offsets.push(samples.ts.len());
+            self.read_series(series, range, &pages, &mut samples);
         }
         Ok(samples)
+    }
+}
+
+impl ViewSelection {
+    /// Appends the samples of one series in `range`, whose pages are there.
+    fn read_series(&self, series: usize, range: TimeRange, pages: &Pages, out: &mut SampleLists) {
+        let places = self.places_of(series..series + 1);
+        // What a decimal column holds does not lie in memory as doubles; it is resolved first.
+        let resolved: Vec<Floats> = places.iter().flat_map(|place| resolved_rows(place, pages)).collect();
+        let mut sources = SeriesMerge::default();
+        for place in places {
+            match place {
+                Place::Block { block, rows, .. } => {
+                    let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
+                    let parts = covering(pages, rows).filter_map(|page| page.part(rows));
+                    parts.for_each(|floats| sources.add(floats.clip(range).into()));
+                }
+                Place::Head { head, series } => {
+                    let of_head = self.heads[*head].samples(*series);
+                    of_head.for_each(|samples| sources.add(samples.clip(range)));
+                }
+            }
+        }
+        resolved.iter().for_each(|floats| sources.add(floats.view().clip(range).into()));
+        sources.append_to(out);
     }
 }
 
@@ -423,30 +423,17 @@ impl MergedSeries {
     }
 }
 
-/// Slices of pages without a decimal lane that hold `rows`.
-fn plain_columns<'a>(
-    pages: &'a [Arc<SamplePage>],
-    rows: &'a Range<u64>,
-) -> impl Iterator<Item = ColumnPair<'a>> {
-    covering(pages, rows).filter(|page| page.lane.is_none()).map(|page| {
-        let from = rows.start.max(page.rows.start) - page.rows.start;
-        let to = rows.end.min(page.rows.end) - page.rows.start;
-        let here = from as usize..to as usize;
-        (&page.ts[here.clone()], &page.values[here])
-    })
-}
-
-/// Copies of the rows that lie in pages with a decimal lane.
-fn lane_columns(place: &Place, pages: &BTreeMap<usize, Vec<Arc<SamplePage>>>) -> Vec<(Vec<i64>, Vec<f64>)> {
+/// Copies of the rows that lie in pages with a decimal column.
+fn resolved_rows(place: &Place, pages: &Pages) -> Vec<Floats> {
     let Place::Block { block, rows, scale } = place else { return Vec::new() };
     let pages = pages.get(block).map_or(&[][..], Vec::as_slice);
-    let with_lane = covering(pages, rows).filter(|page| page.lane.is_some());
+    let with_decimals = covering(pages, rows).filter(|page| page.decimals.is_some());
     let resolve = |page: &Arc<SamplePage>| {
-        let (mut ts, mut values) = (Vec::new(), Vec::new());
-        page.append_rows(rows, *scale, &mut ts, &mut values);
-        (ts, values)
+        let mut floats = Floats::default();
+        page.append_rows(rows, *scale, &mut floats);
+        floats
     };
-    with_lane.map(resolve).collect()
+    with_decimals.map(resolve).collect()
 }
 
 /// The pages that hold any of `rows`; pages ascend.
@@ -456,13 +443,6 @@ fn covering<'a>(
 ) -> impl Iterator<Item = &'a Arc<SamplePage>> {
     let first = pages.partition_point(|page| page.rows.end <= rows.start);
     pages[first..].iter().take_while(|page| page.rows.start < rows.end)
-}
-
-/// The part of a column inside `range`.
-fn clip(column: ColumnPair<'_>, range: TimeRange) -> ColumnPair<'_> {
-    let (ts, values) = column;
-    let part = range.part_of(ts);
-    (&ts[part.clone()], &values[part])
 }
 
 /// The metric names that matchers leave over, if they name them.

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use promontory_model::samples::SampleLists;
 use promontory_model::{Exemplar, Labels, Matcher, MetricMetadata, Position, SnapshotId, Tenants, TimeRange};
 
 use crate::error::Error;
@@ -120,11 +121,12 @@ pub trait Selection: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Reads the samples of `series()[of]` in the selected range, merged and deduplicated.
+    /// Reads the samples of `series()[of]` in the selected range, merged and deduplicated: as many
+    /// series, some perhaps empty, stale markers kept.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`, or `Stale`.
-    async fn read(&self, of: Range<usize>) -> Result<SelectedSamples, Error> {
+    async fn read(&self, of: Range<usize>) -> Result<SampleLists, Error> {
         self.read_within(of, TimeRange::ALL).await
     }
 
@@ -132,19 +134,5 @@ pub trait Selection: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`Self::read`].
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SelectedSamples, Error>;
-}
-
-/// Samples of consecutive series.
-///
-/// `offsets` has one entry more than there are series, from 0 to `ts.len()`; a series may be empty;
-/// within a series `ts` strictly ascends. Stale markers are kept.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SelectedSamples {
-    /// The samples of series `i` are `offsets[i]..offsets[i + 1]`.
-    pub offsets: Vec<usize>,
-    /// Milliseconds since the Unix epoch.
-    pub ts: Vec<i64>,
-    /// One value per timestamp.
-    pub values: Vec<f64>,
+    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, Error>;
 }

@@ -279,28 +279,25 @@ impl Merger {
         // Nearly always there is nothing to cut, and nothing to copy.
         let TimeRange { start, end } = rows.time_range();
         let one_window = rows.is_empty() || start.div_euclid(window) == end.div_euclid(window);
-        if one_window && rows.keys.len() <= self.settings.series_max {
+        if one_window && rows.keys().len() <= self.settings.series_max {
             return if rows.is_empty() { Vec::new() } else { vec![rows] };
         }
-        let windows: BTreeSet<i64> = rows.ts.iter().map(|ts| ts.div_euclid(window)).collect();
+        let windows: BTreeSet<i64> = rows.samples().ts().map(|ts| ts.div_euclid(window)).collect();
         let late = windows.iter().rev().nth(self.settings.windows_max).copied();
         // All late windows fall into the newest of them.
         let window_of = |ts: i64| late.map_or(ts.div_euclid(window), |late| ts.div_euclid(window).max(late));
         let mut open: BTreeMap<i64, SeriesRun> = BTreeMap::new();
         let mut parts = Vec::new();
-        for (series_idx, key) in rows.keys.iter().enumerate() {
-            let (ts, values) = rows.series(series_idx);
-            let mut start = 0;
-            while start < ts.len() {
-                let window = window_of(ts[start]);
-                let end = start + ts[start..].partition_point(|ts| window_of(*ts) <= window);
+        for (key, mut left) in rows.iter() {
+            while let Some(first) = left.first_ts() {
+                let window = window_of(first);
+                let (samples, later) = left.split_by_time(|ts| window_of(ts) <= window);
                 let part = open.entry(window).or_default();
-                let rows = ts[start..end].iter().copied().zip(values[start..end].iter().copied());
-                part.push_series(key.clone(), rows);
-                if part.keys.len() >= self.settings.series_max {
+                part.push(key.clone(), samples);
+                if part.keys().len() >= self.settings.series_max {
                     parts.push(std::mem::take(part));
                 }
-                start = end;
+                left = later;
             }
         }
         parts.extend(open.into_values().filter(|part| !part.is_empty()));
@@ -346,17 +343,16 @@ fn overtaken(error: &Error) -> Error {
 fn added_up(runs: &[&SeriesRun]) -> SeriesRun {
     let mut all: BTreeMap<Labels, BTreeMap<i64, f64>> = BTreeMap::new();
     for run in runs {
-        for (series_idx, key) in run.keys.iter().enumerate() {
-            let (ts, values) = run.series(series_idx);
+        for (key, samples) in run.iter() {
             let series = all.entry(key.clone()).or_default();
-            for (ts, value) in ts.iter().zip(values) {
-                series.entry(*ts).and_modify(|sum| *sum += value).or_insert(*value);
+            for (ts, value) in samples.floats.iter() {
+                series.entry(ts).and_modify(|sum| *sum += value).or_insert(value);
             }
         }
     }
     let mut out = SeriesRun::default();
     for (key, samples) in all {
-        out.push_series(key, samples);
+        out.push_floats(key, samples);
     }
     out
 }

@@ -4,8 +4,8 @@
 //! they share it, so samples lie in memory once: a head keeps the rows of each segment as they were
 //! cut and only adds an index from series to stretches in them.
 //!
-//! Words: a *contribution* is what one segment brought; a *stretch* is a run of rows of one series in
-//! one contribution; a *label index* lists, for each value of one label, the series that have it. One is
+//! Words: a *contribution* is what one segment brought; a *stretch* is the samples of one series
+//! in one contribution; a *label index* lists, for each value of one label, the series that have it. One is
 //! made when a query first asks for a label among many series, and grows with the head.
 //!
 //! Invariants:
@@ -21,9 +21,10 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::HashTable;
 use promontory_block::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
-use promontory_block::{LabelHash, SeriesRun, TenantRows, merge};
+use promontory_block::{LabelHash, SeriesMerge, SeriesRun, TenantRows};
 use promontory_model::labels::metric_key_range;
 use promontory_model::matcher::ValueBounds;
+use promontory_model::samples::SamplesView;
 use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, MutexExt as _, TenantId, TimeRange, WriterId};
 
 /// The rows of one segment, shared between the writer, its head and every snapshot.
@@ -82,12 +83,11 @@ struct HeadRun {
     tenant_idx: usize,
 }
 
-/// Rows `start..end` of the tenant's run number `run`.
+/// The series number `series` of the tenant's run number `run`.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     run: u32,
-    start: u32,
-    end: u32,
+    series: u32,
 }
 
 /// Series of one tenant selected from a head; owns what it needs, so no lock is held.
@@ -209,14 +209,9 @@ impl TenantHead {
         let run_idx = self.runs.len() as u32;
         let known = self.keys.len();
         let mut previous = None;
-        for (idx, key) in head_run.run().keys.iter().enumerate() {
-            let rows = &head_run.run().offsets[idx..=idx + 1];
+        for (series, key) in (0..).zip(head_run.run().keys()) {
             let id = self.id_after(previous, key);
-            self.stretches[id as usize].push(Stretch {
-                run: run_idx,
-                start: rows[0] as u32,
-                end: rows[1] as u32,
-            });
+            self.stretches[id as usize].push(Stretch { run: run_idx, series });
             previous = Some(id);
         }
         if self.keys.len() > known {
@@ -268,20 +263,13 @@ impl TenantHead {
 
     fn rows(&self, up_to: u64) -> SeriesRun {
         let mut out = SeriesRun::default();
-        let mut columns = Vec::new();
+        let mut sources = SeriesMerge::default();
         for id in &self.order {
-            columns.clear();
-            let stretches = self.stretches[*id as usize].iter();
-            columns.extend(stretches.filter_map(|stretch| {
-                let run = &self.runs[stretch.run as usize];
-                (run.seq <= up_to).then(|| column(run.run(), *stretch))
-            }));
-            let before = out.ts.len();
-            merge::merge_columns(&mut columns, &mut out.ts, &mut out.values);
-            if out.ts.len() > before {
-                out.keys.push(self.keys[*id as usize].clone());
-                out.offsets.push(out.ts.len());
+            let visible = |stretch: &&Stretch| self.runs[stretch.run as usize].seq <= up_to;
+            for stretch in self.stretches[*id as usize].iter().filter(visible) {
+                sources.add(samples(&self.runs, *stretch));
             }
+            out.push_with(self.keys[*id as usize].clone(), |all| sources.append_to(all));
         }
         out
     }
@@ -402,25 +390,22 @@ impl HeadSelection {
     /// Number of rows of one series, duplicates included.
     #[must_use]
     pub fn rows(&self, series_idx: usize) -> usize {
-        self.series[series_idx].1.iter().map(|stretch| (stretch.end - stretch.start) as usize).sum()
+        self.series[series_idx].1.iter().map(|stretch| samples(&self.runs, *stretch).len()).sum()
     }
 
-    /// The columns of one series, one per contribution, each ascending in time; not clipped to a
-    /// time range.
-    pub fn columns(&self, series_idx: usize) -> impl Iterator<Item = (&[i64], &[f64])> {
-        let stretches = self.series[series_idx].1.iter();
-        stretches.map(|stretch| column(self.runs[stretch.run as usize].run(), *stretch))
+    /// The samples of one series by contribution, each ascending in time; not clipped to a time range.
+    pub fn samples(&self, series_idx: usize) -> impl Iterator<Item = SamplesView<'_>> {
+        self.series[series_idx].1.iter().map(|stretch| samples(&self.runs, *stretch))
     }
 }
 
-fn column(run: &SeriesRun, stretch: Stretch) -> (&[i64], &[f64]) {
-    let rows = stretch.start as usize..stretch.end as usize;
-    (&run.ts[rows.clone()], &run.values[rows])
+fn samples(runs: &[HeadRun], stretch: Stretch) -> SamplesView<'_> {
+    runs[stretch.run as usize].run().series(stretch.series as usize)
 }
 
 /// Samples, their share of the run's own index, and one stretch in ours.
 fn run_bytes(run: &SeriesRun) -> usize {
-    run.rows() * 16 + run.keys.len() * (16 + 8 + size_of::<Stretch>())
+    run.samples().column_bytes() + run.keys().len() * (16 + size_of::<Stretch>())
 }
 
 #[cfg(test)]

@@ -281,7 +281,7 @@ impl Parcel {
         let run = |all: BTreeMap<Labels, Vec<(i64, f64)>>| {
             let mut run = SeriesRun::default();
             for (series, samples) in all {
-                run.push_series(series, samples);
+                run.push_floats(series, samples);
             }
             run
         };

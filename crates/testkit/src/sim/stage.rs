@@ -229,8 +229,5 @@ impl Stage {
 
 /// The samples of a run, one by one.
 fn rows(run: &SeriesRun) -> impl Iterator<Item = (&Labels, i64, f64)> {
-    run.keys.iter().enumerate().flat_map(move |(series_idx, series)| {
-        let (ts, values) = run.series(series_idx);
-        ts.iter().zip(values).map(move |(ts, value)| (series, *ts, *value))
-    })
+    run.iter().flat_map(|(series, samples)| samples.floats.iter().map(move |(ts, value)| (series, ts, value)))
 }

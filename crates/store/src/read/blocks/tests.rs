@@ -43,7 +43,7 @@ pub(crate) fn fleet(n_metrics: usize, n_hosts: usize, n_samples: usize) -> Serie
             let step = |s: usize| (metric * 31 + host * 17 + s * s) % 97;
             let samples =
                 (0..n_samples).map(|s| (1_700_000_000_000 + s as i64 * 15_000, step(s) as f64 / 8.0));
-            run.push_series(key, samples);
+            run.push_floats(key, samples);
         }
     }
     run
@@ -76,7 +76,7 @@ async fn a_cold_selector_of_one_percent_takes_six_requests_and_a_megabyte() {
         }
         assert_eq!(rows.len(), 200);
         let pages = reader.pages(&entry, &rows).await.unwrap();
-        assert!(pages.iter().map(|page| page.ts.len()).sum::<usize>() >= 100_000);
+        assert!(pages.iter().map(|page| page.floats.len()).sum::<usize>() >= 100_000);
         let (requests, bytes) = cost(&reader);
         assert!(requests <= 6, "{metric}: {requests} requests");
         assert!(bytes <= 1_000_000, "{metric}: {bytes} bytes");
@@ -108,7 +108,7 @@ async fn a_tenant_sees_only_its_own_rows_of_a_shared_block() {
     for (idx, (tenant, run)) in tenants.iter().enumerate() {
         let tables = reader.series(&entry, tenant, None).await.unwrap();
         let keys: Vec<Labels> = tables.iter().flat_map(|t| (0..t.len()).map(|i| t.key(i))).collect();
-        assert_eq!(keys, run.keys);
+        assert_eq!(keys, run.keys());
         assert_eq!(tables[0].row(0).rows.start, entry.meta.tenants[idx].rows.start);
     }
     assert!(reader.series(&entry, &tenant("d"), None).await.unwrap().is_empty());
@@ -161,7 +161,7 @@ async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
     let pages = reader.series(&entry, &tenant("t"), metric.as_ref()).await.unwrap();
     assert!((100..=2 * SERIES_PAGE_ROWS).contains(&series(&pages)));
     let all = reader.series(&entry, &tenant("t"), None).await.unwrap();
-    assert_eq!((all.len(), series(&all)), (1, run.keys.len()));
+    assert_eq!((all.len(), series(&all)), (1, run.keys().len()));
     let before = cost(&reader);
     let again = reader.series(&entry, &tenant("t"), metric.as_ref()).await.unwrap();
     assert!(Arc::ptr_eq(&again[0], &all[0]), "what is there whole serves every metric");
@@ -182,7 +182,7 @@ async fn samples_that_no_longer_fit_decoded_need_no_request() {
     let (requests, bytes) = cost(&reader);
     let again = read(100_000..300_000).await;
     assert_eq!(cost(&reader), (requests, bytes));
-    assert_eq!(again[0].ts, first[5].ts);
+    assert_eq!(again[0].floats, first[5].floats);
     // What was not read yet still costs a request.
     read(300_000..500_000).await;
     assert_eq!(cost(&reader).0, requests + 1);

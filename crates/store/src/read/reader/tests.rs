@@ -10,7 +10,7 @@ fn reader(process: &Process) -> Arc<Reader> {
 }
 
 async fn rows(reader: &Reader, snapshot: &Snapshot) -> Vec<i64> {
-    reader.read_all(snapshot, &tenant("a")).await.unwrap().ts
+    reader.read_all(snapshot, &tenant("a")).await.unwrap().floats().ts().to_vec()
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,18 +39,17 @@ fn any_run(random: &mut SmallRng) -> SeriesRun {
     }
     let mut run = SeriesRun::default();
     for (key, samples) in series {
-        run.push_series(key, samples);
+        run.push_floats(key, samples);
     }
     run
 }
 
 fn learn(model: &mut Model, run: &SeriesRun) {
-    for (series, key) in run.keys.iter().enumerate() {
-        let (ts, values) = run.series(series);
-        for (ts, value) in ts.iter().zip(values) {
-            let kept = model.entry(key.clone()).or_default().entry(*ts).or_insert(*value);
-            if value_order(*value, *kept).is_gt() {
-                *kept = *value;
+    for (key, samples) in run.iter() {
+        for (ts, value) in samples.floats.iter() {
+            let kept = model.entry(key.clone()).or_default().entry(ts).or_insert(value);
+            if value_order(value, *kept).is_gt() {
+                *kept = value;
             }
         }
     }
@@ -152,13 +151,12 @@ async fn a_selection_holds_each_sample_of_the_view_once_and_nothing_else() {
             let mut found = Vec::new();
             for part in [0..middle, middle..keys.len()] {
                 let samples = selection.read(part.clone()).await.unwrap();
-                assert_eq!(samples.offsets.len(), part.len() + 1);
-                assert!(samples.ts.len() as u64 <= selection.samples_max(part.clone()), "seed {seed}");
-                for (series, rows) in part.zip(samples.offsets.windows(2)) {
-                    let rows = rows[0]..rows[1];
-                    let ts = samples.ts[rows.clone()].iter().copied();
-                    let values = samples.values[rows].iter().map(|value| value.to_bits());
-                    found.push((keys[series].clone(), ts.zip(values).collect::<Vec<_>>()));
+                assert_eq!(samples.len(), part.len());
+                assert!(samples.samples() as u64 <= selection.samples_max(part.clone()), "seed {seed}");
+                for (idx, key) in keys[part].iter().enumerate() {
+                    let of_series = samples.series(idx).floats.iter();
+                    let bits = of_series.map(|(ts, value)| (ts, value.to_bits()));
+                    found.push((key.clone(), bits.collect::<Vec<_>>()));
                 }
             }
             found.retain(|(_, samples)| !samples.is_empty());
@@ -171,14 +169,10 @@ async fn a_selection_holds_each_sample_of_the_view_once_and_nothing_else() {
 }
 
 /// The samples of each series inside `range`.
-fn clipped(samples: &SelectedSamples, range: TimeRange) -> Vec<Vec<(i64, u64)>> {
-    let of_series = |rows: &[usize]| {
-        let rows = rows[0]..rows[1];
-        let samples = samples.ts[rows.clone()].iter().zip(&samples.values[rows]);
-        let inside = samples.filter(|(ts, _)| range.contains(**ts));
-        inside.map(|(ts, value)| (*ts, value.to_bits())).collect()
-    };
-    samples.offsets.windows(2).map(of_series).collect()
+fn clipped(samples: &SampleLists, range: TimeRange) -> Vec<Vec<(i64, u64)>> {
+    let of_series =
+        |idx| samples.series(idx).floats.clip(range).iter().map(|(ts, value)| (ts, value.to_bits()));
+    (0..samples.len()).map(|idx| of_series(idx).collect()).collect()
 }
 
 #[tokio::test]
@@ -196,7 +190,10 @@ async fn a_part_of_the_time_of_a_selection_holds_what_the_whole_has_there() {
             let within = TimeRange::new(start, start + random.random_range(-5..3_000));
             let part = selection.read_within(all.clone(), within).await.unwrap();
             assert_eq!(clipped(&part, TimeRange::ALL), clipped(&whole, within), "seed {seed} {within:?}");
-            assert!(part.ts.len() as u64 <= selection.samples_max_within(all.clone(), within), "seed {seed}");
+            assert!(
+                part.samples() as u64 <= selection.samples_max_within(all.clone(), within),
+                "seed {seed}"
+            );
         }
     }
 }
@@ -206,7 +203,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
     let store = Arc::new(InMemory::new());
     let run = |name: &str, ts: i64| {
         let mut run = SeriesRun::default();
-        run.push_series(Labels::from_pairs([("__name__", name)]), [(ts, 1.0)]);
+        run.push_floats(Labels::from_pairs([("__name__", name)]), [(ts, 1.0)]);
         run
     };
     let mut blocks = Vec::new();
@@ -220,7 +217,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
     let selection =
         snapshot.select(&[Matcher::equal("__name__", "b")], TimeRange::new(0, 2_000)).await.unwrap();
     assert_eq!(selection.series().len(), 1);
-    assert_eq!(selection.read(0..1).await.unwrap().ts, [1_000]);
+    assert_eq!(selection.read(0..1).await.unwrap().floats().lane().ts(), [1_000]);
     assert_eq!(
         reader.counters().requests.load(std::sync::atomic::Ordering::Relaxed),
         2,
@@ -257,7 +254,7 @@ async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
 async fn a_scan_in_small_parts_asks_for_what_it_prefetched_no_more() {
     let store = Arc::new(InMemory::new());
     let run = crate::read::blocks::tests::fleet(20, 200, 500);
-    let (series, rows) = (run.keys.len(), run.rows() as u64);
+    let (series, rows) = (run.keys().len(), run.rows() as u64);
     let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
     let scan = |prefetched: usize| {
         let (store, blocks) = (store.clone(), blocks.clone());
@@ -269,7 +266,7 @@ async fn a_scan_in_small_parts_asks_for_what_it_prefetched_no_more() {
             selection.prefetch(0..prefetched).await.unwrap();
             let mut samples = 0;
             for from in (0..series).step_by(100) {
-                samples += selection.read(from..from + 100).await.unwrap().ts.len() as u64;
+                samples += selection.read(from..from + 100).await.unwrap().samples() as u64;
             }
             assert_eq!(samples, rows);
             reader.counters().requests.load(Ordering::Relaxed)

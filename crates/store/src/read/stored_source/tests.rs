@@ -33,7 +33,7 @@ async fn rows(source: &StoredSource, id: &SnapshotId) -> Result<Vec<i64>, Error>
     let pinned = source.snapshot(&tenant("a").into(), wish).await?;
     assert_eq!(pinned.id, *id);
     let selection = pinned.views[0].select(&[], TimeRange::ALL).await?;
-    Ok(selection.read(0..selection.series().len()).await?.ts)
+    Ok(selection.read(0..selection.series().len()).await?.ts().collect())
 }
 
 #[tokio::test(start_paused = true)]

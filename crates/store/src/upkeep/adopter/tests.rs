@@ -10,7 +10,7 @@ use crate::testing::{Fault, Process, World, sample, tenant};
 async fn rows(process: &Process) -> Vec<i64> {
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), ReaderSettings::default());
     let snapshot = reader.snapshot(&[]).await.unwrap();
-    reader.read_all(&snapshot, &tenant("a")).await.unwrap().ts
+    reader.read_all(&snapshot, &tenant("a")).await.unwrap().floats().ts().to_vec()
 }
 
 fn adopter(process: &Process) -> Adopter {

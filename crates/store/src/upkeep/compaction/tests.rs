@@ -19,7 +19,7 @@ async fn l1(process: &Process, blocks: Vec<Vec<TenantRows>>) {
 async fn rows(process: &Process, name: &str) -> Vec<i64> {
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), ReaderSettings::default());
     let snapshot = reader.snapshot(&[]).await.unwrap();
-    reader.read_all(&snapshot, &tenant(name)).await.unwrap().ts
+    reader.read_all(&snapshot, &tenant(name)).await.unwrap().floats().ts().to_vec()
 }
 
 fn compaction(process: &Process, l2_after: Duration) -> Compaction {

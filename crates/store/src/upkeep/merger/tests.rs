@@ -13,7 +13,7 @@ const WINDOW: i64 = 2 * HOUR_MS;
 async fn rows(process: &Process, name: &str) -> Vec<i64> {
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), ReaderSettings::default());
     let snapshot = reader.snapshot(&[]).await.unwrap();
-    reader.read_all(&snapshot, &tenant(name)).await.unwrap().ts
+    reader.read_all(&snapshot, &tenant(name)).await.unwrap().floats().ts().to_vec()
 }
 
 async fn l1(process: &Process, blocks: Vec<Vec<TenantRows>>) {
@@ -151,7 +151,8 @@ async fn windows_get_blocks_of_their_own_until_there_are_too_many() {
     let process = World::new().process().await;
     let settings = MergerSettings { windows_max: 3, ..MergerSettings::default() };
     let merger = Merger::new(process.chain.clone(), settings);
-    let starts = |parts: Vec<SeriesRun>| parts.iter().map(|part| part.ts.clone()).collect::<Vec<_>>();
+    let starts =
+        |parts: Vec<SeriesRun>| parts.iter().map(|part| part.floats().ts().to_vec()).collect::<Vec<_>>();
     let three = run(&[-1, 0, WINDOW - 1, WINDOW]);
     assert_eq!(starts(merger.parts(Level::L2, three)), [vec![-1], vec![0, WINDOW - 1], vec![WINDOW]]);
     let five = run(&[0, WINDOW, 2 * WINDOW, 3 * WINDOW, 4 * WINDOW]);

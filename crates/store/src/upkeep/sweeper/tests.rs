@@ -19,7 +19,7 @@ async fn rows(process: &Process) -> Vec<i64> {
     let settings = ReaderSettings { probe_interval: Duration::ZERO, ..ReaderSettings::default() };
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
     let snapshot = reader.snapshot(&[]).await.unwrap();
-    reader.read_all(&snapshot, &tenant("a")).await.unwrap().ts
+    reader.read_all(&snapshot, &tenant("a")).await.unwrap().floats().ts().to_vec()
 }
 
 fn sweeper(process: &Process) -> Sweeper {

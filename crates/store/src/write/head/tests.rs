@@ -12,9 +12,13 @@ fn rows(series: &[(&str, &[(i64, f64)])]) -> Contribution {
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     let mut run = SeriesRun::default();
     for (key, samples) in sorted {
-        run.push_series(key, samples.iter().copied());
+        run.push_floats(key, samples.iter().copied());
     }
     Arc::new(vec![(tenant("a"), run)])
+}
+
+fn floats_of(run: &SeriesRun, series_idx: usize) -> Vec<(i64, f64)> {
+    run.series(series_idx).floats.iter().collect()
 }
 
 fn sorted_names(selection: &HeadSelection) -> Vec<String> {
@@ -34,10 +38,10 @@ fn rows_are_merged_by_key_and_time_up_to_the_sequence() {
     let rows = head().rows(2);
     assert_eq!(rows.len(), 1);
     let run = &rows[0].1;
-    let names: Vec<_> = run.keys.iter().map(|k| k.get("s").unwrap().into_owned()).collect();
+    let names: Vec<_> = run.keys().iter().map(|k| k.get("s").unwrap().into_owned()).collect();
     assert_eq!(names, ["a", "b", "c", "d"]);
-    assert_eq!(run.series(1), (&[1, 2, 3][..], &[1.0, 2.5, 2.75][..]));
-    assert_eq!(head().rows(3)[0].1.series(1), (&[1, 2, 3, 4][..], &[1.0, 9.0, 2.75, 3.0][..]));
+    assert_eq!(floats_of(run, 1), [(1, 1.0), (2, 2.5), (3, 2.75)]);
+    assert_eq!(floats_of(&head().rows(3)[0].1, 1), [(1, 1.0), (2, 9.0), (3, 2.75), (4, 3.0)]);
     assert!(head().rows(0).is_empty());
 }
 
@@ -69,8 +73,8 @@ fn rebasing_drops_what_a_block_contains_and_leaves_the_old_head_alone() {
     let old = head();
     let new = old.rebased(2);
     assert_eq!((new.segments(), new.last_seq()), (1, Some(3)));
-    assert_eq!(new.rows(9)[0].1.series(0), (&[2, 4][..], &[9.0, 3.0][..]));
-    assert_eq!(old.rows(9)[0].1.keys.len(), 4);
+    assert_eq!(floats_of(&new.rows(9)[0].1, 0), [(2, 9.0), (4, 3.0)]);
+    assert_eq!(old.rows(9)[0].1.keys().len(), 4);
     assert!(new.bytes() < old.bytes());
 }
 
@@ -84,7 +88,7 @@ fn series_are_found_whether_or_not_they_come_as_expected() {
             // What was decoded from a segment shares no bytes with what is known.
             let key =
                 if fresh { Labels::from_key_unchecked(interned[*idx].key()) } else { interned[*idx].clone() };
-            run.push_series(key, [(ts, ts as f64)]);
+            run.push_floats(key, [(ts, ts as f64)]);
         }
         Arc::new(vec![(tenant("a"), run)])
     };
@@ -105,8 +109,8 @@ fn series_are_found_whether_or_not_they_come_as_expected() {
     assert_eq!(head.series(), 5);
     let rows = head.rows(6);
     for (idx, ts) in expected.iter().enumerate() {
-        assert_eq!(rows[0].1.keys[idx], interned[idx]);
-        assert_eq!(rows[0].1.series(idx).0, ts);
+        assert_eq!(rows[0].1.keys()[idx], interned[idx]);
+        assert_eq!(rows[0].1.series(idx).floats.ts(), ts);
     }
 }
 
@@ -121,7 +125,7 @@ fn a_label_index_finds_what_looking_at_every_series_finds() {
         let mut keys: Vec<Labels> = series.map(labels).collect();
         keys.sort();
         let mut run = SeriesRun::default();
-        keys.into_iter().for_each(|key| run.push_series(key, [(ts, 1.0)]));
+        keys.into_iter().for_each(|key| run.push_floats(key, [(ts, 1.0)]));
         Arc::new(vec![(tenant("a"), run)])
     };
     let mut head = Head::new(WriterId(1));

@@ -12,7 +12,7 @@ async fn rows(process: &Process, tenant: &TenantId) -> Vec<i64> {
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), ReaderSettings::default());
     let snapshot = reader.snapshot(&[]).await.unwrap();
     assert_eq!(snapshot.warnings, Vec::<String>::new());
-    reader.read_all(&snapshot, tenant).await.unwrap().ts
+    reader.read_all(&snapshot, tenant).await.unwrap().floats().ts().to_vec()
 }
 
 #[tokio::test(start_paused = true)]
