@@ -15,6 +15,7 @@ mod question;
 mod raw;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -36,6 +37,7 @@ use self::prepare::{Operators, Planned};
 use self::question::{Query, QueryKind};
 use crate::answer;
 use crate::context::QueryContext;
+use crate::counters::EngineCounters;
 use crate::error::{store_error, to_engine_error};
 use crate::listing;
 use crate::options::EngineOptions;
@@ -61,6 +63,14 @@ struct Times {
     preparation: Duration,
     evaluation: Duration,
     sort: Duration,
+}
+
+impl Times {
+    fn count(&self, counters: &EngineCounters) {
+        counters.prepare_durations.observe(self.preparation);
+        counters.eval_durations.observe(self.evaluation);
+        counters.sort_durations.observe(self.sort);
+    }
 }
 
 /// A query that is ready to run.
@@ -89,6 +99,12 @@ impl QueryEngine {
         &self.sessions.options
     }
 
+    /// What became of its requests.
+    #[must_use]
+    pub fn counters(&self) -> Arc<EngineCounters> {
+        Arc::clone(&self.sessions.counters)
+    }
+
     async fn evaluate(&self, request: &RequestContext, query: Query) -> Result<Answer, EngineError> {
         self.sessions.run(request, |session| async move { evaluate(&session, &query).await }).await
     }
@@ -114,7 +130,9 @@ async fn evaluate(session: &Session, query: &Query) -> Result<Answer, EngineErro
     let value = run(query, &prepared, context, &mut times).await?;
     let mut annotations = context.annotations().render(&query.text);
     annotations.warnings.extend(prepared.planned.view.warnings());
+    times.count(&session.shared().counters);
     let statistics = statistics(context, times, session.entered.elapsed());
+    session.shared().counters.samples.fetch_add(statistics.total_queryable_samples, Relaxed);
     Ok(Answer { value, annotations, statistics, dependencies: prepared.planned.dependencies() })
 }
 

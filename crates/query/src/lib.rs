@@ -3,7 +3,7 @@
 //! This crate does not know: HTTP, any role, how blocks and segments are laid out, the object store's
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
 //!
-//! In reading order: [`engine`] (the door), [`admission`] and [`session`] (waiting, running, stopping),
+//! In reading order: [`engine`] (the door), [`admission`] and [`session`] (waiting, running, stopping), [`counters`] (what became of requests),
 //! [`view`] (what a request sees of a snapshot: tenants, label policy, what its answer depends on),
 //! [`context`] (what the operators of one query share),
 //! [`physical`] (a plan of `promontory_plan` to operators), [`table`] (the one table shape),
@@ -12,6 +12,7 @@
 
 mod engine;
 mod admission;
+mod counters;
 mod session;
 mod view;
 mod context;
@@ -26,6 +27,7 @@ mod answer;
 mod listing;
 mod sql;
 
+pub use counters::EngineCounters;
 pub use engine::{QueryEngine, THREAD_STACK_BYTES};
 pub use options::EngineOptions;
 pub use sql::{SqlAnswer, SqlQuery};

@@ -22,6 +22,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::admission::{Place, Places};
 use crate::context::{QueryContext, QueryExtension};
+use crate::counters::{EngineCounters, add_one};
 use crate::error::{EVALUATION, QueryError, store_error, to_engine_error};
 use crate::options::EngineOptions;
 use crate::view::RequestView;
@@ -33,6 +34,7 @@ pub(crate) struct Sessions {
     pub(crate) options: EngineOptions,
     runtime: Handle,
     places: Places,
+    pub(crate) counters: Arc<EngineCounters>,
     config: ConfigOptions,
     environment: RuntimeEnv,
 }
@@ -66,8 +68,9 @@ impl Sessions {
         let mut config = ConfigOptions::new();
         // Groups are grids: sending them on unaggregated never pays.
         config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
-        let places = Places::new(options.concurrency_max, options.queue_max);
-        Ok(Self { source, options, runtime, places, config, environment })
+        let counters = Arc::<EngineCounters>::default();
+        let places = Places::new(options.concurrency_max, options.queue_max, Arc::clone(&counters));
+        Ok(Self { source, options, runtime, places, counters, config, environment })
     }
 
     /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
@@ -124,8 +127,13 @@ impl Sessions {
         let run = {
             let (shared, request, context) = (Arc::clone(self), request.clone(), Arc::clone(&context));
             async move {
+                let counters = Arc::clone(&shared.counters);
                 let session = Session::enter(shared, request, Arc::clone(&context)).await?;
-                within(&context, work(session)).await
+                let ended = within(&context, work(session)).await;
+                if matches!(ended, Err(EngineError::Limited(_))) {
+                    add_one(&counters.refused_limit);
+                }
+                ended
             }
         };
         StopOnDrop { task: self.runtime.spawn(run), context }

@@ -9,6 +9,7 @@ use promontory_ingester::Ingester;
 use promontory_ingester::ingester::IngesterCounters;
 use promontory_model::append::RefusalReason;
 use promontory_model::{DurationHistogram, RwLockExt as _};
+use promontory_query::EngineCounters;
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
 use super::Family;
@@ -180,6 +181,43 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
             life.segments as f64,
         ),
         gauge("promontory_ingester_unflushed_bytes", "Their encoded bytes.", life.bytes as f64),
+    ]
+}
+
+/// The query engine: its queue, its refusals, its times. The slices are those of Prometheus'
+/// `prometheus_engine_query_duration_seconds`.
+#[must_use]
+pub fn engine(counters: &EngineCounters, running_max: usize) -> Vec<Family> {
+    let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);
+    let (waiting, running) = (counters.waiting.load(Relaxed) as f64, counters.running.load(Relaxed) as f64);
+    let help = "Queries, statements and listings that were refused or ended at a limit, by reason.";
+    let refused = Family::counter("promontory_engine_queries_refused", help)
+        .with(&[("reason", "queue_full")], counters.refused_queue_full.load(Relaxed) as f64)
+        .with(&[("reason", "queue_timeout")], counters.refused_queue_timeout.load(Relaxed) as f64)
+        .with(&[("reason", "limit")], counters.refused_limit.load(Relaxed) as f64);
+    let help = "Query timings, by slice; all but queue_time of answered PromQL queries only.";
+    let durations = Family::histogram("promontory_engine_query_duration_seconds", help)
+        .with_durations(&[("slice", "queue_time")], &counters.queue_durations.observed())
+        .with_durations(&[("slice", "prepare_time")], &counters.prepare_durations.observed())
+        .with_durations(&[("slice", "inner_eval")], &counters.eval_durations.observed())
+        .with_durations(&[("slice", "result_sort")], &counters.sort_durations.observed());
+    let help = "The current number of queries being executed or waiting.";
+    vec![
+        gauge("promontory_engine_queries", help, waiting + running),
+        gauge("promontory_engine_queries_waiting", "Queries that wait for a place.", waiting),
+        gauge("promontory_engine_queries_running", "Queries that have a place.", running),
+        gauge(
+            "promontory_engine_queries_concurrent_max",
+            "The max number of concurrent queries.",
+            running_max as f64,
+        ),
+        refused,
+        durations,
+        Family::count(
+            "promontory_engine_query_samples",
+            "The total number of samples loaded by all queries.",
+            counters.samples.load(Relaxed),
+        ),
     ]
 }
 

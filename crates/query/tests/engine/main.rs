@@ -9,6 +9,7 @@ mod requests;
 mod tenants;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use promontory_model::{Labels, Matcher, TenantId, Tenants, TimeRange};
@@ -198,7 +199,9 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
     let patient = context().with_timeout(Duration::from_millis(400));
     let hasty = context().with_timeout(Duration::from_millis(100));
     let query = InstantQuery { expr: "temperature".into(), time: 0, lookback_delta: None };
-    let (running, waiting, refused) = runtime.block_on(async {
+    let counters = engine.counters();
+    let queue = || (counters.running.load(Relaxed), counters.waiting.load(Relaxed));
+    let (running, waiting, refused, between) = runtime.block_on(async {
         tokio::join!(
             engine.instant(&patient, &query),
             async {
@@ -208,9 +211,17 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
             async {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 engine.instant(&hasty, &query).await
+            },
+            async {
+                tokio::time::sleep(Duration::from_millis(75)).await;
+                queue()
             }
         )
     });
+    assert_eq!((between, queue()), ((1, 1), (0, 0)));
+    let refusals = [&counters.refused_queue_full, &counters.refused_queue_timeout, &counters.refused_limit];
+    assert_eq!(refusals.map(|counter| counter.load(Relaxed)), [1, 1, 0]);
+    assert_eq!(counters.queue_durations.observed().count(), 1, "of those that got a place");
     assert_eq!(running, Err(EngineError::TimedOut("query timed out in expression evaluation".into())));
     assert_eq!(waiting, Err(EngineError::TimedOut("query timed out in query queue".into())));
     assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
@@ -242,6 +253,15 @@ fn statistics_count_samples_read_and_samples_in_windows() {
     assert_eq!(answer.statistics.samples_read, 4);
     assert_eq!(answer.statistics.series_touched, 1);
     assert_eq!(answer.statistics.total_queryable_samples, 4);
+    let counters = engine.counters();
+    assert_eq!(counters.samples.load(Relaxed), 4);
+    for slice in [&counters.queue_durations, &counters.prepare_durations, &counters.eval_durations] {
+        assert_eq!(slice.observed().count(), 1);
+    }
+    assert_eq!(counters.sort_durations.observed().count(), 1);
+    let few = house.engine(EngineOptions { samples_max: 3, ..EngineOptions::default() });
+    assert!(matches!(house.runtime.block_on(few.instant(&context(), &query)), Err(EngineError::Limited(_))));
+    assert_eq!(few.counters().refused_limit.load(Relaxed), 1);
     assert!(answer.statistics.exec_total_seconds > 0.0);
 }
 
