@@ -10,6 +10,7 @@
 //! - No index helper overflows for grids whose ends are representable.
 
 use promontory_model::TimeRange;
+use promontory_model::samples::ColumnView;
 
 /// Evaluation times at equal distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +130,41 @@ pub enum Validity<'a> {
         /// The bit of point 0.
         offset: usize,
     },
+}
+
+/// One series over a grid: a value for each step, of which some are absent. `V` is the view of one lane's
+/// values.
+#[derive(Clone, Copy, Debug)]
+pub struct GridRow<'a, V = &'a [f64]> {
+    /// One value per step; what is not valid is arbitrary.
+    pub values: V,
+    /// Which steps carry a sample.
+    pub valid: Validity<'a>,
+}
+
+impl<'a, V: ColumnView> GridRow<'a, V> {
+    /// A row with a sample at every step.
+    #[must_use]
+    pub fn full(values: V) -> Self {
+        Self { values, valid: Validity::All }
+    }
+
+    /// True if any point carries a sample.
+    #[must_use]
+    pub fn has_any(self) -> bool {
+        match self.valid {
+            Validity::All => !self.values.is_empty(),
+            valid => (0..self.values.len()).any(|index| valid.get(index)),
+        }
+    }
+}
+
+impl<'a> GridRow<'a> {
+    /// The points that carry a sample: index and value.
+    pub fn iter(self) -> impl Iterator<Item = (usize, f64)> + 'a {
+        let valid = self.valid;
+        self.values.iter().enumerate().filter(move |(index, _)| valid.get(*index)).map(|(i, v)| (i, *v))
+    }
 }
 
 impl<'a> Validity<'a> {

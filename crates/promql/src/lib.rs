@@ -42,6 +42,6 @@ pub use functions::{
     NativeFunction, Property, QueryTime, SortDirection,
 };
 pub use go::{format_general, parse_float};
-pub use grid::{Grid, Validity};
+pub use grid::{Grid, GridRow, Validity};
 pub use parser::{ParseError, ParserSettings, parse, parse_metric_selector};
 pub use types::ValueType;

@@ -22,6 +22,9 @@ pub trait Column: Clone + Debug + Default + PartialEq {
     /// Appends copies of all of `values`.
     fn extend(&mut self, values: Self::View<'_>);
 
+    /// Forgets all values.
+    fn clear(&mut self);
+
     /// Makes room for `additional` values.
     fn reserve(&mut self, additional: usize);
 
@@ -156,6 +159,13 @@ impl<C: Column> Lane<C> {
         self.start_ts.resize(self.ts.len(), 0);
         self.start_ts.extend_from_slice(start_ts);
         self.start_ts.resize(self.ts.len() + added, 0);
+    }
+
+    /// Forgets all samples and keeps the memory.
+    pub fn clear(&mut self) {
+        self.ts.clear();
+        self.values.clear();
+        self.start_ts.clear();
     }
 
     /// Memory of the columns in bytes; what values hold on the heap is left out.
@@ -321,6 +331,10 @@ impl Column for Vec<f64> {
         self.extend_from_slice(values);
     }
 
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+
     fn reserve(&mut self, additional: usize) {
         Vec::reserve(self, additional);
     }
@@ -351,6 +365,10 @@ impl Column for HistogramColumn {
 
     fn extend(&mut self, values: HistogramColumnView<'_>) {
         HistogramColumn::extend(self, values);
+    }
+
+    fn clear(&mut self) {
+        *self = HistogramColumn::default();
     }
 
     fn reserve(&mut self, additional: usize) {

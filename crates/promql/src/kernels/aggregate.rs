@@ -14,7 +14,7 @@
 //! Source: `evaluator.aggregation`, prometheus v3.16 `promql/engine.go`, float samples.
 
 use super::kahan;
-use crate::grid::Validity;
+use crate::grid::{GridRow, Validity};
 
 /// An aggregation whose state has a fixed size per step.
 ///
@@ -128,12 +128,10 @@ impl GridAccumulator {
 
     /// Adds one row: a series' values over the grid.
     ///
-    /// `values` has `steps` elements; what stands at points without a sample does not matter.
-    ///
     /// # Panics
-    /// If `group` is not below [`Self::groups`] or `values` is shorter than the grid.
-    pub fn update(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
-        let values = &values[..self.steps];
+    /// If `group` is not below [`Self::groups`] or the row is shorter than the grid.
+    pub fn update(&mut self, group: usize, row: GridRow<'_>) {
+        let (values, validity) = (&row.values[..self.steps], row.valid);
         let range = self.range(group);
         let all = matches!(validity, Validity::All);
         if !all {
@@ -491,21 +489,21 @@ impl QuantileAccumulator {
     /// Adds one row.
     ///
     /// # Panics
-    /// If [`Self::resize`] has not made `group` or `values` is shorter than the grid.
-    pub fn update(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
-        self.merge(group, &values[..self.steps], validity);
+    /// If [`Self::resize`] has not made `group` or the row is shorter than the grid.
+    pub fn update(&mut self, group: usize, row: GridRow<'_>) {
+        self.merge(group, GridRow { values: &row.values[..self.steps], ..row });
     }
 
     /// Adds rows, one after the other: another state's [`Self::rows`].
     ///
     /// # Panics
     /// If [`Self::resize`] has not made `group`.
-    pub fn merge(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
+    pub fn merge(&mut self, group: usize, GridRow { values, valid }: GridRow<'_>) {
         let rows = &mut self.groups[group];
         let before = rows.valid.len();
         rows.values.extend_from_slice(values);
         rows.valid.resize(before + values.len(), false);
-        validity.expand(&mut rows.valid[before..]);
+        valid.expand(&mut rows.valid[before..]);
     }
 
     /// The state of one group: its rows one after the other, and where they have samples.

@@ -9,7 +9,7 @@ use promontory_model::LabelsRef;
 
 use super::Param;
 use crate::go::parse_float;
-use crate::grid::Validity;
+use crate::grid::GridRow;
 
 /// The label that holds a bucket's upper bound.
 pub const BUCKET_LABEL: &str = "le";
@@ -279,7 +279,8 @@ impl ClassicHistogram {
     ///
     /// # Panics
     /// If `counts` is shorter than the grid.
-    pub fn add(&mut self, upper_bound: f64, counts: &[f64], validity: Validity<'_>) {
+    pub fn add(&mut self, upper_bound: f64, row: GridRow<'_>) {
+        let GridRow { values: counts, valid: validity } = row;
         self.upper_bounds.push(upper_bound);
         self.counts.extend_from_slice(&counts[..self.steps]);
         let before = self.valid.len();

@@ -2,8 +2,8 @@
 //!
 //! Source: `evaluator.vectorSelectorSingle`, prometheus v3.16 `promql/engine.go`.
 
-use promontory_model::is_stale;
 use promontory_model::time::first_at_or_after;
+use promontory_model::{FloatsView, is_stale};
 
 use crate::grid::Grid;
 
@@ -13,43 +13,39 @@ use crate::grid::Grid;
 /// Nothing where there is no such sample or where it is a stale marker. `out` and `valid` have one
 /// element per grid point; where `valid` is false, `out` is 0.
 pub fn lookup_value(
-    ts: &[i64],
-    values: &[f64],
+    samples: FloatsView<'_>,
     grid: &Grid,
     lookback: i64,
     out: &mut [f64],
     valid: &mut [bool],
 ) -> usize {
-    lookup_with(ts, values, grid, lookback, out, valid, |_, value| value)
+    lookup_with(samples, grid, lookback, out, valid, |_, value| value)
 }
 
 /// As [`lookup_value`], but writes the timestamp of the sample in seconds, as `timestamp()` wants it.
 pub fn lookup_timestamp(
-    ts: &[i64],
-    values: &[f64],
+    samples: FloatsView<'_>,
     grid: &Grid,
     lookback: i64,
     out: &mut [f64],
     valid: &mut [bool],
 ) -> usize {
-    lookup_with(ts, values, grid, lookback, out, valid, |t, _| t as f64 / 1000.0)
+    lookup_with(samples, grid, lookback, out, valid, |t, _| t as f64 / 1000.0)
 }
 
 fn lookup_with(
-    ts: &[i64],
-    values: &[f64],
+    samples: FloatsView<'_>,
     grid: &Grid,
     lookback: i64,
     out: &mut [f64],
     valid: &mut [bool],
     result: impl Fn(i64, f64) -> f64,
 ) -> usize {
-    let samples = ts.len().min(values.len());
-    let (ts, values) = (&ts[..samples], &values[..samples]);
+    let (ts, values) = (samples.ts(), samples.values());
     let mut count = first_at_or_after(ts, grid.start.saturating_add(1));
     let mut found = 0;
     for ((time, out), valid) in grid.times().zip(out).zip(valid) {
-        while count < samples && ts[count] <= time {
+        while count < ts.len() && ts[count] <= time {
             count += 1;
         }
         (*out, *valid) = (0.0, false);
@@ -68,7 +64,7 @@ mod tests {
     fn check(ts: &[i64], values: &[f64], grid: Grid, lookback: i64, expected: &[Option<f64>]) {
         let mut out = vec![9.0; grid.steps];
         let mut valid = vec![true; grid.steps];
-        let found = lookup_value(ts, values, &grid, lookback, &mut out, &mut valid);
+        let found = lookup_value(FloatsView::new(ts, values), &grid, lookback, &mut out, &mut valid);
         let got: Vec<_> = out.iter().zip(&valid).map(|(v, ok)| ok.then_some(*v)).collect();
         assert_eq!(got, expected);
         assert_eq!(found, expected.iter().flatten().count());
@@ -99,7 +95,10 @@ mod tests {
     fn an_ordinary_nan_is_a_value() {
         let mut out = [0.0];
         let mut valid = [false];
-        assert_eq!(lookup_value(&[5], &[f64::NAN], &Grid::instant(5), 1, &mut out, &mut valid), 1);
+        assert_eq!(
+            lookup_value(FloatsView::new(&[5], &[f64::NAN]), &Grid::instant(5), 1, &mut out, &mut valid),
+            1
+        );
         assert!(out[0].is_nan() && valid[0]);
     }
 
@@ -113,7 +112,7 @@ mod tests {
         let mut out = [0.0; 2];
         let mut valid = [false; 2];
         let grid = Grid::new(2000, 3000, 1000);
-        assert_eq!(lookup_timestamp(&[1500], &[7.0], &grid, 5000, &mut out, &mut valid), 2);
+        assert_eq!(lookup_timestamp(FloatsView::new(&[1500], &[7.0]), &grid, 5000, &mut out, &mut valid), 2);
         assert_eq!(out, [1.5, 1.5]);
     }
 
@@ -131,7 +130,7 @@ mod tests {
             let begin = std::time::Instant::now();
             for series in 0..2000 {
                 let ts: Vec<i64> = (0..260).map(|i| i * 15_000 + series * 7).collect();
-                found += lookup_value(&ts, &values, &grid, 300_000, &mut out, &mut valid);
+                found += lookup_value(FloatsView::new(&ts, &values), &grid, 300_000, &mut out, &mut valid);
             }
             best = best.min(begin.elapsed().as_secs_f64());
         }

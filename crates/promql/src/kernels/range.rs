@@ -7,7 +7,7 @@ mod over_time;
 mod rate;
 mod regression;
 
-use promontory_model::is_stale;
+use promontory_model::{Floats, FloatsView, is_stale};
 
 use super::window::{Edges, RangeWindow};
 use super::{KernelError, Param};
@@ -69,8 +69,7 @@ impl RangeParams<'_> {
 pub struct Scratch {
     edges: Edges,
     rates: rate::Geometry,
-    clean_ts: Vec<i64>,
-    clean_values: Vec<f64>,
+    clean: Floats,
     positions: Vec<u32>,
     numbers: Vec<f64>,
 }
@@ -95,8 +94,7 @@ struct Input<'a> {
 
 /// Evaluates `function` over the windows of one series; returns how many points are valid.
 ///
-/// `ts` is strictly ascending; `values` has one value per timestamp, stale markers included: they
-/// are dropped here. `out` and `valid` have one element per grid point and are written completely;
+/// Timestamps strictly ascend; stale markers are dropped here. `out` and `valid` have one element per grid point and are written completely;
 /// where `valid` is false, `out` is 0.
 ///
 /// # Errors
@@ -106,25 +104,23 @@ struct Input<'a> {
 pub fn eval_range(
     function: RangeFunction,
     params: &RangeParams<'_>,
-    ts: &[i64],
-    values: &[f64],
+    samples: FloatsView<'_>,
     window: &RangeWindow,
     scratch: &mut Scratch,
     out: &mut [f64],
     valid: &mut [bool],
 ) -> Result<usize, KernelError> {
     let steps = window.ends.steps;
-    if ts.len() != values.len() || out.len() != steps || valid.len() != steps {
+    if out.len() != steps || valid.len() != steps {
         return Err(KernelError(format!(
-            "cannot evaluate windows: {} timestamps, {} values, {} and {} results for {steps} steps",
-            ts.len(),
-            values.len(),
+            "cannot evaluate windows: {} and {} results for {steps} steps",
             out.len(),
             valid.len()
         )));
     }
-    let Scratch { edges, rates, clean_ts, clean_values, positions, numbers } = scratch;
-    let (ts, values) = without_stale(ts, values, clean_ts, clean_values);
+    let Scratch { edges, rates, clean, positions, numbers } = scratch;
+    let samples = without_stale(samples, clean);
+    let (ts, values) = (samples.ts(), samples.values());
     edges.prepare(ts, window);
     let input = Input { ts, values, edges, window };
     let found = match function {
@@ -184,24 +180,16 @@ fn each(
 }
 
 /// The series without its stale markers; copied only if there are any.
-fn without_stale<'a>(
-    ts: &'a [i64],
-    values: &'a [f64],
-    clean_ts: &'a mut Vec<i64>,
-    clean_values: &'a mut Vec<f64>,
-) -> (&'a [i64], &'a [f64]) {
+fn without_stale<'a>(samples: FloatsView<'a>, clean: &'a mut Floats) -> FloatsView<'a> {
+    let values = samples.values();
     // Markers are NaN, and asking for NaN vectorises.
     let any_nan = values.iter().fold(false, |any, value| any | value.is_nan());
     if !any_nan || !values.iter().any(|value| is_stale(*value)) {
-        return (ts, values);
+        return samples;
     }
-    clean_ts.clear();
-    clean_values.clear();
-    for (t, value) in ts.iter().zip(values).filter(|(_, value)| !is_stale(**value)) {
-        clean_ts.push(*t);
-        clean_values.push(*value);
-    }
-    (clean_ts, clean_values)
+    clean.clear();
+    samples.iter().filter(|(_, value)| !is_stale(*value)).for_each(|(ts, value)| clean.push(ts, value));
+    clean.view()
 }
 
 fn seconds(ts: i64) -> f64 {

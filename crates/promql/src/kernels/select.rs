@@ -13,7 +13,7 @@ use promontory_model::{LabelsRef, float};
 
 use super::{KernelError, Param, math};
 use crate::go::format_general;
-use crate::grid::Validity;
+use crate::grid::GridRow;
 
 /// Which values a [`TopK`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,7 +112,8 @@ impl TopK {
     ///
     /// # Panics
     /// If [`Self::resize`] has not made `group` or `values` is shorter than the grid.
-    pub fn update(&mut self, group: usize, series: u64, values: &[f64], validity: Validity<'_>) -> bool {
+    pub fn update(&mut self, group: usize, series: u64, row: GridRow<'_>) -> bool {
+        let GridRow { values, valid: validity } = row;
         let first = group * self.steps();
         let mut kept = false;
         for (step, value) in values[..self.steps()].iter().enumerate() {
@@ -383,7 +384,8 @@ impl CountValues {
     ///
     /// # Panics
     /// If `group` is not below [`Self::groups`] or `values` is shorter than the grid.
-    pub fn update(&mut self, group: usize, values: &[f64], validity: Validity<'_>) {
+    pub fn update(&mut self, group: usize, row: GridRow<'_>) {
+        let GridRow { values, valid: validity } = row;
         for (step, value) in values[..self.steps].iter().enumerate() {
             if validity.get(step) {
                 self.add(group, step, *value, 1.0);

@@ -36,7 +36,7 @@ impl GroupsAccumulator for GridGroups {
                     self.state.steps()
                 );
             }
-            self.state.update(*group, row.values, row.valid);
+            self.state.update(*group, row);
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use super::{GroupCall, Reads, as_state, emitted};
 use crate::context::QueryContext;
 use crate::error::execution;
-use crate::table::{GridBuilder, GridRow, Grids};
+use crate::table::{GridBuilder, Grids};
+use promontory_promql::GridRow;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum OneRule {

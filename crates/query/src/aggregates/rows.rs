@@ -22,7 +22,8 @@ pub(super) use self::quantile::Quantile;
 pub(super) use self::select::{First, Top};
 use super::{GroupCall, KnownParam, Reads, as_state, emitted};
 use crate::context::QueryContext;
-use crate::table::{GridBuilder, GridRow, Grids, grid_type, label_keys};
+use crate::table::{GridBuilder, Grids, grid_type, label_keys};
+use promontory_promql::GridRow;
 
 static ROW_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![

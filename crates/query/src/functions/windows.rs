@@ -2,6 +2,7 @@
 
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
+use promontory_model::FloatsView;
 use promontory_plan::labels_of;
 use promontory_promql::kernels::{
     RangeFunction, RangeParams, Scratch, eval_range, lookup_timestamp, lookup_value,
@@ -11,7 +12,7 @@ use promontory_promql::{Annotation, FUNCTIONS, Grid, Kernel, looks_like_counter}
 use super::arguments::{Called, LookupCall, NoteCall, RangeCall, Scope, TimesCall, ValuesCall, param_at};
 use super::{Registry, kernel_error};
 use crate::table::{
-    GridBuilder, Grids, Timestamps, grid_type, label_keys, list_offsets, samples_column, timestamps_column,
+    FloatLists, GridBuilder, Grids, grid_type, label_keys, list_offsets, samples_column, timestamps_column,
     timestamps_type,
 };
 
@@ -41,8 +42,7 @@ pub(super) fn add_windows(functions: &mut Registry) {
 }
 
 fn range(function: RangeFunction, call: &RangeCall<Called>, scope: &Scope<'_>) -> Result<ArrayRef> {
-    let ts = Timestamps::new(call.ts.as_ref())?;
-    let samples = Grids::new(call.samples.as_ref())?;
+    let samples = FloatLists::new(call.ts.as_ref(), call.samples.as_ref())?;
     let params = RangeParams { first: param_at(&call.params, 0), second: param_at(&call.params, 1) };
     let context = scope.context()?;
     context.check()?;
@@ -51,11 +51,11 @@ fn range(function: RangeFunction, call: &RangeCall<Called>, scope: &Scope<'_>) -
     let (mut points, mut queryable) = (0, 0);
     for row in 0..samples.len() {
         let (values, valid) = out.row()?;
-        let (ts, samples) = (ts.row(row), samples.row(row).values);
-        if ts.is_empty() {
+        let samples = samples.of(row)?;
+        if samples.is_empty() {
             continue;
         }
-        let found = eval_range(function, &params, ts, samples, &call.window, &mut scratch, values, valid);
+        let found = eval_range(function, &params, samples, &call.window, &mut scratch, values, valid);
         points += found.map_err(kernel_error)?;
         queryable += scratch.samples_in_windows();
     }
@@ -64,19 +64,17 @@ fn range(function: RangeFunction, call: &RangeCall<Called>, scope: &Scope<'_>) -
     Ok(out.finish())
 }
 
-type Lookup = fn(&[i64], &[f64], &Grid, i64, &mut [f64], &mut [bool]) -> usize;
+type Lookup = fn(FloatsView<'_>, &Grid, i64, &mut [f64], &mut [bool]) -> usize;
 
 fn lookup(call: &LookupCall<Called>, scope: &Scope<'_>, kernel: Lookup) -> Result<ArrayRef> {
-    let ts = Timestamps::new(call.ts.as_ref())?;
-    let samples = Grids::new(call.samples.as_ref())?;
+    let samples = FloatLists::new(call.ts.as_ref(), call.samples.as_ref())?;
     let context = scope.context()?;
     context.check()?;
     let mut out = GridBuilder::new(call.ends.steps, samples.len());
     let mut points = 0;
     for row in 0..samples.len() {
         let (values, valid) = out.row()?;
-        let (ts, samples) = (ts.row(row), samples.row(row).values);
-        points += kernel(ts, samples, &call.ends, call.lookback, values, valid) as u64;
+        points += kernel(samples.of(row)?, &call.ends, call.lookback, values, valid) as u64;
     }
     context.count_queryable(points);
     context.hold(points)?;

@@ -6,7 +6,8 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::common::{Result, exec_err, internal_err};
-use promontory_promql::Validity;
+use promontory_model::FloatsView;
+use promontory_promql::{GridRow, Validity};
 
 use super::columns::{label_keys, list_of, wrong_type};
 
@@ -59,15 +60,6 @@ pub struct Grids {
     values: Float64Array,
 }
 
-/// One row of a column of grids.
-#[derive(Clone, Copy, Debug)]
-pub struct GridRow<'a> {
-    /// One value per step; what is not valid is arbitrary.
-    pub values: &'a [f64],
-    /// Which steps carry a sample.
-    pub valid: Validity<'a>,
-}
-
 impl Grids {
     /// Reads a `List<Float64>` column.
     ///
@@ -110,22 +102,6 @@ impl Grids {
     }
 }
 
-impl<'a> GridRow<'a> {
-    /// The points that carry a sample: index and value.
-    pub fn iter(self) -> impl Iterator<Item = (usize, f64)> + 'a {
-        let valid = self.valid;
-        self.values.iter().enumerate().filter(move |(index, _)| valid.get(*index)).map(|(i, v)| (i, *v))
-    }
-
-    /// True if any point carries a sample.
-    pub fn has_any(self) -> bool {
-        match self.valid {
-            Validity::All => !self.values.is_empty(),
-            valid => (0..self.values.len()).any(|index| valid.get(index)),
-        }
-    }
-}
-
 /// Reads a column of timestamps of raw samples.
 #[derive(Clone, Debug)]
 pub struct Timestamps {
@@ -149,6 +125,40 @@ impl Timestamps {
     pub fn row(&self, row: usize) -> &[i64] {
         let offsets = self.list.value_offsets();
         &self.values.values()[offsets[row] as usize..offsets[row + 1] as usize]
+    }
+}
+
+/// Reads the two columns of raw samples.
+#[derive(Clone, Debug)]
+pub struct FloatLists {
+    ts: Timestamps,
+    values: Grids,
+}
+
+impl FloatLists {
+    /// Looks at a `List<Int64>` and a `List<Float64>` column.
+    ///
+    /// # Errors
+    /// If they are of other types, which is a bug of the planner.
+    pub fn new(ts: &dyn Array, values: &dyn Array) -> Result<Self> {
+        Ok(Self { ts: Timestamps::new(ts)?, values: Grids::new(values)? })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The samples of one row.
+    ///
+    /// # Errors
+    /// If it has more timestamps than values or the other way round, which is a bug of the planner.
+    pub fn of(&self, row: usize) -> Result<FloatsView<'_>> {
+        let (ts, values) = (self.ts.row(row), self.values.row(row).values);
+        if ts.len() != values.len() {
+            return internal_err!("{} timestamps and {} values in one row", ts.len(), values.len());
+        }
+        Ok(FloatsView::new(ts, values))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::Param;
 use super::super::quantile::quantile;
 use super::*;
+use crate::grid::Validity;
 
 const ALL: [AggregateFunction; 8] = [
     AggregateFunction::Sum,
@@ -138,9 +139,12 @@ fn states_fed_in_order_equal_the_plain_transcription_bit_for_bit() {
             for (index, (group, values, valid)) in rows.iter().enumerate() {
                 let packed = bits(valid, index % 9);
                 match index % 3 {
-                    _ if valid.iter().all(|v| *v) => state.update(*group, values, Validity::All),
-                    0 => state.update(*group, values, Validity::Bits { bytes: &packed, offset: index % 9 }),
-                    _ => state.update(*group, values, Validity::Bools(valid)),
+                    _ if valid.iter().all(|v| *v) => state.update(*group, GridRow::full(values)),
+                    0 => state.update(
+                        *group,
+                        GridRow { values, valid: Validity::Bits { bytes: &packed, offset: index % 9 } },
+                    ),
+                    _ => state.update(*group, GridRow { values, valid: Validity::Bools(valid) }),
                 }
             }
             for group in 0..3 {
@@ -174,8 +178,8 @@ fn merged_partial_states_equal_one_state_within_rounding() {
             let mut partial = vec![whole.clone(); parts];
             partial.iter_mut().chain([&mut whole]).for_each(|state| state.resize(3));
             for (index, (group, values, valid)) in rows.iter().enumerate() {
-                whole.update(*group, values, Validity::Bools(valid));
-                partial[index % parts].update(*group, values, Validity::Bools(valid));
+                whole.update(*group, GridRow { values, valid: Validity::Bools(valid) });
+                partial[index % parts].update(*group, GridRow { values, valid: Validity::Bools(valid) });
             }
             let mut merged = GridAccumulator::new(function, steps);
             merged.resize(3);
@@ -216,7 +220,7 @@ fn check(function: AggregateFunction, samples: &[f64], expected: f64) {
     let mut state = GridAccumulator::new(function, 1);
     state.resize(1);
     for sample in samples {
-        state.update(0, &[*sample], Validity::All);
+        state.update(0, GridRow::full(&[*sample]));
     }
     let got = finish(&state, 0)[0].unwrap();
     let same = got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
@@ -251,7 +255,10 @@ fn dropping_emitted_groups_moves_the_others_down() {
     let mut state = GridAccumulator::new(AggregateFunction::Sum, 2);
     state.resize(3);
     for group in 0..3 {
-        state.update(group, &[group as f64, 9.0], Validity::Bools(&[true, group == 2]));
+        state.update(
+            group,
+            GridRow { values: &[group as f64, 9.0], valid: Validity::Bools(&[true, group == 2]) },
+        );
     }
     state.drop_first(2);
     assert_eq!(state.groups(), 1);
@@ -275,12 +282,12 @@ fn quantiles_keep_all_rows_and_merge_exactly() {
         (QuantileAccumulator::new(steps), QuantileAccumulator::new(steps), QuantileAccumulator::new(steps));
     [&mut whole, &mut left, &mut right].into_iter().for_each(|state| state.resize(1));
     for (index, (values, valid)) in rows.iter().enumerate() {
-        whole.update(0, values, Validity::Bools(valid));
+        whole.update(0, GridRow { values, valid: Validity::Bools(valid) });
         let part = if index % 2 == 0 { &mut left } else { &mut right };
-        part.update(0, values, Validity::Bools(valid));
+        part.update(0, GridRow { values, valid: Validity::Bools(valid) });
     }
     let (values, valid) = right.rows(0);
-    left.merge(0, values, Validity::Bools(valid));
+    left.merge(0, GridRow { values, valid: Validity::Bools(valid) });
     for state in [&whole, &left] {
         let (mut out, mut valid) = (vec![0.0; steps], vec![false; steps]);
         state.finish(0, Param::PerStep(&q), &mut out, &mut valid);
@@ -315,7 +322,7 @@ fn speed_of_aggregations() {
                 state.resize(groups);
                 let begin = std::time::Instant::now();
                 for (index, row) in rows.chunks(steps).enumerate() {
-                    state.update(index % groups, row, validity);
+                    state.update(index % groups, GridRow { values: row, valid: validity });
                 }
                 best = best.min(begin.elapsed().as_secs_f64());
             }
@@ -326,7 +333,7 @@ fn speed_of_aggregations() {
     state.resize(groups);
     let begin = std::time::Instant::now();
     for (index, row) in rows.chunks(steps).enumerate() {
-        state.update(index % groups, row, Validity::All);
+        state.update(index % groups, GridRow::full(row));
     }
     let fed = begin.elapsed().as_secs_f64();
     let (mut out, mut valid) = (vec![0.0; steps], vec![false; steps]);

@@ -3,6 +3,7 @@
 use promontory_model::Labels;
 
 use super::*;
+use crate::grid::Validity;
 
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
@@ -110,9 +111,18 @@ fn bounds_are_read_from_le() {
 #[test]
 fn a_grid_is_evaluated_step_by_step_over_the_buckets_that_have_samples() {
     let mut histogram = ClassicHistogram::new(4);
-    histogram.add(INF, &[40.0, 40.0, 10.0, 0.0], Validity::Bools(&[true, true, true, false]));
-    histogram.add(2.0, &[30.0, 30.0, 20.0, 0.0], Validity::Bools(&[true, true, true, false]));
-    histogram.add(1.0, &[10.0, 99.0, 10.0, 0.0], Validity::Bools(&[true, false, true, false]));
+    histogram.add(
+        INF,
+        GridRow { values: &[40.0, 40.0, 10.0, 0.0], valid: Validity::Bools(&[true, true, true, false]) },
+    );
+    histogram.add(
+        2.0,
+        GridRow { values: &[30.0, 30.0, 20.0, 0.0], valid: Validity::Bools(&[true, true, true, false]) },
+    );
+    histogram.add(
+        1.0,
+        GridRow { values: &[10.0, 99.0, 10.0, 0.0], valid: Validity::Bools(&[true, false, true, false]) },
+    );
     let (mut out, mut valid) = ([9.0; 4], [true; 4]);
     let mut forced = Vec::new();
     let found =

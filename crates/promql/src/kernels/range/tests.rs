@@ -286,7 +286,9 @@ fn evaluate(
 ) -> Vec<Option<f64>> {
     let steps = window.ends.steps;
     let (mut out, mut valid) = (vec![9.9; steps], vec![true; steps]);
-    let found = eval_range(function, params, ts, values, window, scratch, &mut out, &mut valid).unwrap();
+    let found =
+        eval_range(function, params, FloatsView::new(ts, values), window, scratch, &mut out, &mut valid)
+            .unwrap();
     assert_eq!(found, valid.iter().filter(|v| **v).count(), "{function:?}: number of valid points");
     for (out, valid) in out.iter().zip(&valid) {
         assert!(*valid || *out == 0.0, "{function:?}: {out} where nothing is");
@@ -507,8 +509,7 @@ fn smoothing_factors_outside_the_domain_fail_only_where_samples_are() {
         eval_range(
             RangeFunction::DoubleExponentialSmoothing,
             &RangeParams { first: Param::Constant(first), second: Param::Constant(second) },
-            ts,
-            &values,
+            FloatsView::new(ts, &values),
             &window,
             &mut Scratch::default(),
             &mut [0.0],
@@ -534,11 +535,10 @@ fn lengths_that_disagree_are_an_error() {
     let result = eval_range(
         RangeFunction::Rate,
         &RangeParams::NONE,
-        &[1, 2],
-        &[1.0],
+        FloatsView::new(&[1, 2], &[1.0, 2.0]),
         &window,
         &mut Scratch::default(),
-        &mut [0.0],
+        &mut [0.0, 0.0],
         &mut [false],
     );
     assert!(result.is_err());
@@ -621,8 +621,7 @@ fn speed_of_range_functions() {
                         eval_range(
                             function,
                             &params,
-                            ts,
-                            values,
+                            FloatsView::new(ts, values),
                             &window,
                             &mut scratch,
                             &mut out,

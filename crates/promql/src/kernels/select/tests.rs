@@ -3,6 +3,7 @@
 use promontory_model::Labels;
 
 use super::*;
+use crate::grid::Validity;
 
 const NAN: f64 = f64::NAN;
 
@@ -10,7 +11,7 @@ fn ranked(order: Order, limit: usize, values: &[f64]) -> Vec<(u64, f64)> {
     let mut top = TopK::new(order, vec![limit]);
     top.resize(1);
     for (series, value) in values.iter().enumerate() {
-        top.update(0, series as u64, &[*value], Validity::All);
+        top.update(0, series as u64, GridRow::full(&[*value]));
     }
     top.ranked(0, 0).into_iter().map(|entry| (entry.series, entry.value)).collect()
 }
@@ -78,9 +79,17 @@ fn steps_and_groups_are_apart_and_merging_offers_entries() {
     let mut right = TopK::new(Order::Largest, limits);
     left.resize(2);
     right.resize(2);
-    assert!(left.update(1, 5, &[1.0, 1.0, 1.0], Validity::Bools(&[true, false, true])));
-    assert!(right.update(1, 6, &[2.0, 2.0, 2.0], Validity::All));
-    assert!(!right.update(1, 7, &[1.0, 9.0, 9.0], Validity::Bools(&[true, false, true])));
+    assert!(left.update(
+        1,
+        5,
+        GridRow { values: &[1.0, 1.0, 1.0], valid: Validity::Bools(&[true, false, true]) }
+    ));
+    assert!(right.update(1, 6, GridRow::full(&[2.0, 2.0, 2.0])));
+    assert!(!right.update(
+        1,
+        7,
+        GridRow { values: &[1.0, 9.0, 9.0], valid: Validity::Bools(&[true, false, true]) }
+    ));
     for step in 0..3 {
         for entry in right.entries(1, step).to_vec() {
             left.offer(1, step, entry);
@@ -151,10 +160,10 @@ fn count_values_prints_values_as_go_does_and_merges() {
     let mut right = CountValues::new(2);
     left.resize(1);
     right.resize(1);
-    left.update(0, &[1.0, 1e21], Validity::All);
-    left.update(0, &[1.0, NAN], Validity::All);
-    right.update(0, &[1.0, -NAN], Validity::All);
-    right.update(0, &[0.5, -0.0], Validity::Bools(&[false, true]));
+    left.update(0, GridRow::full(&[1.0, 1e21]));
+    left.update(0, GridRow::full(&[1.0, NAN]));
+    right.update(0, GridRow::full(&[1.0, -NAN]));
+    right.update(0, GridRow { values: &[0.5, -0.0], valid: Validity::Bools(&[false, true]) });
     for (value, counts) in right.counts(0).map(|(value, counts)| (value, counts.to_vec())).collect::<Vec<_>>()
     {
         for (step, count) in counts.into_iter().enumerate() {

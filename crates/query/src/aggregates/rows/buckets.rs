@@ -6,7 +6,7 @@ use datafusion::common::Result;
 use promontory_model::LabelsRef;
 use promontory_plan::labels_of;
 use promontory_promql::kernels::{BucketFunction, ClassicHistogram, upper_bound};
-use promontory_promql::{Annotation, AnnotationSet, Validity};
+use promontory_promql::{Annotation, AnnotationSet, GridRow, Validity};
 
 use super::{InputRow, Output, Params, RowState, RowsBuilder, Shared};
 use crate::aggregates::BucketArguments;
@@ -90,7 +90,7 @@ impl RowState for Buckets {
         let group = &self.groups[group];
         let mut histogram = ClassicHistogram::new(shared.grid.steps);
         for row in &group.rows {
-            histogram.add(row.bound, &row.values, Validity::Bools(&row.valid));
+            histogram.add(row.bound, GridRow { values: &row.values, valid: Validity::Bools(&row.valid) });
         }
         match self.arguments.function {
             BucketFunction::Quantile => {

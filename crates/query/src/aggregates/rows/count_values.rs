@@ -31,7 +31,7 @@ impl RowState for Counts {
 
     fn add(&mut self, group: usize, row: InputRow<'_>, _: &Shared) -> Result<()> {
         match row {
-            InputRow::Sample(_, row) => self.state.update(group, row.values, row.valid),
+            InputRow::Sample(_, row) => self.state.update(group, row),
             InputRow::State(key, row) => {
                 let value = std::str::from_utf8(key).ok().and_then(parse_float).unwrap_or(f64::NAN);
                 for (step, count) in row.iter() {

@@ -34,7 +34,7 @@ impl RowState for Quantile {
     fn add(&mut self, group: usize, row: InputRow<'_>, _: &Shared) -> Result<()> {
         let (InputRow::Sample(_, row) | InputRow::State(_, row)) = row;
         self.memory += row.values.len() * (size_of::<f64>() + 1);
-        self.state.update(group, row.values, row.valid);
+        self.state.update(group, row);
         Ok(())
     }
 

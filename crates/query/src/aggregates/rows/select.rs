@@ -58,7 +58,7 @@ impl RowState for Top {
     fn add(&mut self, group: usize, row: InputRow<'_>, _: &Shared) -> Result<()> {
         let (InputRow::Sample(key, row) | InputRow::State(key, row)) = row;
         let Some(state) = &mut self.state else { return internal_err!("topk has no parameter yet") };
-        if state.update(group, self.labels.len() as u64, row.values, row.valid) {
+        if state.update(group, self.labels.len() as u64, row) {
             self.labels.push(key.into());
             self.bytes += key.len() + size_of::<Box<[u8]>>();
         }

@@ -6,15 +6,14 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use promontory_model::LabelsRef;
 use promontory_plan::{MatchOperation, MatchSpec};
-use promontory_promql::Validity;
 use promontory_promql::ast::{Cardinality, SetOp};
 use promontory_promql::kernels::{BinaryOp, Comparison};
+use promontory_promql::{GridRow, Validity};
 
 use super::pairs::Pairs;
 use super::results::{FirstError, LABELSET, ONE_SIDE, Results, same_labelset};
 use super::side::{Ordinals, Side, union_into};
 use crate::context::QueryContext;
-use crate::table::GridRow;
 
 pub(super) struct Matching<'a> {
     pub(super) spec: &'a MatchSpec,
@@ -156,7 +155,7 @@ impl<'a> Matching<'a> {
                 let filled = vec![fill; self.steps];
                 let mut labels = Vec::new();
                 projection.apply(many.labels(index).key(), &mut labels);
-                let other = GridRow { values: &filled, valid: Validity::Bools(&unmatched) };
+                let other = GridRow { values: &filled[..], valid: Validity::Bools(&unmatched) };
                 pairs.combine(ordinal, many.labels(index), LabelsRef::new(&labels), many.row(index), other);
             }
         }
@@ -171,7 +170,7 @@ impl<'a> Matching<'a> {
                 let filled = vec![fill; self.steps];
                 let mut labels = Vec::new();
                 projection.apply(one.labels(index).key(), &mut labels);
-                let other = GridRow { values: &filled, valid: Validity::Bools(&unmatched) };
+                let other = GridRow { values: &filled[..], valid: Validity::Bools(&unmatched) };
                 pairs.combine(ordinal, LabelsRef::new(&labels), one.labels(index), other, row);
             }
         }

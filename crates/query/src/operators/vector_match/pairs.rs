@@ -8,7 +8,7 @@ use promontory_promql::kernels::{BinaryOp, Comparison, vector_vector};
 
 use super::matching::Matching;
 use super::results::{FirstError, LABELSET, MATCHES, Results, same_labelset};
-use crate::table::GridRow;
+use promontory_promql::GridRow;
 
 /// Combines pairs of rows and remembers what has matched.
 pub(super) struct Pairs<'a> {

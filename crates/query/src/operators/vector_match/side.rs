@@ -12,7 +12,8 @@ use promontory_model::LabelsRef;
 use promontory_plan::{LabelProjection, labels_of};
 
 use crate::context::QueryContext;
-use crate::table::{GridRow, Grids, vector_columns};
+use crate::table::{Grids, vector_columns};
+use promontory_promql::GridRow;
 
 /// One side, read completely.
 #[derive(Default)]
