@@ -9,4 +9,6 @@ mod durable;
 pub(crate) mod encoding;
 pub(crate) mod format;
 pub(crate) mod keys;
+pub(crate) mod requests;
 pub(crate) mod self_test;
+pub(crate) mod verified;

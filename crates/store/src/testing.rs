@@ -18,6 +18,7 @@ use object_store::{
 };
 use promontory_block::{PlainCodec, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
+use tokio::task::JoinHandle;
 
 use crate::catalog::chain::Chain;
 use crate::counters::Counters;
@@ -232,10 +233,15 @@ impl Process {
     }
 
     pub(crate) async fn writer_with(&self, settings: WriterSettings) -> Arc<Writer> {
+        self.mortal_writer(settings).await.0
+    }
+
+    /// A writer that stops, as if its process had died, when its task is aborted.
+    pub(crate) async fn mortal_writer(&self, settings: WriterSettings) -> (Arc<Writer>, JoinHandle<()>) {
         let writer = Writer::open(self.chain.clone(), self.locals.clone(), settings).await.unwrap();
         let running = writer.clone();
-        tokio::spawn(async move { running.run().await.unwrap() });
-        writer
+        let task = tokio::spawn(async move { running.run().await.unwrap() });
+        (writer, task)
     }
 
     pub(crate) fn counter(&self, name: &str) -> u64 {

@@ -33,6 +33,7 @@ use crate::object::self_test::self_test;
 use crate::testing::{Process, World, tenant, wait};
 use crate::upkeep::merger::{Merger, MergerSettings};
 use crate::upkeep::sweeper::{Sweeper, SweeperSettings};
+use crate::write::writer::WriterSettings;
 
 /// All samples lie in the two hours that begin here, one window of L2.
 const BEGIN_MS: i64 = 1_699_999_200_000;
@@ -133,7 +134,7 @@ impl History {
 
     async fn tail(&mut self) {
         let process = self.process(self.world.format.grace_ms).await;
-        let writer = process.writer().await;
+        let (writer, life) = process.mortal_writer(WriterSettings::default()).await;
         let first = vec![self.rows("a", 9_100, 2), self.rows("b", 9_100, 2)];
         let position = writer.append_segment(first).await.unwrap();
         writer.append_segment(vec![self.rows("a", 9_200, 2)]).await.unwrap();
@@ -141,6 +142,8 @@ impl History {
         let mark = Closed { writer: self.writer, seq: 3, applied: process.chain.latest().version };
         let key = keys::slot(self.writer, 3);
         self.world.store.inner.put(&key, mark.encode().into()).await.unwrap();
+        // It would find the mark when much time has passed, and write more versions and checkpoints.
+        life.abort();
     }
 
     async fn look_at_blocks(&mut self) {

@@ -66,7 +66,9 @@ const METADATA: ClientSettings = ClientSettings {
 };
 const READS: ClientSettings = ClientSettings {
     component: Component::Reads,
-    request_timeout: Duration::from_secs(30),
+    // Whoever reads has a limit by the size of what is read (`object::verified`), and this one is not to
+    // undercut it: a block of 128 MiB has 271 s.
+    request_timeout: Duration::from_secs(300),
     retries_max: 3,
     retry_timeout: Duration::from_secs(30),
 };

@@ -3,10 +3,8 @@
 //! Invariants:
 //! - Every request has a timeout; a request that hangs is a request whose answer is unknown.
 //! - Only success of a create says who won; whoever gets any other answer reads back.
-//! - Bytes that do not decode are read again before they are called damaged: the way from the store
-//!   can flip bits too.
+//! - Whatever is decoded is read by `object::verified`, with its repeats and its time-outs.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +18,19 @@ use object_store::{
 };
 use promontory_block::BlockCodec;
 use promontory_model::{Clock, RandomSource};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::counters::{Counters, add};
+use crate::counters::Counters;
 use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::encoding::DecodeError;
 use crate::object::format::Format;
+use crate::object::requests::{found, unavailable, within};
+use crate::object::verified::{READ_TIMEOUT_BASE, read_timeout, read_verified};
 use crate::planted::Planted;
 
-/// How often an object whose bytes do not decode is read before it is called damaged.
-pub(crate) const DAMAGED_READS_MAX: u32 = 4;
+/// How often the creation of an object is tried whose bytes follow from its key.
+const CREATE_TRIES_MAX: u32 = 4;
 
 /// How often the upload of one object is tried.
 const UPLOAD_TRIES_MAX: u32 = 4;
@@ -41,9 +41,10 @@ const PART_BYTES: usize = 32 << 20;
 /// Bounds of requests and of waiting between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Of one small request, the client's own retries included.
+    /// Of one small request, the client's own retries included; reads of large objects have more, by
+    /// their size.
     pub metadata_timeout: Duration,
-    /// Of one whole object up or down.
+    /// Of one whole object up.
     pub transfer_timeout: Duration,
     /// Wait after the first failure, on average.
     pub backoff_min: Duration,
@@ -54,7 +55,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            metadata_timeout: Duration::from_secs(15),
+            metadata_timeout: READ_TIMEOUT_BASE,
             transfer_timeout: Duration::from_secs(600),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
@@ -89,9 +90,10 @@ impl Context {
         self.get_from(&self.bucket.metadata, key, self.timing.metadata_timeout).await
     }
 
-    /// The bytes of a large object, or `None` if there is none.
-    pub(crate) async fn get_large(&self, key: &Path) -> Result<Option<Bytes>, Error> {
-        self.get_from(&self.bucket.reads, key, self.timing.transfer_timeout).await
+    /// The bytes of a large object, of which `size` are expected, or `None` if there is none.
+    pub(crate) async fn get_large(&self, key: &Path, size: u64) -> Result<Option<Bytes>, Error> {
+        let limit = read_timeout(self.timing.metadata_timeout, size);
+        self.get_from(&self.bucket.reads, key, limit).await
     }
 
     async fn get_from(
@@ -104,32 +106,24 @@ impl Context {
         found(within(limit, get).await).map_err(|source| unavailable("read", key, source))
     }
 
-    /// A decoded object; bytes that do not decode are read again.
+    /// What `verify` makes of a small object's bytes, which are read again while it finds them damaged;
+    /// `None` if there is no object.
+    pub(crate) async fn get_verified<T>(
+        &self,
+        key: &Path,
+        verify: impl Fn(&[u8]) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let verify = |bytes: Option<Bytes>| bytes.map(|bytes| verify(&bytes)).transpose();
+        read_verified(&self.counters.damaged_reads, |_| self.get(key), verify).await
+    }
+
+    /// As [`Self::get_verified`], for an object of this crate's own encoding.
     pub(crate) async fn get_decoded<T>(
         &self,
         key: &Path,
         decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, Error> {
-        let mut reads = 0;
-        loop {
-            let Some(bytes) = self.get(key).await? else {
-                return Ok(None);
-            };
-            reads += 1;
-            match decode(&bytes) {
-                Ok(value) => return Ok(Some(value)),
-                Err(DecodeError::Unsupported(why)) => {
-                    return Err(Error::Unsupported(format!("cannot read {key}: {why}")));
-                }
-                Err(corrupt) if reads >= DAMAGED_READS_MAX => {
-                    return Err(Error::Corrupt { object: key.to_string(), why: corrupt.to_string() });
-                }
-                Err(DecodeError::Corrupt { .. }) => {
-                    add(&self.counters.damaged_reads, 1);
-                    self.back_off(reads).await;
-                }
-            }
-        }
+        self.get_verified(key, |bytes| decode(bytes).map_err(|error| error.about(key))).await
     }
 
     /// Size and age of an object.
@@ -154,20 +148,24 @@ impl Context {
 
     /// Creates a small object whose bytes follow from its key, so that it does not matter who did.
     pub(crate) async fn create_equal(&self, key: &Path, bytes: &Bytes) -> Result<(), Error> {
+        let same = |found: &[u8]| {
+            let other = || Error::Corrupt {
+                object: key.to_string(),
+                why: "holds other bytes than its key demands".into(),
+            };
+            if found == bytes { Ok(()) } else { Err(other()) }
+        };
         let mut tries = 0;
         loop {
             let Err(error) = self.create(key, bytes.clone()).await else {
                 return Ok(());
             };
             tries += 1;
-            match self.get(key).await {
-                Ok(Some(found)) if found == *bytes => return Ok(()),
-                Ok(Some(_)) if tries >= DAMAGED_READS_MAX => {
-                    let why = "holds other bytes than its key demands".into();
-                    return Err(Error::Corrupt { object: key.to_string(), why });
-                }
-                Ok(_) | Err(_) if tries >= DAMAGED_READS_MAX => return Err(error),
-                Ok(_) | Err(_) => self.back_off(tries).await,
+            match self.get_verified(key, same).await {
+                Ok(Some(())) => return Ok(()),
+                Err(other @ Error::Corrupt { .. }) => return Err(other),
+                Ok(None) | Err(_) if tries >= CREATE_TRIES_MAX => return Err(error),
+                Ok(None) | Err(_) => self.back_off(tries).await,
             }
         }
     }
@@ -235,27 +233,4 @@ async fn upload_parts(parts: &mut dyn MultipartUpload, bytes: &Bytes) -> Result<
         parts.put_part(part.into()).await?;
     }
     parts.complete().await.map(drop)
-}
-
-/// A missing object is an answer.
-fn found<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match answer {
-        Ok(value) => Ok(Some(value)),
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(source) => Err(source),
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    request: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match timeout(limit, request).await {
-        Ok(answer) => answer,
-        Err(elapsed) => Err(StoreError::Generic { store: "timeout", source: Box::new(elapsed) }),
-    }
-}
-
-pub(crate) fn unavailable(action: &str, key: &Path, source: StoreError) -> Error {
-    Error::Unavailable { action: format!("{action} {key}"), source }
 }

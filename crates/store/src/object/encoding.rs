@@ -12,6 +12,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use object_store::path::Path;
+
+use crate::error::Error;
 
 /// Builds one object.
 #[derive(Debug)]
@@ -80,6 +83,16 @@ pub(crate) enum DecodeError {
     /// Whole, but of a newer program.
     #[error("{0}")]
     Unsupported(String),
+}
+
+impl DecodeError {
+    /// The same as an error about the object at `key`.
+    pub(crate) fn about(self, key: &Path) -> Error {
+        match self {
+            Self::Unsupported(why) => Error::Unsupported(format!("cannot read {key}: {why}")),
+            corrupt => Error::Corrupt { object: key.to_string(), why: corrupt.to_string() },
+        }
+    }
 }
 
 pub(crate) fn corrupt<T>(at: Range<usize>, why: impl Into<String>) -> Result<T, DecodeError> {

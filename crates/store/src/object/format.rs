@@ -1,5 +1,6 @@
 //! What a bucket was made with: constants of the catalog that never change afterwards.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +10,14 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::encoding::{DecodeError, Decoder, Encoder};
 use crate::object::keys;
+use crate::object::requests::{found, unavailable, within};
+use crate::object::verified::{READ_TIMEOUT_BASE, read_verified};
 
 const MAGIC: [u8; 4] = *b"PMFO";
 const VERSION: u16 = 1;
 
-/// How often `format` is read or created before giving up.
-const TRIES_MAX: u32 = 5;
+/// How often `format` is created before giving up.
+const CREATES_MAX: u32 = 5;
 
 /// The `format` object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +76,7 @@ impl Format {
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Unsupported`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        Self::decode_inner(bytes).map_err(|error| match error {
-            DecodeError::Unsupported(why) => Error::Unsupported(format!("cannot read format: {why}")),
-            corrupt => Error::Corrupt { object: keys::format().to_string(), why: corrupt.to_string() },
-        })
+        Self::decode_inner(bytes).map_err(|error| error.about(&keys::format()))
     }
 
     pub(crate) fn decode_inner(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -101,24 +101,15 @@ impl Format {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`] or [`Error::Unsupported`].
     pub async fn load(bucket: &Bucket) -> Result<Option<Self>, Error> {
-        let key = keys::format();
-        let mut reads = 0;
-        loop {
-            reads += 1;
-            let read = async { bucket.metadata.get_opts(&key, Default::default()).await?.bytes().await };
-            let error = match read.await {
-                Ok(bytes) => match Self::decode(&bytes) {
-                    // The way from the store can flip bits too.
-                    Err(corrupt @ Error::Corrupt { .. }) => corrupt,
-                    decoded => return decoded.map(Some),
-                },
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                Err(source) => Error::Unavailable { action: format!("read {key}"), source },
-            };
-            if reads == TRIES_MAX {
-                return Err(error);
-            }
-        }
+        let (key, store) = (keys::format(), &bucket.metadata);
+        let read = |_| async {
+            let get = async { store.get_opts(&key, Default::default()).await?.bytes().await };
+            found(within(READ_TIMEOUT_BASE, get).await).map_err(|source| unavailable("read", &key, source))
+        };
+        // Read once per start: nobody counts its repeats.
+        let damaged_reads = AtomicU64::default();
+        let decode = |bytes: Option<Bytes>| bytes.map(|bytes| Self::decode(&bytes)).transpose();
+        read_verified(&damaged_reads, read, decode).await
     }
 
     /// As [`Self::load`]; creates the format as `wanted` if the bucket is new.
@@ -128,7 +119,7 @@ impl Format {
     pub async fn load_or_create(bucket: &Bucket, wanted: Self) -> Result<Self, Error> {
         let key = keys::format();
         let mut last = None;
-        for _ in 0..TRIES_MAX {
+        for _ in 0..CREATES_MAX {
             if let Some(found) = Self::load(bucket).await? {
                 return Ok(found);
             }

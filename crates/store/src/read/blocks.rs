@@ -16,7 +16,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -28,13 +27,13 @@ use promontory_block::parquet::{
 use promontory_block::{ObjectKind, ObjectMeta, TenantSpan};
 use promontory_model::TenantId;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::object::bucket::Bucket;
-use crate::object::context::{DAMAGED_READS_MAX, unavailable};
 use crate::object::keys::{self, BlockId};
+use crate::object::requests::{unavailable, within};
+use crate::object::verified::{READ_TIMEOUT_BASE, read_timeout, read_verified};
 use crate::read::cache::{Cache, CacheCounters};
 use crate::read::whole_blocks::decode_error;
 
@@ -63,8 +62,6 @@ pub struct BlockReaderConfig {
     pub requests_max: usize,
     /// Requests under way at once for one load of one file.
     pub requests_per_load_max: usize,
-    /// Longest time for one request.
-    pub request_timeout: Duration,
     /// Two wanted ranges with a gap of at most so many bytes become one request.
     pub merge_gap_bytes: u64,
     /// A file of at most so many bytes is fetched whole with its footer.
@@ -82,7 +79,6 @@ impl Default for BlockReaderConfig {
             samples_bytes_max: 512 << 20,
             requests_max: 64,
             requests_per_load_max: 8,
-            request_timeout: Duration::from_secs(30),
             merge_gap_bytes: MERGE_GAP_BYTES,
             small_file_bytes: MERGE_GAP_BYTES,
             selected_series_max: 4_000_000,
@@ -314,7 +310,7 @@ impl BlockReader {
             let id = FileKey { block: entry.id, kind };
             Ok(File { id, key: key.clone(), footer, whole })
         };
-        self.read_verified(&key, Held::Nothing, vec![range], read).await
+        self.read_ranges(&key, Held::Nothing, vec![range], read).await
     }
 
     async fn load_series(&self, file: &File, keys: &[RowsKey]) -> Result<Vec<SeriesTable>, Error> {
@@ -323,7 +319,7 @@ impl BlockReader {
             let plan = SeriesTable::plan(&file.footer, &(key.start..key.end), self.config.merge_gap_bytes);
             ranges.extend(plan.map_err(|error| decode_error(&file.key, error))?);
         }
-        self.read_verified(&file.key, file.held(), ranges, |fetched| {
+        self.read_ranges(&file.key, file.held(), ranges, |fetched| {
             keys.iter().map(|key| SeriesTable::decode(&file.footer, key.start..key.end, fetched)).collect()
         })
         .await
@@ -335,36 +331,40 @@ impl BlockReader {
         let pages = table.pages_of(&rows);
         let ranges = table.page_bytes(&pages);
         let decode = |fetched: &Fetched| table.decode_pages(&pages, fetched);
-        self.read_verified(&file.key, file.held(), ranges, decode).await
+        self.read_ranges(&file.key, file.held(), ranges, decode).await
     }
 
-    /// Fetches ranges and decodes them; what proves damaged is fetched again.
-    async fn read_verified<T>(
+    /// Brings ranges and decodes them; what proves damaged is fetched again.
+    async fn read_ranges<T>(
         &self,
         key: &Path,
         held: Held<'_>,
         ranges: Vec<Range<u64>>,
         decode: impl Fn(&Fetched) -> Result<T, promontory_block::Error>,
     ) -> Result<T, Error> {
-        let mut reads = 0;
-        loop {
-            // What proves damaged is not taken from memory again.
-            let near = if reads == 0 { held } else { Held::Nothing };
-            let (mut fetched, absent) = self.in_memory(near, &ranges).await;
-            let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
-            self.fetch(key, &wanted, &mut fetched).await?;
-            reads += 1;
-            match decode(&fetched) {
-                Ok(value) => {
-                    self.keep(held, &absent, &fetched).await;
-                    return Ok(value);
-                }
-                Err(promontory_block::Error::Corrupt { .. }) if reads < DAMAGED_READS_MAX => {
-                    self.counters.damaged_reads.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => return Err(decode_error(key, error)),
-            }
-        }
+        // What proves damaged is not taken from memory again.
+        let read = |reads: u32| self.bring(key, if reads == 0 { held } else { Held::Nothing }, &ranges);
+        let verify = |(fetched, absent)| match decode(&fetched) {
+            Ok(value) => Ok((value, fetched, absent)),
+            Err(error) => Err(decode_error(key, error)),
+        };
+        let verified = read_verified(&self.counters.damaged_reads, read, verify).await;
+        let (value, fetched, absent) = verified?;
+        self.keep(held, &absent, &fetched).await;
+        Ok(value)
+    }
+
+    /// The bytes of `ranges`, and which of these were not in memory.
+    async fn bring(
+        &self,
+        key: &Path,
+        held: Held<'_>,
+        ranges: &[Range<u64>],
+    ) -> Result<(Fetched, Vec<Range<u64>>), Error> {
+        let (mut fetched, absent) = self.in_memory(held, ranges).await;
+        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
+        self.fetch(key, &wanted, &mut fetched).await?;
+        Ok((fetched, absent))
     }
 
     /// What of `ranges` is in memory, and what is not.
@@ -408,11 +408,8 @@ impl BlockReader {
         let permit = self.requests.acquire().await;
         let _permit = permit.map_err(|_| Error::Bug("the requests' semaphore is closed".into()))?;
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let answer =
-            timeout(self.config.request_timeout, self.bucket.reads.get_range(key, range.clone())).await;
-        let answer = answer.unwrap_or_else(|elapsed| {
-            Err(StoreError::Generic { store: "timeout", source: Box::new(elapsed) })
-        });
+        let limit = read_timeout(READ_TIMEOUT_BASE, range.end - range.start);
+        let answer = within(limit, self.bucket.reads.get_range(key, range.clone())).await;
         match answer {
             Ok(bytes) => {
                 self.counters.request_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);

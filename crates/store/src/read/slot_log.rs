@@ -5,14 +5,15 @@
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use object_store::path::Path;
 use promontory_block::{Error as BlockError, Segment, Slot};
 use promontory_model::WriterId;
 
-use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
-use crate::object::context::{Context, DAMAGED_READS_MAX};
+use crate::object::context::Context;
 use crate::object::keys;
+use crate::object::verified::read_verified;
 
 /// SlotLog of one writer fetched at once.
 const WINDOW_MAX: u64 = 16;
@@ -90,30 +91,37 @@ impl<'a> SlotLog<'a> {
         Ok(())
     }
 
-    async fn decode(&self, mut bytes: Bytes) -> Result<Found, Error> {
-        let key = keys::slot(self.writer, self.next);
-        let mut reads = 1;
-        loop {
-            let size = bytes.len() as u64;
-            let why = match heavy(|| Slot::decode(&bytes)) {
-                Ok(slot) if (slot.writer(), slot.seq()) != (self.writer, self.next) => {
-                    return Ok(Found::Foreign(format!("is slot {} of writer {}", slot.seq(), slot.writer())));
+    async fn decode(&self, bytes: Bytes) -> Result<Found, Error> {
+        let (context, key) = (self.context, keys::slot(self.writer, self.next));
+        let mut fetched = Some(bytes);
+        let read = |_| {
+            let (fetched, key) = (fetched.take(), &key);
+            async move {
+                match fetched {
+                    Some(bytes) => Ok(Some(bytes)),
+                    None => context.get(key).await,
                 }
-                Ok(Slot::Segment(segment)) => return Ok(Found::Segment(segment, size)),
-                Ok(Slot::Closed(_)) => return Ok(Found::ClosedMark),
-                Err(corrupt @ BlockError::Corrupt { .. }) => corrupt.to_string(),
-                Err(error) => return Ok(Found::Foreign(error.to_string())),
-            };
-            if reads >= DAMAGED_READS_MAX {
-                return Ok(Found::Foreign(why));
             }
-            add(&self.context.counters.damaged_reads, 1);
-            self.context.back_off(reads).await;
-            bytes = match self.context.get(&key).await? {
-                Some(bytes) => bytes,
-                None => return Ok(Found::Nothing),
-            };
-            reads += 1;
+        };
+        let verify =
+            |bytes: Option<Bytes>| bytes.map_or(Ok(Found::Nothing), |bytes| self.found(&key, &bytes));
+        match read_verified(&context.counters.damaged_reads, read, verify).await {
+            Err(Error::Corrupt { why, .. }) => Ok(Found::Foreign(why)),
+            answer => answer,
+        }
+    }
+
+    fn found(&self, key: &Path, bytes: &Bytes) -> Result<Found, Error> {
+        match heavy(|| Slot::decode(bytes)) {
+            Ok(slot) if (slot.writer(), slot.seq()) != (self.writer, self.next) => {
+                Ok(Found::Foreign(format!("is slot {} of writer {}", slot.seq(), slot.writer())))
+            }
+            Ok(Slot::Segment(segment)) => Ok(Found::Segment(segment, bytes.len() as u64)),
+            Ok(Slot::Closed(_)) => Ok(Found::ClosedMark),
+            Err(corrupt @ BlockError::Corrupt { .. }) => {
+                Err(Error::Corrupt { object: key.to_string(), why: corrupt.to_string() })
+            }
+            Err(error) => Ok(Found::Foreign(error.to_string())),
         }
     }
 }

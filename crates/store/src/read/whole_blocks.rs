@@ -8,36 +8,28 @@ use promontory_block::{BlockMeta, ObjectMeta, TenantRows};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::catalog::state::BlockEntry;
-use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
-use crate::object::context::{Context, DAMAGED_READS_MAX};
+use crate::object::context::Context;
 use crate::object::keys;
+use crate::object::verified::read_verified;
 use crate::planted::Bug;
 
 /// All rows of a block, verified; damaged bytes are read again before they are called damaged.
 pub(crate) async fn read(context: &Context, entry: &BlockEntry) -> Result<Vec<TenantRows>, Error> {
-    let mut reads = 0;
-    loop {
-        let objects = read_objects(context, entry).await?;
+    let decode = |objects: Vec<Bytes>| {
         let meta = trusted_meta(context, &entry.meta, &objects);
-        reads += 1;
-        match heavy(|| context.codec.decode(&meta, &objects)) {
-            Ok(rows) => return Ok(rows),
-            Err(promontory_block::Error::Corrupt { .. }) if reads < DAMAGED_READS_MAX => {
-                add(&context.counters.damaged_reads, 1);
-                context.back_off(reads).await;
-            }
-            Err(error) => return Err(decode_error(&damaged_object(entry, &error), error)),
-        }
-    }
+        let decoded = heavy(|| context.codec.decode(&meta, &objects));
+        decoded.map_err(|error| decode_error(&damaged_object(entry, &error), error))
+    };
+    read_verified(&context.counters.damaged_reads, |_| read_objects(context, entry), decode).await
 }
 
 async fn read_objects(context: &Context, entry: &BlockEntry) -> Result<Vec<Bytes>, Error> {
     let mut objects = Vec::with_capacity(entry.meta.objects.len());
     for object in &entry.meta.objects {
         let key = keys::block_object(&entry.path, object.kind);
-        let Some(bytes) = context.get_large(&key).await? else {
+        let Some(bytes) = context.get_large(&key, object.size).await? else {
             return Err(Error::Corrupt { object: key.to_string(), why: "is missing".into() });
         };
         objects.push(bytes);

@@ -27,6 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use object_store::path::Path;
 use promontory_block::{Closed, Level, Slot, TenantRows, encode_segment, merge_tenants};
 use promontory_model::{MutexExt as _, Position, RwLockExt as _, WriterId};
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +38,7 @@ use crate::catalog::state::{BlockEntry, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
-use crate::object::context::{Context, DAMAGED_READS_MAX};
+use crate::object::context::Context;
 use crate::object::keys;
 use crate::planted::Bug;
 use crate::write::head::Contribution;
@@ -557,31 +558,32 @@ fn closing() -> Error {
 /// can tell. Its memory is bounded by the slots in flight.
 async fn resolve_slot(context: Arc<Context>, writer: WriterId, seq: u64, bytes: Bytes) -> Resolved {
     let key = keys::slot(writer, seq);
-    let (mut failures, mut damaged) = (0, 0);
+    let mut failures = 0;
     loop {
         if context.create(&key, bytes.clone()).await.is_ok() {
             return Resolved::Ours;
         }
         add(&context.counters.slot_unknown_answers, 1);
-        match context.get(&key).await {
-            Ok(Some(found)) if found == bytes => return Resolved::Ours,
-            Ok(Some(found)) => match Slot::decode(&found) {
-                Ok(Slot::Closed(mark)) if (mark.writer, mark.seq) == (writer, seq) => {
-                    return Resolved::ClosedMark;
-                }
-                Ok(_) => return Resolved::Foreign("holds the bytes of somebody else".into()),
-                Err(error) => {
-                    damaged += 1;
-                    add(&context.counters.damaged_reads, 1);
-                    if damaged >= DAMAGED_READS_MAX {
-                        return Resolved::Foreign(error.to_string());
-                    }
-                }
-            },
+        let held = context.get_verified(&key, |found| resolved_by(&key, (writer, seq), &bytes, found)).await;
+        match held {
+            Ok(Some(resolved)) => return resolved,
+            Err(Error::Corrupt { why, .. }) => return Resolved::Foreign(why),
             Ok(None) | Err(_) => {}
         }
         failures += 1;
         context.back_off(failures).await;
+    }
+}
+
+/// What the bytes found in a slot resolve it to, into which `ours` were put.
+fn resolved_by(key: &Path, slot: (WriterId, u64), ours: &[u8], found: &[u8]) -> Result<Resolved, Error> {
+    if found == ours {
+        return Ok(Resolved::Ours);
+    }
+    match Slot::decode(found) {
+        Ok(Slot::Closed(mark)) if (mark.writer, mark.seq) == slot => Ok(Resolved::ClosedMark),
+        Ok(_) => Ok(Resolved::Foreign("holds the bytes of somebody else".into())),
+        Err(error) => Err(Error::Corrupt { object: key.to_string(), why: error.to_string() }),
     }
 }
 
