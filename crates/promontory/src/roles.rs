@@ -89,7 +89,7 @@ impl Starting<'_> {
         };
         self.tasks.spawn_on("query runtime", watch_runtime, &self.query_runtime);
         let blocks = querier.blocks().clone();
-        let (counters, running_max) = (engine.counters(), engine.options().concurrency_max);
+        let (counters, running_max) = (engine.counters(), engine.settings().concurrency_max);
         self.tasks.spawn("querier", querier.run(self.tasks.stopping()));
         self.doors.engine = Some(engine);
         self.doors.metrics.add(move || exports::blocks(&blocks));

@@ -40,8 +40,8 @@ use crate::context::QueryContext;
 use crate::counters::EngineCounters;
 use crate::error::{store_error, to_engine_error};
 use crate::listing;
-use crate::options::EngineOptions;
 use crate::session::{Session, Sessions};
+use crate::settings::EngineSettings;
 use crate::view::RequestView;
 
 /// The stack that a thread of the query runtime needs: the deepest expression that parses is a chain of
@@ -87,16 +87,16 @@ impl QueryEngine {
     /// If DataFusion's environment cannot be made.
     pub fn new(
         source: Arc<dyn SampleSource>,
-        options: EngineOptions,
+        settings: EngineSettings,
         runtime: Handle,
     ) -> Result<Self, EngineError> {
-        Ok(Self { sessions: Arc::new(Sessions::new(source, options, runtime)?) })
+        Ok(Self { sessions: Arc::new(Sessions::new(source, settings, runtime)?) })
     }
 
     /// The settings.
     #[must_use]
-    pub fn options(&self) -> &EngineOptions {
-        &self.sessions.options
+    pub fn settings(&self) -> &EngineSettings {
+        &self.sessions.settings
     }
 
     /// What became of its requests.
@@ -231,7 +231,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a InstantQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.options().check_instant(query)?).await })
+        Box::pin(async move { self.evaluate(context, self.settings().check_instant(query)?).await })
     }
 
     fn range<'a>(
@@ -239,7 +239,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a RangeQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.options().check_range(query)?).await })
+        Box::pin(async move { self.evaluate(context, self.settings().check_range(query)?).await })
     }
 
     fn series<'a>(
@@ -287,7 +287,7 @@ impl Engine for QueryEngine {
         query: &'a ExemplarQuery,
     ) -> BoxFuture<'a, Result<ExemplarAnswer, EngineError>> {
         Box::pin(async move {
-            let (selectors, range) = (self.options().selectors(&query.expr)?, query.range);
+            let (selectors, range) = (self.settings().selectors(&query.expr)?, query.range);
             if selectors.is_empty() {
                 return Ok(ExemplarAnswer::default());
             }
@@ -316,7 +316,7 @@ impl Engine for QueryEngine {
         question: &'a Question,
     ) -> BoxFuture<'a, Result<Explanation, EngineError>> {
         Box::pin(async move {
-            let query = self.options().check(question)?;
+            let query = self.settings().check(question)?;
             let explain = |session| async move { explain::explain(&session, &query).await };
             self.sessions.run(context, explain).await
         })
@@ -328,7 +328,7 @@ impl Engine for QueryEngine {
         question: &'a Question,
     ) -> BoxFuture<'a, Result<Price, EngineError>> {
         Box::pin(async move {
-            let query = self.options().check(question)?;
+            let query = self.settings().check(question)?;
             self.sessions.run(context, |session| async move { explain::price(&session, &query).await }).await
         })
     }

@@ -16,7 +16,7 @@ mod counters;
 mod session;
 mod view;
 mod context;
-mod options;
+mod settings;
 mod error;
 mod physical;
 mod table;
@@ -29,5 +29,5 @@ mod sql;
 
 pub use counters::EngineCounters;
 pub use engine::{QueryEngine, THREAD_STACK_BYTES};
-pub use options::EngineOptions;
+pub use settings::EngineSettings;
 pub use sql::{SqlAnswer, SqlQuery};

@@ -24,14 +24,14 @@ use crate::admission::{Place, Places};
 use crate::context::{QueryContext, QueryExtension};
 use crate::counters::{EngineCounters, add_one};
 use crate::error::{EVALUATION, QueryError, store_error, to_engine_error};
-use crate::options::EngineOptions;
+use crate::settings::EngineSettings;
 use crate::view::RequestView;
 
 /// What the requests of one engine share.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     source: Arc<dyn SampleSource>,
-    pub(crate) options: EngineOptions,
+    pub(crate) settings: EngineSettings,
     runtime: Handle,
     places: Places,
     pub(crate) counters: Arc<EngineCounters>,
@@ -59,7 +59,7 @@ impl Sessions {
     /// If DataFusion's environment cannot be made.
     pub(crate) fn new(
         source: Arc<dyn SampleSource>,
-        options: EngineOptions,
+        settings: EngineSettings,
         runtime: Handle,
     ) -> Result<Self, EngineError> {
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
@@ -69,8 +69,8 @@ impl Sessions {
         // Groups are grids: sending them on unaggregated never pays.
         config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
         let counters = Arc::<EngineCounters>::default();
-        let places = Places::new(options.concurrency_max, options.queue_max, Arc::clone(&counters));
-        Ok(Self { source, options, runtime, places, counters, config, environment })
+        let places = Places::new(settings.concurrency_max, settings.queue_max, Arc::clone(&counters));
+        Ok(Self { source, settings, runtime, places, counters, config, environment })
     }
 
     /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
@@ -141,8 +141,8 @@ impl Sessions {
 
     /// Deadline and counters of a request that comes now.
     pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
-        let timeout = request.timeout.map_or(self.options.timeout, |wish| wish.min(self.options.timeout));
-        let samples_max = request.limits.samples_max.unwrap_or(u64::MAX).min(self.options.samples_max);
+        let timeout = request.timeout.map_or(self.settings.timeout, |wish| wish.min(self.settings.timeout));
+        let samples_max = request.limits.samples_max.unwrap_or(u64::MAX).min(self.settings.samples_max);
         QueryContext::new(Instant::now() + timeout, samples_max)
     }
 
@@ -162,7 +162,7 @@ impl Sessions {
     ) -> (Arc<ConfigOptions>, Arc<TaskContext>) {
         let mut config = self.config.clone();
         config.extensions.insert(QueryExtension(Arc::clone(context)));
-        let rows = (self.options.batch_values / steps.max(1)).clamp(1, 8_192);
+        let rows = (self.settings.batch_values / steps.max(1)).clamp(1, 8_192);
         let session = SessionConfig::from(config.clone()).with_batch_size(rows);
         let environment = Arc::new(self.environment());
         let task = TaskContext::default().with_session_config(session).with_runtime(environment);
@@ -171,7 +171,7 @@ impl Sessions {
 
     /// An environment with a memory pool of one query's own.
     pub(crate) fn environment(&self) -> RuntimeEnv {
-        let pool = Arc::new(GreedyMemoryPool::new(self.options.memory_bytes_max));
+        let pool = Arc::new(GreedyMemoryPool::new(self.settings.memory_bytes_max));
         RuntimeEnv { memory_pool: pool, ..self.environment.clone() }
     }
 }

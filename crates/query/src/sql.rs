@@ -174,13 +174,13 @@ fn state(
     view: Arc<RequestView>,
     context: &Arc<QueryContext>,
 ) -> Result<SessionState, EngineError> {
-    let options = &sessions.options;
+    let settings = &sessions.settings;
     let scope = TableScope {
         view,
         context: Arc::clone(context),
-        partitions_max: options.partitions_max,
-        batch_values: options.batch_values,
-        listing_bytes_max: options.memory_bytes_max,
+        partitions_max: settings.partitions_max,
+        batch_values: settings.batch_values,
+        listing_bytes_max: settings.memory_bytes_max,
     };
     let schema = Arc::new(MemorySchemaProvider::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -195,7 +195,7 @@ fn state(
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
-        .with_target_partitions(options.partitions_max.max(1));
+        .with_target_partitions(settings.partitions_max.max(1));
     config.options_mut().extensions.insert(QueryExtension(Arc::clone(context)));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
@@ -248,7 +248,7 @@ async fn collect(
                 "the answer has more than {rows_max} rows; add a LIMIT, aggregate, or raise --sql.max-rows"
             )));
         }
-        let bytes_max = sessions.options.memory_bytes_max;
+        let bytes_max = sessions.settings.memory_bytes_max;
         if bytes > bytes_max {
             return Err(EngineError::Limited(format!(
                 "the answer has more than {bytes_max} bytes; select fewer columns or rows, or raise --query.max-memory"

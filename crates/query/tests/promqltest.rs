@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use promontory_model::TenantId;
 use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, RequestContext, Value};
-use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::SampleSource;
 use promontory_testkit::conformance::{
     BLESS_VARIABLE, EvalOutcome, FloatSeries, Ratchet, Route, folder, run_script, scripts,
@@ -26,12 +26,12 @@ struct InProcess {
 
 impl InProcess {
     fn new(partitions_max: usize, batch_values: usize) -> Self {
-        Self::with(options(partitions_max, batch_values))
+        Self::with(settings(partitions_max, batch_values))
     }
 
-    fn with(options: EngineOptions) -> Self {
+    fn with(settings: EngineSettings) -> Self {
         let source = Arc::new(MemorySource::new());
-        let asked = Asked::new(Arc::clone(&source) as _, runtime(), options);
+        let asked = Asked::new(Arc::clone(&source) as _, runtime(), settings);
         Self { source, asked }
     }
 }
@@ -44,8 +44,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(source: Arc<dyn SampleSource>, runtime: Runtime, options: EngineOptions) -> Self {
-        let engine = QueryEngine::new(source, options, runtime.handle().clone()).unwrap();
+    fn new(source: Arc<dyn SampleSource>, runtime: Runtime, settings: EngineSettings) -> Self {
+        let engine = QueryEngine::new(source, settings, runtime.handle().clone()).unwrap();
         let context = RequestContext::new(TenantId::anonymous());
         Self { engine, runtime, context }
     }
@@ -75,7 +75,7 @@ impl Stored {
     fn new(placement: Placement, partitions_max: usize, batch_values: usize) -> Self {
         let runtime = runtime();
         let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
-        let asked = Asked::new(world.source() as _, runtime, options(partitions_max, batch_values));
+        let asked = Asked::new(world.source() as _, runtime, settings(partitions_max, batch_values));
         Self { world, placement, asked, tenants: 0 }
     }
 }
@@ -110,8 +110,8 @@ impl Route for Stored {
 
 /// As upstream's test engine, except that it also has native histograms, start timestamps and extended
 /// range selectors.
-fn options(partitions_max: usize, batch_values: usize) -> EngineOptions {
-    EngineOptions {
+fn settings(partitions_max: usize, batch_values: usize) -> EngineSettings {
+    EngineSettings {
         partitions_max,
         batch_values,
         samples_max: 10_000,
@@ -119,7 +119,7 @@ fn options(partitions_max: usize, batch_values: usize) -> EngineOptions {
         duration_expressions: true,
         fill_modifiers: true,
         delayed_name_removal: true,
-        ..EngineOptions::default()
+        ..EngineSettings::default()
     }
 }
 
@@ -228,8 +228,8 @@ const ANSWERED_OTHERWISE: [(&str, usize); 3] =
 fn where_prometheus_3_16_differs_from_its_older_scripts_it_is_followed() {
     let script = include_str!("prometheus_3_16.test");
     for delayed_name_removal in [false, true] {
-        let options = EngineOptions { delayed_name_removal, ..options(2, 64 << 10) };
-        for outcome in run_script(script, &mut InProcess::with(options)).unwrap() {
+        let settings = EngineSettings { delayed_name_removal, ..settings(2, 64 << 10) };
+        for outcome in run_script(script, &mut InProcess::with(settings)).unwrap() {
             let place = format!("line {}, delayed name removal {delayed_name_removal}", outcome.line);
             assert_eq!(outcome.result, Ok(()), "{place}");
         }

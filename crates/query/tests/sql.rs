@@ -11,7 +11,7 @@ use arrow::util::pretty::pretty_format_batches;
 use promontory_model::samples::stale_nan;
 use promontory_model::{Labels, Matcher, TenantId, Tenants};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, LabelPolicy, RequestContext, Value};
-use promontory_query::{EngineOptions, QueryEngine, SqlAnswer, SqlQuery, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine, SqlAnswer, SqlQuery, THREAD_STACK_BYTES};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,10 +25,10 @@ struct House {
 
 impl House {
     fn new(placement: Placement) -> Self {
-        Self::with(placement, EngineOptions::default())
+        Self::with(placement, EngineSettings::default())
     }
 
-    fn with(placement: Placement, options: EngineOptions) -> Self {
+    fn with(placement: Placement, settings: EngineSettings) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_stack_size(THREAD_STACK_BYTES)
@@ -36,7 +36,7 @@ impl House {
             .build()
             .unwrap();
         let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
-        let engine = QueryEngine::new(world.source() as _, options, runtime.handle().clone()).unwrap();
+        let engine = QueryEngine::new(world.source() as _, settings, runtime.handle().clone()).unwrap();
         Self { world, engine, runtime }
     }
 
@@ -228,14 +228,14 @@ fn rows_memory_and_time_are_bounded() {
 
     let tight = House::with(
         Placement::Fresh,
-        EngineOptions { memory_bytes_max: 64 << 10, ..EngineOptions::default() },
+        EngineSettings { memory_bytes_max: 64 << 10, ..EngineSettings::default() },
     );
     let many = "SELECT count(*) FROM (SELECT DISTINCT value FROM generate_series(1, 1000000))";
     let error = tight.sql(many).unwrap_err();
     assert!(matches!(&error, EngineError::Limited(_)), "{error:?}");
 
-    let options = EngineOptions { timeout: Duration::from_millis(300), ..EngineOptions::default() };
-    let hasty = House::with(Placement::Fresh, options);
+    let settings = EngineSettings { timeout: Duration::from_millis(300), ..EngineSettings::default() };
+    let hasty = House::with(Placement::Fresh, settings);
     for slow in [
         "SELECT count(*) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b",
         "SELECT count(*) FROM generate_series(1, 1000000) a(x) JOIN generate_series(1, 1000000) b(y) ON x < y",

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 use promontory_api::ApiConfig;
-use promontory_query::EngineOptions;
+use promontory_query::EngineSettings;
 
 use super::values::{PositiveDuration, count};
 
@@ -12,28 +12,28 @@ use super::values::{PositiveDuration, count};
 #[command(next_help_heading = "Queries")]
 pub struct QueryFlags {
     /// The maximum lookback duration for retrieving metrics during expression evaluations.
-    #[arg(long = "query.lookback-delta", default_value_t = PositiveDuration(EngineOptions::default().lookback_delta))]
+    #[arg(long = "query.lookback-delta", default_value_t = PositiveDuration(EngineSettings::default().lookback_delta))]
     lookback_delta: PositiveDuration,
     /// Maximum time a query may take before being aborted.
-    #[arg(long = "query.timeout", default_value_t = PositiveDuration(EngineOptions::default().timeout))]
+    #[arg(long = "query.timeout", default_value_t = PositiveDuration(EngineSettings::default().timeout))]
     timeout: PositiveDuration,
     /// Maximum number of queries executed concurrently.
     #[arg(
         long = "query.max-concurrency",
-        default_value_t = EngineOptions::default().concurrency_max,
+        default_value_t = EngineSettings::default().concurrency_max,
         value_parser = count
     )]
     concurrency: usize,
     /// Maximum number of queries that wait for their turn; one more is answered with 503.
-    #[arg(long = "query.max-queue", default_value_t = EngineOptions::default().queue_max)]
+    #[arg(long = "query.max-queue", default_value_t = EngineSettings::default().queue_max)]
     queue: usize,
     /// Maximum number of samples a single query can load into memory.
-    #[arg(long = "query.max-samples", default_value_t = EngineOptions::default().samples_max)]
+    #[arg(long = "query.max-samples", default_value_t = EngineSettings::default().samples_max)]
     samples_max: u64,
     /// Maximum memory of a single query, in bytes.
     #[arg(
         long = "query.max-memory",
-        default_value_t = EngineOptions::default().memory_bytes_max,
+        default_value_t = EngineSettings::default().memory_bytes_max,
         value_parser = count
     )]
     memory: usize,
@@ -54,7 +54,7 @@ pub struct QueryFlags {
 #[derive(Clone, Debug)]
 pub struct QueryConfig {
     /// For the engine.
-    pub engine: EngineOptions,
+    pub engine: EngineSettings,
     /// Most bytes of a query text.
     pub text_bytes_max: usize,
 }
@@ -65,14 +65,14 @@ impl QueryFlags {
     /// # Errors
     /// If there is no feature of a name.
     pub fn check(&self) -> anyhow::Result<QueryConfig> {
-        let mut engine = EngineOptions {
+        let mut engine = EngineSettings {
             lookback_delta: self.lookback_delta.0,
             timeout: self.timeout.0,
             samples_max: self.samples_max,
             memory_bytes_max: self.memory,
             concurrency_max: self.concurrency,
             queue_max: self.queue,
-            ..EngineOptions::default()
+            ..EngineSettings::default()
         };
         for feature in self.features.iter().filter(|feature| !feature.is_empty()) {
             switch_on(&mut engine, feature)?;
@@ -81,11 +81,11 @@ impl QueryFlags {
     }
 }
 
-fn switch_on(options: &mut EngineOptions, feature: &str) -> anyhow::Result<()> {
+fn switch_on(settings: &mut EngineSettings, feature: &str) -> anyhow::Result<()> {
     match feature {
-        "promql-experimental-functions" => options.experimental_functions = true,
-        "promql-binop-fill-modifiers" => options.fill_modifiers = true,
-        "promql-delayed-name-removal" => options.delayed_name_removal = true,
+        "promql-experimental-functions" => settings.experimental_functions = true,
+        "promql-binop-fill-modifiers" => settings.fill_modifiers = true,
+        "promql-delayed-name-removal" => settings.delayed_name_removal = true,
         // What Prometheus has made permanent; the flag says nothing there either.
         "promql-extended-range-selectors" | "promql-duration-expr" => {}
         unknown => bail!("--enable-feature: unknown feature \"{unknown}\""),

@@ -34,7 +34,7 @@ fn no_argument_at_all_is_the_embedded_default() {
 #[test]
 fn defaults_are_those_of_the_crates() {
     let config = check(&[]).unwrap();
-    assert_eq!(config.query.engine, promontory_query::EngineOptions::default());
+    assert_eq!(config.query.engine, promontory_query::EngineSettings::default());
     assert_eq!(config.ingester, IngesterConfig::default());
     assert_eq!(config.compactor, CompactorConfig::default());
     assert_eq!(config.sql, SqlConfig::default());

@@ -88,17 +88,17 @@ impl Planned {
     /// # Errors
     /// `Limited` if it would certainly hold more than it may.
     pub(super) fn operators(&self, session: &Session, steps: usize) -> Result<Operators, EngineError> {
-        let options = &session.shared().options;
-        admit(self.estimate(), options.memory_bytes_max).map_err(plan_error)?;
+        let settings = &session.shared().settings;
+        admit(self.estimate(), settings.memory_bytes_max).map_err(plan_error)?;
         let scans: Vec<PreparedScan> = self.scans.iter().zip(&self.selections).map(prepared).collect();
         let (config, task) = session.shared().task(&session.context, steps);
         let planner = PhysicalPlanner {
             context: Arc::clone(&session.context),
             config,
             scans: &scans,
-            partitions_max: options.partitions_max,
-            batch_values: options.batch_values,
-            named_annotations: options.delayed_name_removal,
+            partitions_max: settings.partitions_max,
+            batch_values: settings.batch_values,
+            named_annotations: settings.delayed_name_removal,
         };
         let plan = match &self.root {
             PlanRoot::Vector(node) | PlanRoot::Subquery(node) => Some(planner.vector(node)),

@@ -8,7 +8,7 @@ use promontory_promql::ast::{Expr, QueryTimes};
 use promontory_promql::engine::{EngineError, InstantQuery, Question, RangeQuery};
 use promontory_promql::{Grid, ValueType, parse};
 
-use crate::options::{EngineOptions, too_many_points};
+use crate::settings::{EngineSettings, too_many_points};
 
 /// A checked query.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(super) enum QueryKind {
     Range,
 }
 
-impl EngineOptions {
+impl EngineSettings {
     fn parse(&self, text: &str, times: QueryTimes) -> Result<Expr, EngineError> {
         let mut expr =
             parse(text, &self.parser()).map_err(|error| EngineError::Invalid(error.to_string()))?;
@@ -34,7 +34,7 @@ impl EngineOptions {
         Ok(expr)
     }
 
-    fn settings(&self, times: QueryTimes, lookback: Option<Duration>) -> QuerySettings {
+    fn of_query(&self, times: QueryTimes, lookback: Option<Duration>) -> QuerySettings {
         let lookback = lookback.filter(|wish| !wish.is_zero()).unwrap_or(self.lookback_delta);
         QuerySettings {
             start: times.start,
@@ -67,7 +67,7 @@ impl EngineOptions {
             expr: self.parse(&query.expr, times)?,
             grid: Grid::instant(query.time),
             kind: QueryKind::Instant,
-            settings: self.settings(times, query.lookback_delta),
+            settings: self.of_query(times, query.lookback_delta),
         })
     }
 
@@ -93,7 +93,7 @@ impl EngineOptions {
                 "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
             ));
         }
-        let settings = self.settings(times, query.lookback_delta);
+        let settings = self.of_query(times, query.lookback_delta);
         Ok(Query { text: query.expr.clone(), expr, grid, kind: QueryKind::Range, settings })
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn send(
     let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
     let rows = in_order(&selections);
     let context = &session.context;
-    let samples_max = (session.shared().options.batch_values as u64).min(context.samples_max()).max(1);
+    let samples_max = (session.shared().settings.batch_values as u64).min(context.samples_max()).max(1);
     context.check().map_err(to_engine_error)?;
     let chunks = outlet.open();
     let mut rest = &rows[..];

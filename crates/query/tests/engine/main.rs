@@ -17,7 +17,7 @@ use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, ListingQuery, Question, RangeQuery, RequestContext, Value,
 };
 use promontory_promql::{ParserSettings, parse};
-use promontory_query::{EngineOptions, QueryEngine, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine, THREAD_STACK_BYTES};
 use promontory_store::{Error as StoreError, PinnedViews, SampleSource, SnapshotWish};
 use promontory_testkit::memory::MemorySource;
 use tokio::runtime::{Builder, Runtime};
@@ -48,23 +48,23 @@ impl House {
         Self { source, runtime }
     }
 
-    fn engine(&self, options: EngineOptions) -> QueryEngine {
-        QueryEngine::new(Arc::clone(&self.source) as _, options, self.runtime.handle().clone()).unwrap()
+    fn engine(&self, settings: EngineSettings) -> QueryEngine {
+        QueryEngine::new(Arc::clone(&self.source) as _, settings, self.runtime.handle().clone()).unwrap()
     }
 
-    fn instant(&self, options: EngineOptions, expr: &str, time: i64) -> Result<Value, EngineError> {
-        let engine = self.engine(options);
+    fn instant(&self, settings: EngineSettings, expr: &str, time: i64) -> Result<Value, EngineError> {
+        let engine = self.engine(settings);
         let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
         self.runtime.block_on(engine.instant(&context(), &query)).map(|answer| answer.value)
     }
 
-    fn range(&self, options: EngineOptions, expr: &str) -> Result<Value, EngineError> {
-        let engine = self.engine(options);
+    fn range(&self, settings: EngineSettings, expr: &str) -> Result<Value, EngineError> {
+        let engine = self.engine(settings);
         self.runtime.block_on(engine.range(&context(), &hour(expr))).map(|answer| answer.value)
     }
 
     fn explain(&self, expr: &str) -> String {
-        let engine = self.engine(EngineOptions { partitions_max: 1, ..EngineOptions::default() });
+        let engine = self.engine(EngineSettings { partitions_max: 1, ..EngineSettings::default() });
         let question = Question::Range(hour(expr));
         self.runtime.block_on(engine.explain(&context(), &question)).unwrap().physical
     }
@@ -99,7 +99,7 @@ fn shown(value: &Value) -> Vec<String> {
 #[test]
 fn an_instant_vector_is_sorted_by_labels() {
     let house = House::new(2, 2, 10);
-    let value = house.instant(EngineOptions::default(), "sum by (job) (temperature)", 60_000).unwrap();
+    let value = house.instant(EngineSettings::default(), "sum by (job) (temperature)", 60_000).unwrap();
     assert_eq!(shown(&value), [r#"{job="job0"} 12"#, r#"{job="job1"} 20"#]);
 }
 
@@ -116,10 +116,10 @@ fn every_partitioning_and_batch_size_gives_the_same() {
         "stddev(temperature) + scalar(max(temperature))",
         "absent(temperature{job=\"none\"})",
     ] {
-        let reference = house.range(EngineOptions { partitions_max: 1, ..EngineOptions::default() }, expr);
+        let reference = house.range(EngineSettings { partitions_max: 1, ..EngineSettings::default() }, expr);
         for (partitions_max, batch_values) in [(1, 1), (2, 300), (4, 64), (3, 1_000)] {
-            let options = EngineOptions { partitions_max, batch_values, ..EngineOptions::default() };
-            let value = house.range(options, expr);
+            let settings = EngineSettings { partitions_max, batch_values, ..EngineSettings::default() };
+            let value = house.range(settings, expr);
             assert!(close(&reference, &value), "{expr}: {reference:?} {value:?}");
         }
     }
@@ -143,16 +143,16 @@ fn close(a: &Result<Value, EngineError>, b: &Result<Value, EngineError>) -> bool
 #[test]
 fn a_query_over_its_time_is_a_timeout() {
     let house = House::new(2, 2, 240);
-    let options = EngineOptions { timeout: Duration::ZERO, ..EngineOptions::default() };
-    let error = house.range(options, "rate(http_requests_total[5m])").unwrap_err();
+    let settings = EngineSettings { timeout: Duration::ZERO, ..EngineSettings::default() };
+    let error = house.range(settings, "rate(http_requests_total[5m])").unwrap_err();
     assert_eq!(error, EngineError::TimedOut("query timed out in expression evaluation".into()));
 }
 
 #[test]
 fn a_query_over_its_samples_is_refused() {
     let house = House::new(2, 2, 240);
-    let options = EngineOptions { samples_max: 100, ..EngineOptions::default() };
-    let error = house.range(options, "temperature").unwrap_err();
+    let settings = EngineSettings { samples_max: 100, ..EngineSettings::default() };
+    let error = house.range(settings, "temperature").unwrap_err();
     let text = "query processing would load too many samples into memory in query execution";
     assert_eq!(error, EngineError::Limited(text.into()));
 }
@@ -160,8 +160,8 @@ fn a_query_over_its_samples_is_refused() {
 #[test]
 fn a_query_over_its_memory_is_refused_with_the_numbers() {
     let house = House::new(4, 4, 240);
-    let options = EngineOptions { memory_bytes_max: 10_000, ..EngineOptions::default() };
-    let error = house.range(options, "temperature").unwrap_err();
+    let settings = EngineSettings { memory_bytes_max: 10_000, ..EngineSettings::default() };
+    let error = house.range(settings, "temperature").unwrap_err();
     // 16 series x 56 steps x 25 bytes.
     assert!(
         matches!(&error, EngineError::Limited(text) if text.contains("22400 bytes") && text.contains("10000")),
@@ -172,7 +172,7 @@ fn a_query_over_its_memory_is_refused_with_the_numbers() {
 #[test]
 fn a_grid_that_is_too_fine_is_refused_before_anything_is_read() {
     let house = House::new(1, 1, 1);
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     let year = RangeQuery { end: 365 * 86_400_000, step: 1, ..hour("temperature") };
     let error = house.runtime.block_on(engine.range(&context(), &year)).unwrap_err();
     assert!(
@@ -194,8 +194,8 @@ impl SampleSource for Silent {
 #[test]
 fn a_full_queue_refuses_and_a_long_wait_times_out() {
     let runtime = runtime();
-    let options = EngineOptions { concurrency_max: 1, queue_max: 1, ..EngineOptions::default() };
-    let engine = QueryEngine::new(Arc::new(Silent), options, runtime.handle().clone()).unwrap();
+    let settings = EngineSettings { concurrency_max: 1, queue_max: 1, ..EngineSettings::default() };
+    let engine = QueryEngine::new(Arc::new(Silent), settings, runtime.handle().clone()).unwrap();
     let patient = context().with_timeout(Duration::from_millis(400));
     let hasty = context().with_timeout(Duration::from_millis(100));
     let query = InstantQuery { expr: "temperature".into(), time: 0, lookback_delta: None };
@@ -230,7 +230,7 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
 #[test]
 fn a_dropped_query_gives_its_place_back() {
     let house = House::new(20, 50, 1_000);
-    let engine = house.engine(EngineOptions { concurrency_max: 1, ..EngineOptions::default() });
+    let engine = house.engine(EngineSettings { concurrency_max: 1, ..EngineSettings::default() });
     let context = context();
     house.runtime.block_on(async {
         let slow = hour("quantile by (job) (0.5, quantile_over_time(0.5, temperature[1h]))");
@@ -245,7 +245,7 @@ fn a_dropped_query_gives_its_place_back() {
 #[test]
 fn statistics_count_samples_read_and_samples_in_windows() {
     let house = House::new(1, 1, 10);
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     let query =
         InstantQuery { expr: "sum_over_time(temperature[1m])".into(), time: 120_000, lookback_delta: None };
     let answer = house.runtime.block_on(engine.instant(&context(), &query)).unwrap();
@@ -259,7 +259,7 @@ fn statistics_count_samples_read_and_samples_in_windows() {
         assert_eq!(slice.observed().count(), 1);
     }
     assert_eq!(counters.sort_durations.observed().count(), 1);
-    let few = house.engine(EngineOptions { samples_max: 3, ..EngineOptions::default() });
+    let few = house.engine(EngineSettings { samples_max: 3, ..EngineSettings::default() });
     assert!(matches!(house.runtime.block_on(few.instant(&context(), &query)), Err(EngineError::Limited(_))));
     assert_eq!(few.counters().refused_limit.load(Relaxed), 1);
     assert!(answer.statistics.exec_total_seconds > 0.0);
@@ -268,7 +268,7 @@ fn statistics_count_samples_read_and_samples_in_windows() {
 #[test]
 fn listings_are_sorted_and_say_when_they_are_cut() {
     let house = House::new(2, 1, 1);
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     let query = |matchers: Vec<Matcher>, limit| ListingQuery {
         matcher_sets: if matchers.is_empty() { Vec::new() } else { vec![matchers] },
         range: TimeRange::ALL,
@@ -338,7 +338,7 @@ fn two_metrics_that_differ_only_in_their_name_cannot_both_lose_it() {
     let text = "vector cannot contain metrics with the same labelset";
     for expr in ["rate({job=\"job0\"}[5m])", "abs({job=\"job0\"})", "-{job=\"job0\"}", "{job=\"job0\"} + 1"] {
         assert_eq!(
-            house.range(EngineOptions::default(), expr),
+            house.range(EngineSettings::default(), expr),
             Err(EngineError::Unanswerable(text.into())),
             "{expr}"
         );
@@ -348,7 +348,7 @@ fn two_metrics_that_differ_only_in_their_name_cannot_both_lose_it() {
 #[test]
 fn duplicates_in_a_match_group_are_shown_sorted() {
     let house = House::new(1, 2, 10);
-    let error = house.instant(EngineOptions::default(), "vector(1) + on () temperature", 0).unwrap_err();
+    let error = house.instant(EngineSettings::default(), "vector(1) + on () temperature", 0).unwrap_err();
     let text = "found duplicate series for the match group {} on the right hand-side of the operation: \
                 [{__name__=\"temperature\", instance=\"i0\", job=\"job0\"}, {__name__=\"temperature\", \
                 instance=\"i1\", job=\"job0\"}];many-to-many matching not allowed: matching labels must be \
@@ -364,10 +364,10 @@ fn the_deepest_expression_that_parses_fits_the_stack() {
     {
         let nested = |depth: usize| format!("{}temperature{}", open.repeat(depth), close.repeat(depth));
         let deepest = (1..300).rev().find(|depth| parse(&nested(*depth), &ParserSettings::default()).is_ok());
-        let answer = house.range(EngineOptions::default(), &nested(deepest.unwrap()));
+        let answer = house.range(EngineSettings::default(), &nested(deepest.unwrap()));
         assert!(answer.is_ok(), "{open} {deepest:?}: {answer:?}");
     }
     let chain = vec!["temperature"; 250].join(" + ");
-    let answer = house.instant(EngineOptions::default(), &chain, 60_000);
+    let answer = house.instant(EngineSettings::default(), &chain, 60_000);
     assert!(answer.is_ok() || matches!(answer, Err(EngineError::Invalid(_))), "{answer:?}");
 }

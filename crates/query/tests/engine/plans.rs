@@ -8,12 +8,12 @@ use super::*;
 
 impl House {
     fn explained(&self, request: &RequestContext, question: Question) -> Result<Explanation, EngineError> {
-        let engine = self.engine(EngineOptions { partitions_max: 1, ..EngineOptions::default() });
+        let engine = self.engine(EngineSettings { partitions_max: 1, ..EngineSettings::default() });
         self.runtime.block_on(engine.explain(request, &question))
     }
 
     fn price(&self, request: &RequestContext, expr: &str) -> Price {
-        let engine = self.engine(EngineOptions { memory_bytes_max: 1, ..EngineOptions::default() });
+        let engine = self.engine(EngineSettings { memory_bytes_max: 1, ..EngineSettings::default() });
         self.runtime.block_on(engine.price(request, &Question::Range(hour(expr)))).unwrap()
     }
 }
@@ -81,8 +81,8 @@ fn bytes_are_those_of_blocks_and_come_without_a_request_for_samples() {
         for tenant in ["a", "b"].map(|tenant| TenantId::new(tenant).unwrap()) {
             runtime.block_on(world.load(&tenant, &both, placement)).unwrap();
         }
-        let options = EngineOptions::default();
-        let engine = QueryEngine::new(world.source() as _, options, runtime.handle().clone()).unwrap();
+        let settings = EngineSettings::default();
+        let engine = QueryEngine::new(world.source() as _, settings, runtime.handle().clone()).unwrap();
         let request = RequestContext::new(Tenants::parse(tenants).unwrap());
         let price = |expr: &str| {
             let query = InstantQuery { expr: expr.into(), time: 15_000_000, lookback_delta: None };
@@ -113,7 +113,7 @@ fn exemplars_are_those_of_all_selectors_within_tenants_and_policy() {
     for (name, job, ts) in [("a", "x", 1_000), ("a", "y", 2_000), ("b", "x", 3_000), ("b", "x", 9_000)] {
         house.source.add_exemplar_of(&tenant(name), series(job), exemplar(&format!("{name}{job}{ts}"), ts));
     }
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     let ask = |request: &RequestContext, expr: &str| {
         let query = ExemplarQuery { expr: expr.into(), range: TimeRange::new(0, 5_000) };
         house.runtime.block_on(engine.exemplars(request, &query))
@@ -154,7 +154,7 @@ fn metadata_of_several_tenants_is_the_union() {
     {
         house.source.add_metadata_of(&TenantId::new(tenant).unwrap(), metric, entry(help));
     }
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     let ask = |tenants: &str, metric: Option<&str>| {
         let request = RequestContext::new(Tenants::parse(tenants).unwrap());
         let found = house.runtime.block_on(engine.metadata(&request, metric)).unwrap();

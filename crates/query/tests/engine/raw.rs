@@ -75,8 +75,8 @@ fn raw_samples_are_what_was_sent_wherever_they_lie() {
         let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
         runtime.block_on(world.load(&TenantId::anonymous(), &data, placement)).unwrap();
         for batch_values in [1, 100, 64 << 10] {
-            let options = EngineOptions { batch_values, ..EngineOptions::default() };
-            let engine = QueryEngine::new(world.source() as _, options, runtime.handle().clone()).unwrap();
+            let settings = EngineSettings { batch_values, ..EngineSettings::default() };
+            let engine = QueryEngine::new(world.source() as _, settings, runtime.handle().clone()).unwrap();
             let ask = |request: RequestContext, query: SamplesQuery| {
                 let stream = runtime.block_on(engine.samples(&request, &query)).unwrap();
                 joined(&runtime.block_on(collect(stream)).unwrap())
@@ -107,7 +107,7 @@ fn raw_samples_of_several_tenants_carry_them() {
         source.add_of(&TenantId::new(tenant).unwrap(), up.clone(), [(1, value), (2, value)]);
     }
     let runtime = runtime();
-    let engine = QueryEngine::new(source, EngineOptions::default(), runtime.handle().clone()).unwrap();
+    let engine = QueryEngine::new(source, EngineSettings::default(), runtime.handle().clone()).unwrap();
     let ask = |sets: &[Vec<Matcher>]| {
         let request = RequestContext::new(Tenants::parse("a|b").unwrap());
         let stream = runtime.block_on(engine.samples(&request, &query(sets))).unwrap();
@@ -188,14 +188,14 @@ fn watched(runtime: &Runtime) -> (QueryEngine, [Arc<AtomicUsize>; 2]) {
     let inner: Arc<dyn SampleSource> = Arc::new(memory);
     let counters: [Arc<AtomicUsize>; 2] = Default::default();
     let source = Watched { inner, reads: counters[0].clone(), largest: counters[1].clone() };
-    let options = EngineOptions {
+    let settings = EngineSettings {
         samples_max: 5_000,
         batch_values: 3_000,
         concurrency_max: 1,
         queue_max: 1,
-        ..EngineOptions::default()
+        ..EngineSettings::default()
     };
-    let engine = QueryEngine::new(Arc::new(source), options, runtime.handle().clone()).unwrap();
+    let engine = QueryEngine::new(Arc::new(source), settings, runtime.handle().clone()).unwrap();
     (engine, counters)
 }
 

@@ -25,18 +25,18 @@ impl House {
     fn ask(
         &self,
         request: &RequestContext,
-        options: EngineOptions,
+        settings: EngineSettings,
         expr: &str,
     ) -> Result<Answer, EngineError> {
-        self.runtime.block_on(self.engine(options).range(request, &hour(expr)))
+        self.runtime.block_on(self.engine(settings).range(request, &hour(expr)))
     }
 
-    fn error(&self, request: &RequestContext, options: EngineOptions, expr: &str) -> EngineError {
-        self.ask(request, options, expr).unwrap_err()
+    fn error(&self, request: &RequestContext, settings: EngineSettings, expr: &str) -> EngineError {
+        self.ask(request, settings, expr).unwrap_err()
     }
 
     fn series_of(&self, request: &RequestContext, expr: &str) -> Vec<String> {
-        match self.ask(request, EngineOptions::default(), expr).unwrap().value {
+        match self.ask(request, EngineSettings::default(), expr).unwrap().value {
             Value::Matrix(series) => series.iter().map(|series| series.labels.to_string()).collect(),
             other => panic!("{other:?}"),
         }
@@ -48,9 +48,9 @@ fn a_request_lowers_limits_and_never_raises_them() {
     let house = House::new(2, 2, 240);
     let too_many = "query processing would load too many samples into memory in query execution";
     let too_many = EngineError::Limited(too_many.into());
-    let defaults = EngineOptions::default;
+    let defaults = EngineSettings::default;
     assert_eq!(house.error(&lowered(Some(100), None), defaults(), "temperature"), too_many);
-    let tight = EngineOptions { samples_max: 100, ..defaults() };
+    let tight = EngineSettings { samples_max: 100, ..defaults() };
     assert_eq!(house.error(&lowered(Some(u64::MAX), None), tight, "temperature"), too_many);
     // A grid of a subquery alone counts too.
     let subquery = "max_over_time(vector(1)[1h:1s])";
@@ -97,7 +97,7 @@ fn what_a_label_policy_hides_no_expression_brings_back() {
             assert_eq!((all.len(), foreign), (seen, 0), "{expr}: {all:?}");
         }
     }
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     house.runtime.block_on(async {
         let series = engine.series(&request, &all_series()).await.unwrap();
         assert_eq!(series.items.len(), 4);
@@ -137,7 +137,7 @@ fn a_pinned_snapshot_answers_the_same_while_samples_come() {
         let runtime = runtime();
         let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
         let engine =
-            QueryEngine::new(world.source() as _, EngineOptions::default(), runtime.handle().clone())
+            QueryEngine::new(world.source() as _, EngineSettings::default(), runtime.handle().clone())
                 .unwrap();
         let load = |job: &str, placement| {
             let series = (Labels::from_pairs([("__name__", "up"), ("job", job)]), vec![(60_000, 1.0)]);
@@ -165,7 +165,7 @@ fn a_pinned_snapshot_answers_the_same_while_samples_come() {
 
 fn dependencies(house: &House, expr: &str, time: i64) -> Dependencies {
     let query = InstantQuery { expr: expr.into(), time, lookback_delta: None };
-    let engine = house.engine(EngineOptions::default());
+    let engine = house.engine(EngineSettings::default());
     house.runtime.block_on(engine.instant(&context(), &query)).unwrap().dependencies
 }
 
@@ -204,7 +204,7 @@ fn what_is_in_blocks_only_changes_by_late_samples_only() {
         let series = [(Labels::from_pairs([("__name__", "up")]), samples.clone())];
         runtime.block_on(world.load(&TenantId::anonymous(), &series, placement)).unwrap();
         let engine =
-            QueryEngine::new(world.source() as _, EngineOptions::default(), runtime.handle().clone())
+            QueryEngine::new(world.source() as _, EngineSettings::default(), runtime.handle().clone())
                 .unwrap();
         let (_, answer) = count_at(&engine, &runtime, &context()).unwrap();
         assert_eq!(answer.dependencies.mutable_from, edge, "{placement:?}");

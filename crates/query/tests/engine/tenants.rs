@@ -33,8 +33,8 @@ fn data() -> Vec<(TenantId, Vec<StoredSeries>)> {
 
 fn towns() -> Vec<Town> {
     let town = |source: Arc<dyn SampleSource>, runtime: Runtime, world| {
-        let options = EngineOptions { partitions_max: 2, batch_values: 1, ..EngineOptions::default() };
-        let engine = QueryEngine::new(source, options, runtime.handle().clone()).unwrap();
+        let settings = EngineSettings { partitions_max: 2, batch_values: 1, ..EngineSettings::default() };
+        let engine = QueryEngine::new(source, settings, runtime.handle().clone()).unwrap();
         Town { engine, runtime, _world: world }
     };
     let memory = Arc::new(MemorySource::new());
@@ -187,7 +187,7 @@ fn series_that_would_become_equal_are_an_error() {
         memory.add(Labels::from_pairs(labels), [(0, 1.0)]);
     }
     let runtime = runtime();
-    let engine = QueryEngine::new(memory, EngineOptions::default(), runtime.handle().clone()).unwrap();
+    let engine = QueryEngine::new(memory, EngineSettings::default(), runtime.handle().clone()).unwrap();
     let query = InstantQuery { expr: "up".into(), time: 0, lookback_delta: None };
     let error = runtime.block_on(engine.instant(&of("a|b"), &query)).unwrap_err();
     assert!(matches!(&error, EngineError::Limited(text) if text.contains("ask them one by one")), "{error}");

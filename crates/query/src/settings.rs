@@ -7,7 +7,7 @@ use promontory_promql::engine::EngineError;
 
 /// Settings of a [`crate::QueryEngine`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct EngineOptions {
+pub struct EngineSettings {
     /// How far back an instant selector looks: `--query.lookback-delta`.
     pub lookback_delta: Duration,
     /// Longest evaluation, time in the queue included: `--query.timeout`.
@@ -38,7 +38,7 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
 }
 
-impl Default for EngineOptions {
+impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             lookback_delta: Duration::from_secs(5 * 60),
@@ -59,8 +59,8 @@ impl Default for EngineOptions {
     }
 }
 
-impl EngineOptions {
-    /// What the parser takes under these options.
+impl EngineSettings {
+    /// What the parser takes under these settings.
     #[must_use]
     pub fn parser(&self) -> ParserSettings {
         ParserSettings {
