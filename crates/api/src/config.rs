@@ -26,7 +26,7 @@ pub(crate) fn flag_of(limit: &'static str) -> &'static str {
 
 /// Settings of the faces. Each limit has a flag in the binary.
 #[derive(Clone, Debug)]
-pub struct ApiConfig {
+pub struct ApiSettings {
     /// True: every request must name its tenant in `X-Scope-OrgID`. False: the header is not looked at
     /// and everything belongs to `default_tenant`.
     pub multitenancy: bool,
@@ -64,7 +64,7 @@ pub struct ApiConfig {
     pub config_yaml: String,
 }
 
-impl Default for ApiConfig {
+impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             multitenancy: false,

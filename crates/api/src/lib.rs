@@ -29,7 +29,7 @@ mod routes;
 mod status;
 mod write;
 
-pub use config::{ApiConfig, BuildInfo, CorsOrigin, LIMIT_FLAGS, RuntimeInfo};
+pub use config::{ApiSettings, BuildInfo, CorsOrigin, LIMIT_FLAGS, RuntimeInfo};
 pub use face::{
     ApiError, AskedTenants, Counters, Door, ErrorType, Face, FaceState, Form, HttpRoute, Items, Methods,
     Tenant, check_length, media_type, mount, not_utf8, read_form_body, request_context, success_parts,

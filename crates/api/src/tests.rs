@@ -23,7 +23,7 @@ use promontory_promql::engine::{
 };
 use tower::ServiceExt as _;
 
-use crate::{ApiConfig, ApiState, Counters, Face, FaceState, Readiness, ReadyState, mount};
+use crate::{ApiSettings, ApiState, Counters, Face, FaceState, Readiness, ReadyState, mount};
 
 /// 2026-11-23T01:02:03.456Z
 const NOW_MS: i64 = 1_795_395_723_456;
@@ -215,13 +215,13 @@ impl Faces {
         Self::with(|_| {})
     }
 
-    fn with(configure: impl FnOnce(&mut ApiConfig)) -> Self {
+    fn with(configure: impl FnOnce(&mut ApiSettings)) -> Self {
         Self::and_others(configure, Vec::new())
     }
 
     /// The same with faces of other crates behind them.
-    fn and_others(configure: impl FnOnce(&mut ApiConfig), others: Vec<Face>) -> Self {
-        let mut config = ApiConfig::default();
+    fn and_others(configure: impl FnOnce(&mut ApiSettings), others: Vec<Face>) -> Self {
+        let mut config = ApiSettings::default();
         configure(&mut config);
         let (engine, append) = (Arc::new(FakeEngine::default()), Arc::new(FakeAppend::default()));
         let (counters, readiness) = (Arc::new(Counters::default()), Readiness::new(ReadyState::Ready));

@@ -14,7 +14,7 @@ pub const INDEXED_SHARE: usize = 8;
 
 /// What an index says of one matcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Candidates {
     /// There is none.
     NoIndex,
     /// So many series pass that it is of no use.
@@ -30,7 +30,7 @@ pub enum Answer {
 /// every series, so it is allowed for one label at most, and only where no other has left few over. Of
 /// equalities the one with the fewest series is taken; regular expressions look at many values and are
 /// asked if no equality answers.
-pub fn fewest(matchers: &[Matcher], mut ask: impl FnMut(&Matcher, bool) -> Answer) -> Option<Vec<u32>> {
+pub fn fewest(matchers: &[Matcher], mut ask: impl FnMut(&Matcher, bool) -> Candidates) -> Option<Vec<u32>> {
     // What also lets series without the label through is no way to find them.
     let finds = |matcher: &&Matcher| matcher.name() != METRIC_NAME && !matcher.matches_empty();
     let (equal, other): (Vec<&Matcher>, Vec<&Matcher>) =
@@ -41,18 +41,18 @@ pub fn fewest(matchers: &[Matcher], mut ask: impl FnMut(&Matcher, bool) -> Answe
             break;
         }
         match ask(matcher, false) {
-            Answer::Few(series) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
+            Candidates::Few(series) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
                 best = Some(series);
             }
-            Answer::NoIndex => unknown = unknown.or(Some(matcher)),
-            Answer::Few(_) | Answer::Many => {}
+            Candidates::NoIndex => unknown = unknown.or(Some(matcher)),
+            Candidates::Few(_) | Candidates::Many => {}
         }
     }
     if best.as_ref().is_some_and(|best| best.len() < INDEXED_SERIES_MIN) {
         return best;
     }
     match unknown.map(|matcher| ask(matcher, true)) {
-        Some(Answer::Few(series)) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
+        Some(Candidates::Few(series)) if best.as_ref().is_none_or(|best| series.len() < best.len()) => {
             Some(series)
         }
         _ => best,
@@ -69,9 +69,9 @@ mod tests {
         let found = fewest(matchers, |matcher, make| {
             asked.push(format!("{}{}", matcher.name(), if make { "!" } else { "" }));
             match indexed.iter().find(|(name, _)| *name == matcher.name()) {
-                Some((_, series)) => Answer::Few(vec![0; *series]),
-                None if make => Answer::Few(vec![0; 7]),
-                None => Answer::NoIndex,
+                Some((_, series)) => Candidates::Few(vec![0; *series]),
+                None if make => Candidates::Few(vec![0; 7]),
+                None => Candidates::NoIndex,
             }
         });
         (found.map(|series| series.len()), asked)

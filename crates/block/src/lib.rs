@@ -9,18 +9,18 @@
 //! a block), [`parquet`] (its codec and selective reading), [`plain`] (the simulator's codec),
 //! `hash` (of labels in memory), [`label_index`], [`error`].
 
-pub mod codec;
-pub mod error;
+mod codec;
+mod error;
 #[cfg(test)]
 mod fixtures;
 mod frame;
 mod hash;
-pub mod label_index;
-pub mod merge;
+mod label_index;
+mod merge;
 pub mod parquet;
-pub mod plain;
-pub mod run;
-pub mod segment;
+mod plain;
+mod run;
+mod segment;
 
 pub use crate::parquet::ParquetCodec;
 pub use codec::{
@@ -29,7 +29,8 @@ pub use codec::{
 };
 pub use error::Error;
 pub use hash::LabelHash;
+pub use label_index::{Candidates, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 pub use merge::{SeriesMerge, merge, merge_owned, merge_tenants};
 pub use plain::PlainCodec;
 pub use run::SeriesRun;
-pub use segment::{Closed, Segment, Slot, encode_segment, slot_checksum};
+pub use segment::{CLOSED_BYTES, Closed, Segment, Slot, encode_segment, slot_checksum};

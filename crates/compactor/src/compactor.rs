@@ -21,7 +21,7 @@ const COMPACT_TICK_MAX: Duration = Duration::from_secs(15);
 
 /// When a compactor acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompactorConfig {
+pub struct CompactorSettings {
     /// A writer without a new segment for this long is taken over: `--compactor.adopt-after`.
     pub adopt_after: Duration,
     /// L1 blocks become L2 blocks at this age: `--compactor.l2-after`.
@@ -30,7 +30,7 @@ pub struct CompactorConfig {
     pub sweep_interval: Duration,
 }
 
-impl Default for CompactorConfig {
+impl Default for CompactorSettings {
     fn default() -> Self {
         Self {
             adopt_after: Duration::from_secs(90),
@@ -43,7 +43,7 @@ impl Default for CompactorConfig {
 /// The compactor role.
 #[derive(Debug)]
 pub struct Compactor {
-    config: CompactorConfig,
+    config: CompactorSettings,
     adopter: Adopter,
     compaction: Compaction,
     sweeper: Sweeper,
@@ -52,7 +52,7 @@ pub struct Compactor {
 impl Compactor {
     /// A compactor over a catalog; [`Self::run`] must run for anything to happen.
     #[must_use]
-    pub fn new(chain: Arc<Chain>, config: CompactorConfig) -> Self {
+    pub fn new(chain: Arc<Chain>, config: CompactorSettings) -> Self {
         let settings = AdopterSettings { dead_after: config.adopt_after, ..AdopterSettings::default() };
         let adopter = Adopter::new(chain.clone(), settings);
         let plan = PlanSettings { l2_after: config.l2_after, ..PlanSettings::default() };

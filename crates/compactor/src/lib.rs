@@ -7,4 +7,4 @@
 
 mod compactor;
 
-pub use compactor::{Compactor, CompactorConfig};
+pub use compactor::{Compactor, CompactorSettings};

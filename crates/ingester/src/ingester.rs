@@ -53,7 +53,7 @@ const IDLE_SERIES_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// When an ingester acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IngesterConfig {
+pub struct IngesterSettings {
     /// Longest time between cuts: `--ingester.flush-interval`.
     pub flush_interval: Duration,
     /// Time between L1 blocks: `--ingester.block-interval`.
@@ -64,7 +64,7 @@ pub struct IngesterConfig {
     pub limits: IngestLimits,
 }
 
-impl Default for IngesterConfig {
+impl Default for IngesterSettings {
     fn default() -> Self {
         Self {
             flush_interval: Duration::from_secs(1),
@@ -125,7 +125,7 @@ type Outcome = Option<Result<Position, AppendError>>;
 /// The ingester role.
 #[derive(Debug)]
 pub struct Ingester {
-    config: IngesterConfig,
+    config: IngesterSettings,
     clock: Arc<dyn Clock>,
     /// Runs inside [`Self::run`].
     writer: Arc<Writer>,
@@ -148,7 +148,7 @@ impl Ingester {
     /// An ingester over a writer that was born; [`Self::run`] must run for anything to be flushed.
     #[must_use]
     pub fn new(
-        config: IngesterConfig,
+        config: IngesterSettings,
         clock: Arc<dyn Clock>,
         random: &dyn RandomSource,
         writer: Arc<Writer>,

@@ -7,8 +7,8 @@
 //! In reading order: [`intake`] (series by their raw label bytes, limits, pending samples),
 //! [`ingester`] (the door `Append`, the flush and block loops, the graceful stop).
 
-pub mod ingester;
-pub mod intake;
+mod ingester;
+mod intake;
 
-pub use ingester::{Ingester, IngesterConfig, IngesterCounters};
+pub use ingester::{Ingester, IngesterCounters, IngesterSettings};
 pub use intake::Intake;

@@ -11,20 +11,20 @@
 
 pub mod append;
 mod durations;
-pub mod exemplar;
+mod exemplar;
 pub mod float;
 mod float_order;
 pub mod histogram;
 pub mod labels;
-pub mod limits;
-pub mod matcher;
-pub mod metadata;
-pub mod random;
+mod limits;
+mod matcher;
+mod metadata;
+mod random;
 pub mod re2;
 pub mod samples;
 mod snapshot;
 mod sync;
-pub mod tenant;
+mod tenant;
 pub mod time;
 
 pub use append::{Append, AppendError, Appended, Batch, BatchSeries, LabelsCodec, Position, WriterId};
@@ -32,7 +32,7 @@ pub use durations::{DurationHistogram, ObservedDurations};
 pub use exemplar::Exemplar;
 pub use labels::{Labels, LabelsBuilder, LabelsRef, METRIC_NAME};
 pub use limits::IngestLimits;
-pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use matcher::{MatchOp, Matcher, MatcherError, ValueBounds};
 pub use metadata::{MetricKind, MetricMetadata};
 pub use random::RandomSource;
 pub use samples::{

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
-use promontory_api::{ApiConfig, ApiState, FaceState, Readiness, RuntimeInfo};
+use promontory_api::{ApiSettings, ApiState, FaceState, Readiness, RuntimeInfo};
 use promontory_model::Clock;
 use promontory_promql::Engine;
-use promontory_sql::{SqlConfig, SqlState};
+use promontory_sql::{SqlSettings, SqlState};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -27,8 +27,8 @@ use crate::tasks::Tasks;
 
 /// What all routers of this process share.
 pub struct Faces {
-    config: ApiConfig,
-    sql: SqlConfig,
+    config: ApiSettings,
+    sql: SqlSettings,
     counters: Arc<promontory_api::Counters>,
     readiness: Readiness,
     current: watch::Sender<Router>,
@@ -100,10 +100,10 @@ pub async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)
     Ok((listener, address))
 }
 
-fn api_config(config: &Config) -> ApiConfig {
+fn api_config(config: &Config) -> ApiSettings {
     let working_directory = std::env::current_dir().map(|dir| dir.display().to_string());
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    ApiConfig {
+    ApiSettings {
         multitenancy: config.tenant.multitenancy,
         default_tenant: config.tenant.default.clone(),
         federation: config.tenant.federation,
@@ -120,7 +120,7 @@ fn api_config(config: &Config) -> ApiConfig {
             storage_retention: String::new(),
         },
         flags: config.shown_flags.clone(),
-        ..ApiConfig::default()
+        ..ApiSettings::default()
     }
 }
 

@@ -10,10 +10,8 @@ mod answer;
 mod error;
 mod request;
 
-use std::future::Future;
-use std::pin::Pin;
-
 use promontory_model::Labels;
+pub use promontory_model::append::BoxFuture;
 
 pub use answer::{
     Annotations, Answer, CHUNK_SAMPLES_MAX, Dependencies, EPOCH_WINDOW_MS, ExemplarAnswer, Explanation,
@@ -25,9 +23,6 @@ pub use request::{
     Caller, ExemplarQuery, InstantQuery, LabelPolicy, ListingQuery, LoweredLimits, Question, RangeQuery,
     RequestContext, ResultCache, SamplesQuery,
 };
-
-/// A boxed future, so that the door is an object.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The door for questions.
 pub trait Engine: Send + Sync {

@@ -8,4 +8,4 @@
 
 mod querier;
 
-pub use querier::{Querier, QuerierConfig};
+pub use querier::{Querier, QuerierSettings};

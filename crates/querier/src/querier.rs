@@ -8,24 +8,24 @@
 use std::sync::Arc;
 
 use promontory_store::{
-    BlockReader, BlockReaderConfig, Chain, Error, LocalLives, Reader, ReaderSettings, SampleSource,
+    BlockReader, BlockReaderSettings, Chain, Error, LocalLives, Reader, ReaderSettings, SampleSource,
     StoredSource,
 };
 use tokio::time::sleep;
 
 /// When a querier looks, and what its reading may take.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct QuerierConfig {
+pub struct QuerierSettings {
     /// Of the view: how often it is renewed and how much of the tails it may hold.
     pub reader: ReaderSettings,
     /// Of reading blocks: caches and requests.
-    pub blocks: BlockReaderConfig,
+    pub blocks: BlockReaderSettings,
 }
 
 /// The querier role.
 #[derive(Debug)]
 pub struct Querier {
-    config: QuerierConfig,
+    config: QuerierSettings,
     reader: Arc<Reader>,
     blocks: Arc<BlockReader>,
 }
@@ -33,7 +33,7 @@ pub struct Querier {
 impl Querier {
     /// A querier over a catalog; writers of the same process are read in `locals`, without the store.
     #[must_use]
-    pub fn new(chain: Arc<Chain>, locals: Arc<LocalLives>, config: QuerierConfig) -> Self {
+    pub fn new(chain: Arc<Chain>, locals: Arc<LocalLives>, config: QuerierSettings) -> Self {
         let blocks = BlockReader::new(chain.context().bucket.clone(), config.blocks);
         let reader = Reader::new(chain, locals, config.reader);
         Self { config, reader, blocks }

@@ -27,12 +27,12 @@ use crate::json;
 
 /// Bounds of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SqlConfig {
+pub struct SqlSettings {
     /// Rows of one answer: `--sql.max-rows`.
     pub rows_max: usize,
 }
 
-impl Default for SqlConfig {
+impl Default for SqlSettings {
     fn default() -> Self {
         Self { rows_max: 1_000_000 }
     }
@@ -46,7 +46,7 @@ pub struct SqlState {
     /// Who answers; `None` in a role that answers none.
     pub engine: Option<QueryEngine>,
     /// Bounds.
-    pub config: SqlConfig,
+    pub config: SqlSettings,
 }
 
 impl FromRef<SqlState> for Arc<FaceState> {

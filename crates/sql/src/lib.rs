@@ -9,4 +9,4 @@
 mod http;
 mod json;
 
-pub use http::{SqlConfig, SqlState, routes};
+pub use http::{SqlSettings, SqlState, routes};

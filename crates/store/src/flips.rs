@@ -26,7 +26,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use history::History;
-use probe::{Answer, Rows};
+use probe::{ProbeAnswer, Rows};
 use regions::regions;
 
 const SEED: u64 = 4;
@@ -126,7 +126,7 @@ async fn try_flip(
 }
 
 /// The strongest effect on the answers, all of which must be right or say what is wrong.
-fn judge(flip: Flip<'_>, answers: &[Answer], expected: &BTreeMap<String, Rows>) -> Effect {
+fn judge(flip: Flip<'_>, answers: &[ProbeAnswer], expected: &BTreeMap<String, Rows>) -> Effect {
     let mut strongest = Effect::None;
     for answer in answers {
         let what = format!("seed {SEED}, byte {} of {}, {}", flip.byte, flip.key, answer.probe);

@@ -43,7 +43,7 @@ pub use object::format::Format;
 pub use object::keys::{BLOCKS, block_object};
 pub use object::self_test::self_test;
 pub use planted::{Bug, Planted, panic_when_asked};
-pub use read::blocks::{BlockReader, BlockReaderConfig};
+pub use read::blocks::{BlockReader, BlockReaderSettings};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
 pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
 pub use read::stored_source::StoredSource;

@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use promontory_block::{ParquetCodec, SeriesRun};
 use promontory_model::{Clock, Labels, TenantId};
 use promontory_store::{
-    BlockReader, BlockReaderConfig, Bucket, Chain, Context, Error, Format, LocalLives, Merger,
+    BlockReader, BlockReaderSettings, Bucket, Chain, Context, Error, Format, LocalLives, Merger,
     MergerSettings, Planted, Reader, ReaderSettings, StoredSource, Timing, Writer, WriterSettings,
 };
 
@@ -75,7 +75,7 @@ impl StoredWorld {
         let seen = if placement == Placement::Followed { Arc::default() } else { locals };
         let settings = ReaderSettings { probe_interval: Duration::ZERO, ..ReaderSettings::default() };
         let reader = Reader::new(chain.clone(), seen, settings);
-        let blocks = BlockReader::new(context.bucket.clone(), BlockReaderConfig::default());
+        let blocks = BlockReader::new(context.bucket.clone(), BlockReaderSettings::default());
         let source = Arc::new(StoredSource::new(reader, blocks.clone()));
         let merger = Merger::new(chain, MergerSettings::default());
         Ok(Self { writer, merger, blocks, source })

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
 
-use crate::config::ApiConfig;
+use crate::config::ApiSettings;
 use crate::face::body::{BodyError, read_body};
 use crate::face::envelope::ApiError;
 use crate::face::state::FaceState;
@@ -93,7 +93,7 @@ where
 ///
 /// # Errors
 /// If it is larger than a form may be, or does not come in time.
-pub async fn read_form_body(body: Body, config: &ApiConfig) -> Result<Vec<u8>, ApiError> {
+pub async fn read_form_body(body: Body, config: &ApiSettings) -> Result<Vec<u8>, ApiError> {
     let bytes_max = config.form_bytes_max;
     let accept = |part: usize, so_far: usize| {
         if so_far + part > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }

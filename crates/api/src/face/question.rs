@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use promontory_promql::engine::RequestContext;
 
-use crate::config::{ApiConfig, flag_of};
+use crate::config::{ApiSettings, flag_of};
 use crate::face::envelope::ApiError;
 use crate::face::form::Form;
 use crate::face::params::go_duration;
@@ -31,7 +31,7 @@ pub fn request_context(AskedTenants(tenants): AskedTenants, form: &Form) -> Resu
 ///
 /// # Errors
 /// If it is longer than `--query.max-length`.
-pub fn check_length(config: &ApiConfig, text: &str) -> Result<(), ApiError> {
+pub fn check_length(config: &ApiSettings, text: &str) -> Result<(), ApiError> {
     let limit = config.query_text_bytes_max;
     if text.len() > limit {
         let why = format!(

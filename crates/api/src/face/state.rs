@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::ApiConfig;
+use crate::config::ApiSettings;
 use crate::face::counters::Counters;
 use crate::readiness::Readiness;
 
@@ -11,7 +11,7 @@ use crate::readiness::Readiness;
 #[derive(Clone, Debug)]
 pub struct FaceState {
     /// Limits, tenancy and texts.
-    pub config: ApiConfig,
+    pub config: ApiSettings,
     /// What happened; the binary exports it.
     pub counters: Arc<Counters>,
     /// Whether requests are served yet, or still.

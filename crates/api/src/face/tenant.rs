@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use promontory_model::{TenantId, Tenants};
 
-use crate::config::ApiConfig;
+use crate::config::ApiSettings;
 use crate::face::envelope::plain;
 use crate::face::state::FaceState;
 
@@ -73,7 +73,7 @@ impl Unnamed {
 }
 
 /// The tenants that a request names, no more than it may.
-fn named(parts: &Parts, config: &ApiConfig) -> Result<Tenants, Unnamed> {
+fn named(parts: &Parts, config: &ApiSettings) -> Result<Tenants, Unnamed> {
     if !config.multitenancy {
         return Ok(config.default_tenant.clone().into());
     }

@@ -74,7 +74,7 @@ async fn the_home_page_lists_every_route_of_the_role() {
 
     // The same in a role without any door.
     let face = Arc::new(FaceState {
-        config: ApiConfig::default(),
+        config: ApiSettings::default(),
         counters: Arc::default(),
         readiness: faces.readiness.clone(),
     });

@@ -251,7 +251,7 @@ async fn status_pages_show_what_they_were_given() {
 async fn a_role_without_a_door_says_which_role_has_it() {
     let faces = Faces::new();
     let face = Arc::new(FaceState {
-        config: ApiConfig::default(),
+        config: ApiSettings::default(),
         counters: Arc::default(),
         readiness: faces.readiness.clone(),
     });

@@ -6,10 +6,10 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use promontory_model::matcher::ValueBounds;
+use promontory_model::ValueBounds;
 use promontory_model::{Matcher, MutexExt as _};
 
-use crate::label_index::Answer;
+use crate::label_index::Candidates;
 
 /// The values of one label with the series that have each.
 #[derive(Debug)]
@@ -48,14 +48,14 @@ impl LabelIndex {
         index
     }
 
-    /// The series of `within` whose value passes, ascending; [`Answer::Many`] above `series_max`.
+    /// The series of `within` whose value passes, ascending; [`Candidates::Many`] above `series_max`.
     pub(super) fn series_of<'a>(
         &self,
         matcher: &Matcher,
         text: impl Fn(u32) -> &'a str,
         within: &Range<u32>,
         series_max: usize,
-    ) -> Answer {
+    ) -> Candidates {
         let mut found = Vec::new();
         let mut add = |value: usize| {
             let all = &self.series[self.ends[value] as usize..self.ends[value + 1] as usize];
@@ -79,10 +79,10 @@ impl LabelIndex {
             }
         };
         if !few {
-            return Answer::Many;
+            return Candidates::Many;
         }
         found.sort_unstable();
-        Answer::Few(found)
+        Candidates::Few(found)
     }
 
     fn memory_size(&self) -> usize {

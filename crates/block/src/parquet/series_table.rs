@@ -26,7 +26,7 @@ use super::series_index::{LabelIndex, LabelIndexes};
 use super::{BUCKET_MS, Fetched, corrupt};
 use crate::codec::ObjectKind;
 use crate::error::Error;
-use crate::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
+use crate::label_index::{Candidates, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
 
 /// Leaf columns that a query needs; the last two may be missing.
 const LEAVES: [&str; 8] = [
@@ -265,7 +265,7 @@ impl SeriesTable {
         let worth_making = within.len() * INDEXED_SHARE >= self.len();
         let (bytes, bytes_max) = (LabelIndex::memory_size_max(self.len()), self.indexes_bytes_max());
         fewest(matchers, |matcher, make| {
-            let Some(label) = Label::new(matcher.name(), self) else { return Answer::Few(Vec::new()) };
+            let Some(label) = Label::new(matcher.name(), self) else { return Candidates::Few(Vec::new()) };
             let symbol_of = |idx: u32| label.symbol(self, &self.series[idx as usize]);
             let index = if make && worth_making {
                 let new = || LabelIndex::new(self.len() as u32, symbol_of, text);
@@ -273,7 +273,7 @@ impl SeriesTable {
             } else {
                 self.indexes.get(label.name)
             };
-            index.map_or(Answer::NoIndex, |index| {
+            index.map_or(Candidates::NoIndex, |index| {
                 index.series_of(matcher, text, &range, within.len() / INDEXED_SHARE)
             })
         })

@@ -1,7 +1,7 @@
 //! The caches of a querier: as the flags say, or a share of the memory.
 
 use clap::Args;
-use promontory_store::BlockReaderConfig;
+use promontory_store::BlockReaderSettings;
 
 use super::values::CacheSize;
 use crate::environment::memory_bytes;
@@ -37,28 +37,28 @@ const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
 
 impl CacheFlags {
     /// Sizes on this machine.
-    pub fn check(&self) -> BlockReaderConfig {
+    pub fn check(&self) -> BlockReaderSettings {
         self.with_memory(memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN))
     }
 
     /// Sizes on a machine with so many bytes of memory.
-    pub fn with_memory(&self, memory: u64) -> BlockReaderConfig {
+    pub fn with_memory(&self, memory: u64) -> BlockReaderSettings {
         let size = |size, share: u64| match size {
             CacheSize::Auto => (memory / share).max(CACHE_BYTES_MIN),
             CacheSize::Bytes(bytes) => bytes,
         };
-        BlockReaderConfig {
+        BlockReaderSettings {
             files_bytes_max: size(self.footers, 64),
             series_bytes_max: size(self.series, 16),
             ranges_bytes_max: size(self.ranges, 16),
             samples_bytes_max: size(self.samples, 8),
-            ..BlockReaderConfig::default()
+            ..BlockReaderSettings::default()
         }
     }
 }
 
 /// The bytes of each cache, by its flag.
-pub fn sizes(blocks: &BlockReaderConfig) -> [(&'static str, u64); 4] {
+pub fn sizes(blocks: &BlockReaderSettings) -> [(&'static str, u64); 4] {
     [
         (FOOTERS, blocks.files_bytes_max),
         (SERIES, blocks.series_bytes_max),

@@ -1,7 +1,7 @@
 //! When a compactor acts.
 
 use clap::Args;
-use promontory_compactor::CompactorConfig;
+use promontory_compactor::CompactorSettings;
 
 use super::values::PositiveDuration;
 
@@ -10,24 +10,24 @@ use super::values::PositiveDuration;
 #[command(next_help_heading = "Compactor")]
 pub struct CompactorFlags {
     /// A writer without a new segment for this long is taken over.
-    #[arg(long = "compactor.adopt-after", default_value_t = PositiveDuration(CompactorConfig::default().adopt_after))]
+    #[arg(long = "compactor.adopt-after", default_value_t = PositiveDuration(CompactorSettings::default().adopt_after))]
     adopt_after: PositiveDuration,
     /// L1 blocks, which ingesters write, are merged into L2 blocks of one tenant and two hours each once
     /// they are this old.
-    #[arg(long = "compactor.l2-after", default_value_t = PositiveDuration(CompactorConfig::default().l2_after))]
+    #[arg(long = "compactor.l2-after", default_value_t = PositiveDuration(CompactorSettings::default().l2_after))]
     l2_after: PositiveDuration,
     /// Time between sweeps of objects that nothing refers to any more.
     #[arg(
         long = "compactor.sweep-interval",
-        default_value_t = PositiveDuration(CompactorConfig::default().sweep_interval)
+        default_value_t = PositiveDuration(CompactorSettings::default().sweep_interval)
     )]
     sweep_interval: PositiveDuration,
 }
 
 impl CompactorFlags {
     /// For the compactor.
-    pub fn check(&self) -> CompactorConfig {
-        CompactorConfig {
+    pub fn check(&self) -> CompactorSettings {
+        CompactorSettings {
             adopt_after: self.adopt_after.0,
             l2_after: self.l2_after.0,
             sweep_interval: self.sweep_interval.0,

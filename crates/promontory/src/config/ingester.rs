@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
-use promontory_ingester::IngesterConfig;
+use promontory_ingester::IngesterSettings;
 use promontory_model::IngestLimits;
 
 use super::values::PositiveDuration;
@@ -16,19 +16,19 @@ pub struct IngesterFlags {
     /// Longest time that samples wait before they are written to the store; 200ms to 10s.
     #[arg(
         long = "ingester.flush-interval",
-        default_value_t = PositiveDuration(IngesterConfig::default().flush_interval)
+        default_value_t = PositiveDuration(IngesterSettings::default().flush_interval)
     )]
     flush_interval: PositiveDuration,
     /// Time between L1 blocks.
     #[arg(
         long = "ingester.block-interval",
-        default_value_t = PositiveDuration(IngesterConfig::default().block_interval)
+        default_value_t = PositiveDuration(IngesterSettings::default().block_interval)
     )]
     block_interval: PositiveDuration,
     /// How long a write waits for the store before its sender is asked to retry.
     #[arg(
         long = "ingester.append-timeout",
-        default_value_t = PositiveDuration(IngesterConfig::default().append_timeout)
+        default_value_t = PositiveDuration(IngesterSettings::default().append_timeout)
     )]
     append_timeout: PositiveDuration,
 }
@@ -43,7 +43,7 @@ impl IngesterFlags {
     ///
     /// # Errors
     /// If an interval is out of its range.
-    pub fn check(&self, limits: IngestLimits) -> anyhow::Result<IngesterConfig> {
+    pub fn check(&self, limits: IngestLimits) -> anyhow::Result<IngesterSettings> {
         let (flush_interval, block_interval) = (self.flush_interval.0, self.block_interval.0);
         ensure!(
             (FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).contains(&flush_interval),
@@ -57,6 +57,6 @@ impl IngesterFlags {
             "--ingester.block-interval must not be below --ingester.flush-interval"
         );
         let append_timeout = self.append_timeout.0;
-        Ok(IngesterConfig { flush_interval, block_interval, append_timeout, limits })
+        Ok(IngesterSettings { flush_interval, block_interval, append_timeout, limits })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
-use promontory_api::ApiConfig;
+use promontory_api::ApiSettings;
 use promontory_model::IngestLimits;
 
 use super::values::{PositiveDuration, count};
@@ -51,7 +51,7 @@ pub struct LimitFlags {
     /// Bytes of all write requests that are being worked on.
     #[arg(
         long = "limits.write-in-flight",
-        default_value_t = ApiConfig::default().write_bytes_in_flight_max
+        default_value_t = ApiSettings::default().write_bytes_in_flight_max
     )]
     write_in_flight: usize,
     /// Series per write request.

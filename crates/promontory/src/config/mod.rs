@@ -33,10 +33,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use promontory_compactor::CompactorConfig;
-use promontory_ingester::IngesterConfig;
-use promontory_querier::QuerierConfig;
-use promontory_sql::SqlConfig;
+use promontory_compactor::CompactorSettings;
+use promontory_ingester::IngesterSettings;
+use promontory_querier::QuerierSettings;
+use promontory_sql::SqlSettings;
 use promontory_store::StoreUrl;
 
 pub use log::{LogFlags, LogFormat};
@@ -137,15 +137,15 @@ pub struct Config {
     /// For the query engine.
     pub query: QueryConfig,
     /// For the SQL face.
-    pub sql: SqlConfig,
+    pub sql: SqlSettings,
     /// For the querier.
-    pub querier: QuerierConfig,
+    pub querier: QuerierSettings,
     /// For the ingester.
-    pub ingester: IngesterConfig,
+    pub ingester: IngesterSettings,
     /// Most bytes of write requests in flight.
     pub write_in_flight_max: usize,
     /// For the compactor.
-    pub compactor: CompactorConfig,
+    pub compactor: CompactorSettings,
     /// Each flag with its value, for `/api/v1/status/flags`; holds no secrets.
     pub shown_flags: BTreeMap<String, String>,
 }
@@ -189,7 +189,7 @@ impl Config {
             tenant: flags.tenant.check()?,
             query: flags.query.check()?,
             sql: flags.sql.check(),
-            querier: QuerierConfig { blocks, ..QuerierConfig::default() },
+            querier: QuerierSettings { blocks, ..QuerierSettings::default() },
             ingester: flags.ingester.check(limits)?,
             write_in_flight_max,
             compactor: flags.compactor.check(),

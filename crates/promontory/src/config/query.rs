@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
-use promontory_api::ApiConfig;
+use promontory_api::ApiSettings;
 use promontory_query::EngineSettings;
 
 use super::values::{PositiveDuration, count};
@@ -40,7 +40,7 @@ pub struct QueryFlags {
     /// Maximum length of a query text, in bytes.
     #[arg(
         long = "query.max-length",
-        default_value_t = ApiConfig::default().query_text_bytes_max,
+        default_value_t = ApiSettings::default().query_text_bytes_max,
         value_parser = count
     )]
     length: usize,

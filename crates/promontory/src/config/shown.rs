@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args};
-use promontory_store::{BlockReaderConfig, StoreUrl};
+use promontory_store::{BlockReaderSettings, StoreUrl};
 
 use super::values::PositiveDuration;
 use super::{Flags, cache};
@@ -24,7 +24,7 @@ pub fn given(matches: &ArgMatches) -> BTreeMap<String, String> {
 pub fn in_effect(
     given: &BTreeMap<String, String>,
     store: &StoreUrl,
-    blocks: &BlockReaderConfig,
+    blocks: &BlockReaderSettings,
 ) -> BTreeMap<String, String> {
     let mut shown = given.clone();
     shown.insert("store".to_owned(), store.to_string());

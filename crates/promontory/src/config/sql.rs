@@ -1,7 +1,7 @@
 //! Flags of SQL over HTTP.
 
 use clap::Args;
-use promontory_sql::SqlConfig;
+use promontory_sql::SqlSettings;
 
 use super::values::count;
 
@@ -10,13 +10,13 @@ use super::values::count;
 #[command(next_help_heading = "Queries")]
 pub struct SqlFlags {
     /// Maximum number of rows of one answer in SQL; one more is an error.
-    #[arg(long = "sql.max-rows", default_value_t = SqlConfig::default().rows_max, value_parser = count)]
+    #[arg(long = "sql.max-rows", default_value_t = SqlSettings::default().rows_max, value_parser = count)]
     rows: usize,
 }
 
 impl SqlFlags {
     /// For the SQL face.
-    pub fn check(&self) -> SqlConfig {
-        SqlConfig { rows_max: self.rows }
+    pub fn check(&self) -> SqlSettings {
+        SqlSettings { rows_max: self.rows }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
-use promontory_api::ApiConfig;
+use promontory_api::ApiSettings;
 use promontory_model::TenantId;
 
 /// Flags of tenancy.
@@ -23,7 +23,7 @@ pub struct TenantFlags {
     /// Tenants that one question may name; 0 is no limit.
     #[arg(
         long = "tenant-federation.max-tenants",
-        default_value_t = ApiConfig::default().federated_tenants_max
+        default_value_t = ApiSettings::default().federated_tenants_max
     )]
     federated_max: usize,
 }

@@ -35,10 +35,10 @@ fn no_argument_at_all_is_the_embedded_default() {
 fn defaults_are_those_of_the_crates() {
     let config = check(&[]).unwrap();
     assert_eq!(config.query.engine, promontory_query::EngineSettings::default());
-    assert_eq!(config.ingester, IngesterConfig::default());
-    assert_eq!(config.compactor, CompactorConfig::default());
-    assert_eq!(config.sql, SqlConfig::default());
-    let api = promontory_api::ApiConfig::default();
+    assert_eq!(config.ingester, IngesterSettings::default());
+    assert_eq!(config.compactor, CompactorSettings::default());
+    assert_eq!(config.sql, SqlSettings::default());
+    let api = promontory_api::ApiSettings::default();
     assert_eq!(config.query.text_bytes_max, api.query_text_bytes_max);
     assert_eq!(config.write_in_flight_max, api.write_bytes_in_flight_max);
     assert_eq!(

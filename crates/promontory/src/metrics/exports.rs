@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use promontory_ingester::Ingester;
-use promontory_ingester::ingester::IngesterCounters;
+use promontory_ingester::{Ingester, IngesterCounters};
 use promontory_model::append::RefusalReason;
 use promontory_model::{DurationHistogram, RwLockExt as _};
 use promontory_query::EngineCounters;

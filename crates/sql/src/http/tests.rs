@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::StatusCode;
-use promontory_api::{ApiConfig, Readiness, ReadyState, mount};
+use promontory_api::{ApiSettings, Readiness, ReadyState, mount};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -10,11 +10,11 @@ use super::*;
 #[tokio::test]
 async fn a_statement_is_counted_under_its_own_name() {
     let face = Arc::new(FaceState {
-        config: ApiConfig::default(),
+        config: ApiSettings::default(),
         counters: Arc::default(),
         readiness: Readiness::new(ReadyState::Ready),
     });
-    let state = SqlState { face: Arc::clone(&face), engine: None, config: SqlConfig::default() };
+    let state = SqlState { face: Arc::clone(&face), engine: None, config: SqlSettings::default() };
     let router = mount(&face, vec![routes(&state)]);
     let get = async |uri: &str| {
         let request = Request::get(uri).body(Body::empty()).unwrap();

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::context::Context;
 use crate::object::format::Format;
-use crate::read::blocks::{BlockReader, BlockReaderConfig};
+use crate::read::blocks::{BlockReader, BlockReaderSettings};
 use crate::read::reader::{Reader, ReaderSettings};
 use crate::read::source::{SampleSource as _, SnapshotWish};
 use crate::read::stored_source::StoredSource;
@@ -33,7 +33,7 @@ const TENANTS: [&str; 2] = ["a", "b"];
 
 /// What one probe answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ProbeAnswer {
     /// Its name.
     pub probe: String,
     /// The samples, or the text of the error.
@@ -45,7 +45,7 @@ pub(super) struct Answer {
 /// What all probes answered, and what the check of the bucket says.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub answers: Vec<Answer>,
+    pub answers: Vec<ProbeAnswer>,
     pub problems: Vec<String>,
 }
 
@@ -78,14 +78,14 @@ pub(super) async fn all(world: &World, configs: &[&str]) -> Outcome {
         Ok((context, _)) => context.clone(),
         Err((Some(context), _)) => context.clone(),
         Err((None, error)) => {
-            let answer = Answer { probe: "open".into(), rows: Err(error.clone()), warnings: Vec::new() };
+            let answer = ProbeAnswer { probe: "open".into(), rows: Err(error.clone()), warnings: Vec::new() };
             return Outcome { answers: vec![answer], problems: vec![error.clone()] };
         }
     };
     let answers = match opened {
         Ok((_, chain)) => read(chain, configs).await,
         Err((_, error)) => {
-            vec![Answer { probe: "open".into(), rows: Err(error), warnings: Vec::new() }]
+            vec![ProbeAnswer { probe: "open".into(), rows: Err(error), warnings: Vec::new() }]
         }
     };
     Outcome { answers, problems: fsck(&context).await.unwrap().problems }
@@ -105,16 +105,18 @@ async fn open(world: &World) -> Opened {
     }
 }
 
-async fn read(chain: Arc<Chain>, configs: &[&str]) -> Vec<Answer> {
+async fn read(chain: Arc<Chain>, configs: &[&str]) -> Vec<ProbeAnswer> {
     let mut answers = Vec::new();
     for name in TENANTS {
         let reader = Reader::new(chain.clone(), Arc::default(), ReaderSettings::default());
         answers.push(match reader.snapshot(&[]).await {
-            Err(error) => Answer { probe: whole(name), rows: Err(error.to_string()), warnings: Vec::new() },
+            Err(error) => {
+                ProbeAnswer { probe: whole(name), rows: Err(error.to_string()), warnings: Vec::new() }
+            }
             Ok(snapshot) => {
                 let rows = reader.read_all(&snapshot, &tenant(name)).await;
                 let rows = rows.map(|run| rows_of(&run)).map_err(|error| error.to_string());
-                Answer { probe: whole(name), rows, warnings: snapshot.warnings.clone() }
+                ProbeAnswer { probe: whole(name), rows, warnings: snapshot.warnings.clone() }
             }
         });
     }
@@ -126,13 +128,13 @@ async fn read(chain: Arc<Chain>, configs: &[&str]) -> Vec<Answer> {
     answers
 }
 
-async fn select(chain: &Arc<Chain>, name: &str, config: &str) -> Vec<Answer> {
+async fn select(chain: &Arc<Chain>, name: &str, config: &str) -> Vec<ProbeAnswer> {
     let reader = Reader::new(chain.clone(), Arc::default(), ReaderSettings::default());
     let settings = match config {
         "single pages" => {
-            BlockReaderConfig { small_file_bytes: 0, merge_gap_bytes: 0, ..BlockReaderConfig::default() }
+            BlockReaderSettings { small_file_bytes: 0, merge_gap_bytes: 0, ..BlockReaderSettings::default() }
         }
-        _ => BlockReaderConfig::default(),
+        _ => BlockReaderSettings::default(),
     };
     let blocks = BlockReader::new(chain.context().bucket.clone(), settings);
     let source = StoredSource::new(reader, blocks);
@@ -141,7 +143,7 @@ async fn select(chain: &Arc<Chain>, name: &str, config: &str) -> Vec<Answer> {
         let mut warnings = Vec::new();
         let rows = selected(&source, name, &matchers, &mut warnings).await;
         let rows = rows.map_err(|error| error.to_string());
-        answers.push(Answer { probe: selective(name, config, selector), rows, warnings });
+        answers.push(ProbeAnswer { probe: selective(name, config, selector), rows, warnings });
     }
     answers
 }

@@ -11,7 +11,7 @@
 //! - Ranges are verified each time they are decoded; what proves damaged is fetched and kept anew.
 //! - Damaged bytes are fetched again before they are called damaged: the way from the store can flip
 //!   bits too.
-//! - At most [`BlockReaderConfig::requests_max`] requests are under way in a process.
+//! - At most [`BlockReaderSettings::requests_max`] requests are under way in a process.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ const PREFETCH_CACHE_BYTES_MIN: u64 = 64 << 20;
 
 /// Bounds of reading blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockReaderConfig {
+pub struct BlockReaderSettings {
     /// Bytes of open files: footers, and small files whole.
     pub files_bytes_max: u64,
     /// Bytes of decoded series tables.
@@ -70,7 +70,7 @@ pub struct BlockReaderConfig {
     pub selected_series_max: usize,
 }
 
-impl Default for BlockReaderConfig {
+impl Default for BlockReaderSettings {
     fn default() -> Self {
         Self {
             files_bytes_max: 128 << 20,
@@ -101,7 +101,7 @@ pub struct BlockCounters {
 #[derive(Debug)]
 pub struct BlockReader {
     bucket: Bucket,
-    config: BlockReaderConfig,
+    config: BlockReaderSettings,
     requests: Semaphore,
     files: Cache<FileKey, File>,
     series: Cache<RowsKey, SeriesTable>,
@@ -158,7 +158,7 @@ struct File {
 impl BlockReader {
     /// A reader with empty caches.
     #[must_use]
-    pub fn new(bucket: Bucket, config: BlockReaderConfig) -> Arc<Self> {
+    pub fn new(bucket: Bucket, config: BlockReaderSettings) -> Arc<Self> {
         let file_bytes = |file: &File| file.footer.memory_size() + file.whole.as_ref().map_or(0, Bytes::len);
         Arc::new(Self {
             bucket,
@@ -174,7 +174,7 @@ impl BlockReader {
 
     /// The bounds.
     #[must_use]
-    pub fn config(&self) -> &BlockReaderConfig {
+    pub fn config(&self) -> &BlockReaderSettings {
         &self.config
     }
 

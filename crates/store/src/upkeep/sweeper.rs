@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use promontory_block::{Slot, segment};
+use promontory_block::{CLOSED_BYTES, Slot};
 use promontory_model::{MutexExt as _, WriterId};
 
 use crate::catalog::chain::{Chain, Next, Outcome};
@@ -315,7 +315,7 @@ impl Sweeper {
 
     /// True unless the slot holds something else than a closed mark for sure.
     async fn is_mark(&self, meta: &ObjectMeta) -> Result<bool, Error> {
-        if self.context().planted.is(Bug::SweepClosedMark) || meta.size > segment::CLOSED_BYTES as u64 {
+        if self.context().planted.is(Bug::SweepClosedMark) || meta.size > CLOSED_BYTES as u64 {
             return Ok(false);
         }
         let Some(bytes) = self.context().get(&meta.location).await? else {

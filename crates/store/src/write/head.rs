@@ -20,10 +20,11 @@ use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex};
 
 use hashbrown::HashTable;
-use promontory_block::label_index::{Answer, INDEXED_SERIES_MIN, INDEXED_SHARE, fewest};
-use promontory_block::{LabelHash, SeriesMerge, SeriesRun, TenantRows};
+use promontory_block::{
+    Candidates, INDEXED_SERIES_MIN, INDEXED_SHARE, LabelHash, SeriesMerge, SeriesRun, TenantRows, fewest,
+};
+use promontory_model::ValueBounds;
 use promontory_model::labels::metric_key_range;
-use promontory_model::matcher::ValueBounds;
 use promontory_model::samples::SamplesView;
 use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, MutexExt as _, TenantId, TimeRange, WriterId};
 
@@ -323,7 +324,7 @@ impl TenantHead {
             if make && taken <= bytes_max / 2 {
                 indexes.insert(matcher.name().to_owned(), LabelIndex::default());
             }
-            let Some(index) = indexes.get_mut(matcher.name()) else { return Answer::NoIndex };
+            let Some(index) = indexes.get_mut(matcher.name()) else { return Candidates::NoIndex };
             index.cover(matcher.name(), &self.keys);
             index.ids_of(matcher, by_name.len() / INDEXED_SHARE)
         })?;
@@ -351,7 +352,7 @@ impl LabelIndex {
     }
 
     /// The series whose value passes, in any order.
-    fn ids_of(&self, matcher: &Matcher, ids_max: usize) -> Answer {
+    fn ids_of(&self, matcher: &Matcher, ids_max: usize) -> Candidates {
         let mut found = Vec::new();
         let mut add = |ids: &Vec<u32>| {
             let few = found.len() + ids.len() <= ids_max;
@@ -371,7 +372,7 @@ impl LabelIndex {
                 known.filter(|(value, _)| matcher.matches(value)).all(|(_, ids)| add(ids))
             }
         };
-        if few { Answer::Few(found) } else { Answer::Many }
+        if few { Candidates::Few(found) } else { Candidates::Many }
     }
 }
 

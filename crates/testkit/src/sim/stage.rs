@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use object_store::{GetOptions, ObjectStore};
-use promontory_block::plain::PlainCodec;
+use promontory_block::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
 use promontory_model::{Labels, MutexExt as _, Position, RwLockExt as _, TenantId};
 use promontory_store::{

@@ -66,7 +66,7 @@ async fn a_cold_selector_of_one_percent_takes_six_requests_and_a_megabyte() {
     let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await;
     // Metric 40 lies across the edge of two row groups, which is the dearest place.
     for metric in ["metric_0000_seconds_total", "metric_0040_seconds_total", "metric_0077_seconds_total"] {
-        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderSettings::default());
         let tables = reader.series(&entry, &tenant("t"), names(metric).as_ref()).await.unwrap();
         let matchers = [promontory_model::Matcher::equal("__name__", metric)];
         let mut rows = Vec::new();
@@ -92,7 +92,7 @@ async fn a_small_block_takes_two_requests() {
     let store = Arc::new(InMemory::new());
     let run = fleet(5, 20, 8);
     let entry = put_block(&store, Level::L1, 1, &[(tenant("t"), run)]).await;
-    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderSettings::default());
     let tables = reader.series(&entry, &tenant("t"), None).await.unwrap();
     assert_eq!(tables.iter().map(|table| table.len()).sum::<usize>(), 100);
     assert_eq!(reader.pages(&entry, &[0..800]).await.unwrap().len(), 1);
@@ -104,7 +104,7 @@ async fn a_tenant_sees_only_its_own_rows_of_a_shared_block() {
     let store = Arc::new(InMemory::new());
     let tenants = ["a", "b", "c"].map(|name| (tenant(name), fleet(3, 10, 2)));
     let entry = put_block(&store, Level::L1, 1, &tenants).await;
-    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderSettings::default());
     for (idx, (tenant, run)) in tenants.iter().enumerate() {
         let tables = reader.series(&entry, tenant, None).await.unwrap();
         let keys: Vec<Labels> = tables.iter().flat_map(|t| (0..t.len()).map(|i| t.key(i))).collect();
@@ -120,7 +120,7 @@ async fn damage_is_an_error_that_is_not_cached() {
     let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(2, 10, 10))]).await;
     let kinds = [ObjectKind::Series, ObjectKind::Samples];
     for (kind, in_tail) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let reader = BlockReader::new(Bucket::single(store.clone()), BlockReaderSettings::default());
         let key = keys::block_object(&entry.path, kind);
         let whole = store.get_opts(&key, Default::default()).await.unwrap().bytes().await.unwrap();
         let object = entry.meta.objects.iter().find(|object| object.kind == kind).unwrap();
@@ -140,7 +140,7 @@ async fn damage_is_an_error_that_is_not_cached() {
         store.put(&key, whole.clone().into()).await.unwrap();
         assert_eq!(read().await.unwrap().len(), 1, "{kind:?} {in_tail}");
         store.delete(&key).await.unwrap();
-        let fresh = BlockReader::new(Bucket::single(store.clone()), BlockReaderConfig::default());
+        let fresh = BlockReader::new(Bucket::single(store.clone()), BlockReaderSettings::default());
         let gone = match kind {
             ObjectKind::Series => fresh.series(&entry, &tenant("t"), None).await.map(drop),
             ObjectKind::Samples => fresh.pages(&entry, &[0..1]).await.map(drop),
@@ -155,7 +155,7 @@ async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
     let store = Arc::new(InMemory::new());
     let run = fleet(300, 100, 1);
     let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), run.clone())]).await;
-    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderSettings::default());
     let series = |tables: &[Arc<SeriesTable>]| tables.iter().map(|table| table.len()).sum::<usize>();
     let metric = names("metric_0150_seconds_total");
     let pages = reader.series(&entry, &tenant("t"), metric.as_ref()).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
 async fn samples_that_no_longer_fit_decoded_need_no_request() {
     let store = Arc::new(InMemory::new());
     let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(20, 200, 500))]).await;
-    let config = BlockReaderConfig { samples_bytes_max: 0, ..BlockReaderConfig::default() };
+    let config = BlockReaderSettings { samples_bytes_max: 0, ..BlockReaderSettings::default() };
     let reader = BlockReader::new(Bucket::single(store.clone()), config);
     let read = |rows: Range<u64>| {
         let (reader, entry) = (reader.clone(), entry.clone());

@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 use crate::object::bucket::Bucket;
-use crate::read::blocks::BlockReaderConfig;
+use crate::read::blocks::BlockReaderSettings;
 use crate::read::blocks::tests::{put_block, tenant};
 use crate::read::reader::Tail;
 use crate::write::head::Head;
@@ -116,7 +116,7 @@ async fn any_view(random: &mut SmallRng) -> (ViewSnapshot, Model) {
         expires: None,
         warnings: vec!["w".into()],
     };
-    (ViewSnapshot::new(view, BlockReader::new(Bucket::single(store), BlockReaderConfig::default())), model)
+    (ViewSnapshot::new(view, BlockReader::new(Bucket::single(store), BlockReaderSettings::default())), model)
 }
 
 fn expected(model: &Model, matchers: &[Matcher], range: TimeRange) -> Vec<(Labels, Vec<(i64, u64)>)> {
@@ -212,7 +212,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
     {
         blocks.push(put_block(&store, Level::L2, unique as u128, &[(tenant("t"), run(name, ts))]).await);
     }
-    let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+    let reader = BlockReader::new(Bucket::single(store), BlockReaderSettings::default());
     let snapshot = ViewSnapshot::new(view(blocks), reader.clone());
     let selection =
         snapshot.select(&[Matcher::equal("__name__", "b")], TimeRange::new(0, 2_000)).await.unwrap();
@@ -227,7 +227,7 @@ async fn blocks_that_cannot_hold_the_metric_or_the_time_are_not_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_snapshot_is_stale() {
-    let reader = BlockReader::new(Bucket::single(Arc::new(InMemory::new())), BlockReaderConfig::default());
+    let reader = BlockReader::new(Bucket::single(Arc::new(InMemory::new())), BlockReaderSettings::default());
     let expires = Some(Instant::now() + std::time::Duration::from_secs(5));
     let snapshot = ViewSnapshot::new(View { expires, ..view(Vec::new()) }, reader);
     let selection = snapshot.select(&[], TimeRange::ALL).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
     let store = Arc::new(InMemory::new());
     let run = crate::read::blocks::tests::fleet(4, 5, 1);
     let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
-    let config = BlockReaderConfig { selected_series_max: 19, ..BlockReaderConfig::default() };
+    let config = BlockReaderSettings { selected_series_max: 19, ..BlockReaderSettings::default() };
     let snapshot = ViewSnapshot::new(view(blocks), BlockReader::new(Bucket::single(store), config));
     assert!(matches!(snapshot.select(&[], TimeRange::ALL).await, Err(Error::Limited(_))));
     let one = [Matcher::equal("__name__", "metric_0002_seconds_total")];
@@ -259,7 +259,7 @@ async fn a_scan_in_small_parts_asks_for_what_it_prefetched_no_more() {
     let scan = |prefetched: usize| {
         let (store, blocks) = (store.clone(), blocks.clone());
         async move {
-            let reader = BlockReader::new(Bucket::single(store), BlockReaderConfig::default());
+            let reader = BlockReader::new(Bucket::single(store), BlockReaderSettings::default());
             let snapshot = ViewSnapshot::new(view(blocks), reader.clone());
             let selection = snapshot.select(&[], TimeRange::ALL).await.unwrap();
             assert_eq!(selection.series().len(), series);

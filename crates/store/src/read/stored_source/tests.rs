@@ -6,7 +6,7 @@ use promontory_model::TimeRange;
 use super::*;
 use crate::catalog::chain::Chain;
 use crate::object::context::Context;
-use crate::read::blocks::BlockReaderConfig;
+use crate::read::blocks::BlockReaderSettings;
 use crate::read::reader::ReaderSettings;
 use crate::testing::{Process, World, sample, tenant};
 
@@ -20,7 +20,7 @@ fn source(process: &Process) -> StoredSource {
     let settings = ReaderSettings { probe_interval: Duration::ZERO, ..ReaderSettings::default() };
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
     let bucket = process.chain.context().bucket.clone();
-    StoredSource::new(reader, BlockReader::new(bucket, BlockReaderConfig::default()))
+    StoredSource::new(reader, BlockReader::new(bucket, BlockReaderSettings::default()))
 }
 
 async fn newest(source: &StoredSource) -> SnapshotId {
