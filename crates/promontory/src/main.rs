@@ -14,14 +14,14 @@ fn main() -> ExitCode {
     match promontory::run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
-fn complain(error: &anyhow::Error) {
+fn print_error(error: &anyhow::Error) {
     eprintln!("promontory: {}", with_causes(error));
 }
 
