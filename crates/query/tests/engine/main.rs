@@ -260,6 +260,7 @@ fn statistics_count_samples_read_and_samples_in_windows() {
     }
     assert_eq!(counters.sort_durations.observed().count(), 1);
     let few = house.engine(EngineSettings { samples_max: 3, ..EngineSettings::default() });
+    let query = InstantQuery { expr: "temperature[1m]".into(), ..query };
     assert!(matches!(house.runtime.block_on(few.instant(&context(), &query)), Err(EngineError::Limited(_))));
     assert_eq!(few.counters().refused_limit.load(Relaxed), 1);
     assert!(answer.statistics.exec_total_seconds > 0.0);
