@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
+use promontory_model::Floats;
 use promontory_model::Labels;
-use promontory_promql::engine::{Annotations, Point, Sample, Series, Value};
+use promontory_model::samples::SampleValue;
+use promontory_promql::engine::{Annotations, Sample, Series, Value};
 use promontory_testkit::conformance::{
     BLESS_VARIABLE, EvalOutcome, FloatSeries, Ratchet, Route, folder, run_script, scripts,
 };
@@ -185,7 +187,7 @@ fn value(data: &Json) -> Option<Value> {
     match data["resultType"].as_str()? {
         "matrix" => entries().map(series).collect::<Option<_>>().map(Value::Matrix),
         "vector" => entries().map(sample).collect::<Option<_>>().map(Value::Vector),
-        "scalar" => point(result).map(Value::Scalar),
+        "scalar" => point(result).map(|(ts, value)| Value::Scalar { ts, value }),
         "string" => {
             Some(Value::String { ts: milliseconds(&result[0])?, text: result[1].as_str()?.to_owned() })
         }
@@ -194,12 +196,13 @@ fn value(data: &Json) -> Option<Value> {
 }
 
 fn series(entry: &Json) -> Option<Series> {
-    let points = entry["values"].as_array()?.iter().map(point).collect::<Option<_>>()?;
-    Some(Series { labels: labels(&entry["metric"])?, points })
+    let floats = entry["values"].as_array()?.iter().map(point).collect::<Option<Floats>>()?;
+    Some(Series { labels: labels(&entry["metric"])?, samples: floats.into() })
 }
 
 fn sample(entry: &Json) -> Option<Sample> {
-    Some(Sample { labels: labels(&entry["metric"])?, point: point(&entry["value"])? })
+    let (ts, value) = point(&entry["value"])?;
+    Some(Sample { labels: labels(&entry["metric"])?, ts, value: SampleValue::Float(value) })
 }
 
 fn labels(metric: &Json) -> Option<Labels> {
@@ -207,8 +210,8 @@ fn labels(metric: &Json) -> Option<Labels> {
     Some(Labels::from_pairs(pairs.collect::<Option<Vec<_>>>()?))
 }
 
-fn point(pair: &Json) -> Option<Point> {
-    Some(Point { ts: milliseconds(&pair[0])?, value: pair[1].as_str()?.parse().ok()? })
+fn point(pair: &Json) -> Option<(i64, f64)> {
+    Some((milliseconds(&pair[0])?, pair[1].as_str()?.parse().ok()?))
 }
 
 /// Seconds with up to three decimals: rounding gives back the milliseconds.

@@ -1,5 +1,7 @@
 //! `query`, `query_range`, `query_exemplars` and `format_query`.
 
+mod result;
+
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,19 +11,15 @@ use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
 use promontory_model::{Exemplar, TimeRange};
 use promontory_promql::engine::{
-    Answer, ExemplarQuery, InstantQuery, Point, RangeQuery, RequestContext, Sample, Series, SeriesExemplars,
-    Statistics, Value,
+    Answer, ExemplarQuery, InstantQuery, RangeQuery, RequestContext, SeriesExemplars, Statistics, Value,
 };
 use promontory_promql::parse;
 
 use crate::face::{
-    ApiError, AskedTenants, Form, Items, TRUNCATED, Time, check_length, json, parse_duration,
-    request_context, success, success_parts,
+    ApiError, AskedTenants, Form, TRUNCATED, Time, check_length, json, parse_duration, request_context,
+    success, success_parts,
 };
 use crate::state::ApiState;
-
-/// Points that are written between two looks at the size of a part.
-const POINTS_PER_CALL: usize = 256;
 
 /// `GET` or `POST /api/v1/query`
 pub(crate) async fn instant(
@@ -149,7 +147,7 @@ fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
     let result_type = match value {
         Value::Matrix(_) => "matrix",
         Value::Vector(_) => "vector",
-        Value::Scalar(_) => "scalar",
+        Value::Scalar { .. } => "scalar",
         Value::String { .. } => "string",
     };
     let before = |out: &mut Vec<u8>| {
@@ -164,7 +162,7 @@ fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
         }
         out.push(b'}');
     };
-    success_parts(&annotations, before, items(value), after)
+    success_parts(&annotations, before, result::items(value), after)
 }
 
 fn truncate(value: &mut Value, limit: usize) -> bool {
@@ -172,83 +170,12 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
         _ if limit == 0 => return false,
         Value::Matrix(series) => (series.len(), &mut || series.truncate(limit)),
         Value::Vector(samples) => (samples.len(), &mut || samples.truncate(limit)),
-        Value::Scalar(_) | Value::String { .. } => return false,
+        Value::Scalar { .. } | Value::String { .. } => return false,
     };
     if len > limit {
         cut();
     }
     len > limit
-}
-
-/// What stands between the brackets of `result`.
-fn items(value: Value) -> Items {
-    match value {
-        Value::Matrix(series) => matrix_items(series),
-        Value::Vector(samples) => vector_items(samples),
-        Value::Scalar(point) => once(move |out| {
-            json::plain_timestamp(out, point.ts);
-            out.push(b',');
-            json::scalar_value(out, point.value);
-        }),
-        Value::String { ts, text } => once(move |out| {
-            json::plain_timestamp(out, ts);
-            out.push(b',');
-            json::string(out, &text);
-        }),
-    }
-}
-
-fn once(write: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Items {
-    let mut write = Some(write);
-    Box::new(move |out| write.take().map(|write| write(out)).is_some())
-}
-
-fn vector_items(samples: Vec<Sample>) -> Items {
-    let mut samples = samples.into_iter();
-    let mut separator: &[u8] = b"";
-    Box::new(move |out| {
-        let Some(sample) = samples.next() else { return false };
-        out.extend_from_slice(separator);
-        separator = b",";
-        out.extend_from_slice(b"{\"metric\":");
-        json::labels(out, sample.labels.as_ref());
-        out.extend_from_slice(b",\"value\":");
-        write_point(out, sample.point);
-        out.push(b'}');
-        true
-    })
-}
-
-/// A series may have millions of points (a range vector), so it is written in pieces.
-fn matrix_items(series: Vec<Series>) -> Items {
-    let mut series = series.into_iter();
-    let mut current: Option<(Series, usize)> = None;
-    let mut separator: &[u8] = b"";
-    Box::new(move |out| {
-        let (one, at) = match current.take() {
-            Some(under_way) => under_way,
-            None => {
-                let Some(one) = series.next() else { return false };
-                out.extend_from_slice(separator);
-                separator = b",";
-                out.extend_from_slice(b"{\"metric\":");
-                json::labels(out, one.labels.as_ref());
-                (one, 0)
-            }
-        };
-        let points = &one.points[at..one.points.len().min(at + POINTS_PER_CALL)];
-        for (i, point) in points.iter().enumerate() {
-            out.extend_from_slice(if at + i == 0 { b",\"values\":[" } else { b"," });
-            write_point(out, *point);
-        }
-        let at = at + points.len();
-        if at < one.points.len() {
-            current = Some((one, at));
-        } else {
-            out.extend_from_slice(if at > 0 { b"]}" } else { b"}" });
-        }
-        true
-    })
 }
 
 /// Source: prometheus v3.16 `model/exemplar`, `web/api/v1/json_codec.go`.
@@ -276,14 +203,6 @@ fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     out.extend_from_slice(b",\"timestamp\":");
     json::timestamp(out, exemplar.ts.unwrap_or_default());
     out.push(b'}');
-}
-
-fn write_point(out: &mut Vec<u8>, point: Point) {
-    out.push(b'[');
-    json::timestamp(out, point.ts);
-    out.push(b',');
-    json::value(out, point.value);
-    out.push(b']');
 }
 
 /// Source: prometheus v3.16 `util/stats/query_stats.go`; the arrays per step stand behind a feature

@@ -14,12 +14,13 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use promontory_model::append::{AppendError, Appended, BoxFuture, Urgency};
-use promontory_model::{Append, Batch, Clock, Exemplar, Labels, MetricMetadata, TenantId};
+use promontory_model::samples::{SampleValue, Samples};
+use promontory_model::{Append, Batch, Clock, Exemplar, Floats, Labels, MetricMetadata, TenantId};
 use promontory_promql::Engine;
 use promontory_promql::engine::{
     Annotations, Answer, Dependencies, EngineError, ExemplarAnswer, ExemplarQuery, Explanation, InstantQuery,
-    Listing, ListingQuery, Point, Price, Question, RangeQuery, RequestContext, Sample, SampleStream,
-    SamplesQuery, Series, SeriesExemplars, Statistics, Value,
+    Listing, ListingQuery, Price, Question, RangeQuery, RequestContext, Sample, SampleStream, SamplesQuery,
+    Series, SeriesExemplars, Statistics, Value,
 };
 use tower::ServiceExt as _;
 
@@ -309,10 +310,9 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn sample(pairs: &[(&str, &str)], ts: i64, value: f64) -> Sample {
-    Sample { labels: labels(pairs), point: Point { ts, value } }
+    Sample { labels: labels(pairs), ts, value: SampleValue::Float(value) }
 }
 
-fn one_series(pairs: &[(&str, &str)], points: &[(i64, f64)]) -> Series {
-    let points = points.iter().map(|(ts, value)| Point { ts: *ts, value: *value }).collect();
-    Series { labels: labels(pairs), points }
+fn one_series(pairs: &[(&str, &str)], samples: &[(i64, f64)]) -> Series {
+    Series { labels: labels(pairs), samples: samples.iter().copied().collect::<Floats>().into() }
 }

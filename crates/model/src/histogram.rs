@@ -14,9 +14,13 @@
 //! Source: prometheus v3.16 `model/histogram/histogram.go`, `float_histogram.go` and `generic.go`
 //! (`Validate`, `checkHistogramSpans`, `checkHistogramCustomBounds`).
 
+mod buckets;
+
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use buckets::HistogramBucket;
 
 use crate::float_order::is_stale;
 

@@ -15,8 +15,8 @@ pub use promontory_model::append::BoxFuture;
 
 pub use answer::{
     Annotations, Answer, CHUNK_SAMPLES_MAX, Dependencies, EPOCH_WINDOW_MS, ExemplarAnswer, Explanation,
-    Listing, MetadataByMetric, Point, Price, Sample, SampleStream, Series, SeriesChunk, SeriesExemplars,
-    Statistics, Value, WindowEpochs,
+    Listing, MetadataByMetric, Price, Sample, SampleStream, Series, SeriesChunk, SeriesExemplars, Statistics,
+    Value, WindowEpochs,
 };
 pub use error::EngineError;
 pub use request::{

@@ -2,13 +2,14 @@
 
 use arrow::array::RecordBatch;
 use datafusion::common::Result;
-use promontory_model::{Labels, TimeRange, is_stale};
+use promontory_model::samples::SampleValue;
+use promontory_model::{Floats, Labels, TimeRange, is_stale};
 use promontory_plan::{ScalarArg, labels_of};
 use promontory_promql::Grid;
-use promontory_promql::engine::{Point, Sample, Series, Value};
+use promontory_promql::engine::{Sample, Series, Value};
 
 use crate::context::QueryContext;
-use crate::table::{Grids, Timestamps, label_key, label_keys, vector_columns};
+use crate::table::{FloatLists, label_key, label_keys, vector_columns};
 
 /// The only row of a scalar, as values over the grid.
 ///
@@ -34,7 +35,8 @@ pub fn vector(batches: &[RecordBatch], time: i64, ordered: bool) -> Result<Value
         let (keys, grids) = vector_columns(batch)?;
         for row in 0..grids.len() {
             if let Some((_, value)) = grids.row(row).iter().next() {
-                samples.push(Sample { labels: owned(keys.value(row)), point: Point { ts: time, value } });
+                let value = SampleValue::Float(value);
+                samples.push(Sample { labels: owned(keys.value(row)), ts: time, value });
             }
         }
     }
@@ -53,11 +55,9 @@ pub fn matrix(batches: &[RecordBatch], grid: Grid) -> Result<Value> {
     for batch in batches {
         let (keys, grids) = vector_columns(batch)?;
         for row in 0..grids.len() {
-            let points: Vec<Point> =
-                grids.row(row).iter().map(|(step, value)| Point { ts: grid.time(step), value }).collect();
-            if !points.is_empty() {
-                series.push(Series { labels: owned(keys.value(row)), points });
-            }
+            let floats: Floats =
+                grids.row(row).iter().map(|(step, value)| (grid.time(step), value)).collect();
+            series.extend(one_series(keys.value(row), floats));
         }
     }
     Ok(sorted_matrix(series))
@@ -72,20 +72,12 @@ pub fn samples(batches: &[RecordBatch], range: TimeRange, context: &QueryContext
     let mut series = Vec::new();
     for batch in batches {
         let keys = label_keys(batch.column(0).as_ref())?;
-        let ts = Timestamps::new(batch.column(1).as_ref())?;
-        let values = Grids::new(batch.column(2).as_ref())?;
-        for row in 0..values.len() {
-            let points: Vec<Point> = ts
-                .row(row)
-                .iter()
-                .zip(values.row(row).values)
-                .filter(|(ts, value)| range.contains(**ts) && !is_stale(**value))
-                .map(|(ts, value)| Point { ts: *ts, value: *value })
-                .collect();
-            context.hold(points.len() as u64)?;
-            if !points.is_empty() {
-                series.push(Series { labels: owned(keys.value(row)), points });
-            }
+        let lists = FloatLists::new(batch.column(1).as_ref(), batch.column(2).as_ref())?;
+        for row in 0..lists.len() {
+            let floats: Floats =
+                lists.of(row)?.clip(range).iter().filter(|(_, value)| !is_stale(*value)).collect();
+            context.hold(floats.len() as u64)?;
+            series.extend(one_series(keys.value(row), floats));
         }
     }
     Ok(sorted_matrix(series))
@@ -94,8 +86,13 @@ pub fn samples(batches: &[RecordBatch], range: TimeRange, context: &QueryContext
 /// A scalar over a grid, as a range query answers it: one series without labels.
 pub fn scalar_matrix(values: &ScalarArg, grid: Grid) -> Value {
     let value = |step| values.known_at(step).unwrap_or(f64::NAN);
-    let points = grid.times().enumerate().map(|(step, ts)| Point { ts, value: value(step) }).collect();
-    Value::Matrix(vec![Series { labels: Labels::empty(), points }])
+    let floats: Floats = grid.times().enumerate().map(|(step, ts)| (ts, value(step))).collect();
+    Value::Matrix(vec![Series { labels: Labels::empty(), samples: floats.into() }])
+}
+
+/// `None` without samples.
+fn one_series(key: &[u8], floats: Floats) -> Option<Series> {
+    (!floats.is_empty()).then(|| Series { labels: owned(key), samples: floats.into() })
 }
 
 fn owned(key: &[u8]) -> Labels {

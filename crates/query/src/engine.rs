@@ -27,8 +27,8 @@ use promontory_model::Labels;
 use promontory_plan::{PlanRoot, ScalarArg};
 use promontory_promql::engine::{
     Answer, BoxFuture, Engine, EngineError, ExemplarAnswer, ExemplarQuery, Explanation, InstantQuery,
-    Listing, ListingQuery, MetadataByMetric, Point, Price, Question, RangeQuery, RequestContext,
-    SampleStream, SamplesQuery, Statistics, Value,
+    Listing, ListingQuery, MetadataByMetric, Price, Question, RangeQuery, RequestContext, SampleStream,
+    SamplesQuery, Statistics, Value,
 };
 use promontory_store::SampleSource;
 use tokio::runtime::Handle;
@@ -196,7 +196,7 @@ fn value_of(
             };
             Ok(match query.kind {
                 QueryKind::Instant => {
-                    Value::Scalar(Point { ts: time, value: found.known_at(0).unwrap_or(f64::NAN) })
+                    Value::Scalar { ts: time, value: found.known_at(0).unwrap_or(f64::NAN) }
                 }
                 QueryKind::Range => answer::scalar_matrix(&found, query.grid),
             })

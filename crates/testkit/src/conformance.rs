@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use promontory_model::samples::SampleValue;
 use promontory_model::{Labels, LabelsBuilder, METRIC_NAME};
 use promontory_promql::engine::{Annotations, Sample, Series, Value};
 use promontory_promql::testlang::{
@@ -212,14 +213,16 @@ fn at_step(value: Value, time: i64, scalar: bool) -> Result<Value, String> {
         return Err("a matrix must be sorted by labels".into());
     }
     let at = |series: Series| {
-        let point = series.points.iter().find(|point| point.ts == time).copied();
-        point.map(|point| Sample { labels: series.labels, point })
+        series.samples.at(time).map(|value| Sample { labels: series.labels, ts: time, value })
     };
     let mut samples: Vec<Sample> = matrix.into_iter().filter_map(at).collect();
     if !scalar {
         return Ok(Value::Vector(samples));
     }
-    samples.pop().map(|sample| Value::Scalar(sample.point)).ok_or_else(|| "a scalar has no value".into())
+    match samples.pop().map(|sample| sample.value) {
+        Some(SampleValue::Float(value)) => Ok(Value::Scalar { ts: time, value }),
+        other => Err(format!("a scalar has a float, not {other:?}")),
+    }
 }
 
 /// True if there was an answer and it is the expected one; false if the expected failure came.

@@ -1,5 +1,7 @@
 //! The query faces: parameters, result shapes, error types and codes.
 
+use promontory_model::histogram::{BucketSpan, Buckets, CounterResetHint, Flavour, Histogram, Layout, Parts};
+
 use super::*;
 
 const NAN: f64 = f64::NAN;
@@ -42,7 +44,7 @@ async fn results_of_every_type_have_their_shape() {
             ),
         ),
         (
-            Value::Scalar(Point { ts: 1_435_781_451_780, value: 1e21 }),
+            Value::Scalar { ts: 1_435_781_451_780, value: 1e21 },
             r#"{"resultType":"scalar","result":[1435781451.78,"1000000000000000000000"]}"#,
         ),
         (
@@ -55,6 +57,48 @@ async fn results_of_every_type_have_their_shape() {
         let expected = format!(r#"{{"status":"success","data":{data}}}"#);
         faces.get("/api/v1/query?query=x").await.is(200, &expected);
     }
+}
+
+/// Source: prometheus v3.16 `util/jsonutil/marshal.go`, the example of `MarshalHistogram`.
+#[tokio::test]
+async fn native_histograms_are_written_beside_floats() {
+    let faces = Faces::new();
+    let buckets = concat!(
+        r#"{"count":"42","sum":"34593.34","buckets":[[1,"-0.5","-0.25","2"],[3,"-0.25","0.25","3"],"#,
+        r#"[0,"0.25","0.5","12"],[0,"2","4","6"]]}"#
+    );
+    let value = SampleValue::Histogram(Arc::new(histogram()));
+    faces.will_answer(Value::Vector(vec![Sample { labels: labels(&[("a", "1")]), ts: 500, value }]));
+    let vector = format!(r#"{{"metric":{{"a":"1"}},"histogram":[0.500,{buckets}]}}"#);
+    let expected = |kind: &str, result: &str| {
+        format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":[{result}]}}}}"#)
+    };
+    faces.get("/api/v1/query?query=x").await.is(200, &expected("vector", &vector));
+
+    let mut mixed = one_series(&[], &[(0, 1.0)]);
+    mixed.samples.push(1_000, SampleValue::Histogram(Arc::new(histogram())));
+    let mut only = Series { labels: labels(&[("b", "2")]), samples: Samples::default() };
+    only.samples.push(2_000, SampleValue::Histogram(Arc::new(histogram())));
+    faces.will_answer(Value::Matrix(vec![mixed, only]));
+    let matrix = format!(
+        r#"{{"metric":{{}},"values":[[0,"1"]],"histograms":[[1,{buckets}]]}},{{"metric":{{"b":"2"}},"histograms":[[2,{buckets}]]}}"#
+    );
+    faces.get("/api/v1/query?query=x").await.is(200, &expected("matrix", &matrix));
+}
+
+fn histogram() -> Histogram {
+    let span = |offset, length| BucketSpan { offset, length };
+    Histogram::new(Parts {
+        flavour: Flavour::Float,
+        reset_hint: CounterResetHint::Unknown,
+        layout: Layout::Exponential { schema: 0, zero_threshold: 0.25 },
+        count: 42.0,
+        sum: 34_593.34,
+        zero_count: 3.0,
+        positive: Buckets { spans: vec![span(-1, 2), span(1, 1)], counts: vec![12.0, 0.0, 6.0] },
+        negative: Buckets { spans: vec![span(-1, 1)], counts: vec![2.0] },
+    })
+    .unwrap()
 }
 
 #[tokio::test]
@@ -75,10 +119,10 @@ async fn a_result_of_many_parts_is_whole() {
     for (got, expected) in result.iter().zip(&series) {
         assert_eq!(got["metric"]["i"], &*expected.labels.get("i").unwrap());
         let values = got["values"].as_array().unwrap();
-        assert_eq!(values.len(), expected.points.len());
-        for (got, expected) in values.iter().zip(&expected.points) {
-            assert_eq!(got[0].as_f64().unwrap(), expected.ts as f64 / 1_000.0);
-            assert_eq!(got[1].as_str().unwrap().parse::<f64>().unwrap(), expected.value);
+        assert_eq!(values.len(), expected.samples.len());
+        for (got, (ts, value)) in values.iter().zip(expected.samples.floats.iter()) {
+            assert_eq!(got[0].as_f64().unwrap(), ts as f64 / 1_000.0);
+            assert_eq!(got[1].as_str().unwrap().parse::<f64>().unwrap(), value);
         }
     }
     assert!(json["data"]["stats"].is_object());
@@ -239,7 +283,7 @@ async fn a_limit_cuts_and_warns() {
     assert!(
         reply.text().ends_with(&format!(r#""result":[{{"metric":{{}},"values":[[0,"1"]]}}]}}{warning}"#))
     );
-    faces.will_answer(Value::Scalar(Point { ts: 0, value: 1.0 }));
+    faces.will_answer(Value::Scalar { ts: 0, value: 1.0 });
     faces
         .get("/api/v1/query?query=1&limit=1")
         .await
@@ -356,7 +400,7 @@ async fn a_request_that_goes_away_drops_its_query_and_is_counted() {
 #[tokio::test]
 async fn grafana_is_content() {
     let faces = Faces::new();
-    faces.will_answer(Value::Scalar(Point { ts: 4_000, value: 2.0 }));
+    faces.will_answer(Value::Scalar { ts: 4_000, value: 2.0 });
     let reply = faces.post_form("/api/v1/query", "query=1%2B1&time=4").await;
     reply.is(200, r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#);
     let reply = faces.get("/api/v1/status/buildinfo").await;

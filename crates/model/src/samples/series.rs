@@ -63,6 +63,16 @@ impl Samples {
         }
     }
 
+    /// The sample at `ts`; timestamps of each lane ascend.
+    #[must_use]
+    pub fn at(&self, ts: i64) -> Option<SampleValue> {
+        if let Ok(at) = self.floats.ts().binary_search(&ts) {
+            return Some(SampleValue::Float(self.floats.values()[at]));
+        }
+        let at = self.histograms.ts().binary_search(&ts).ok()?;
+        Some(SampleValue::Histogram(Arc::clone(self.histograms.values().view().get(at))))
+    }
+
     /// Memory of the columns in bytes; what histograms hold on the heap is left out.
     #[must_use]
     pub fn column_bytes(&self) -> usize {

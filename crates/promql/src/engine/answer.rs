@@ -3,29 +3,21 @@
 use std::pin::Pin;
 
 use futures_core::Stream;
-use promontory_model::{Exemplar, Labels, MetricMetadata, Samples, SnapshotId, TenantId, TimeRange};
+use promontory_model::samples::{SampleValue, Samples};
+use promontory_model::{Exemplar, Labels, MetricMetadata, SnapshotId, TenantId, TimeRange};
 
 use super::error::EngineError;
 
 /// Metadata by metric name; a name may have several where sources disagree.
 pub type MetadataByMetric = Vec<(String, Vec<MetricMetadata>)>;
 
-/// One point of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// Milliseconds since the Unix epoch.
-    pub ts: i64,
-    /// The value; NaN is a value.
-    pub value: f64,
-}
-
-/// One series of a matrix; points ascend in time.
+/// One series of a matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// The label set.
+    /// The label set; a matrix has each once.
     pub labels: Labels,
-    /// At least one point.
-    pub points: Vec<Point>,
+    /// At least one sample, without stale markers and start timestamps; timestamps of each lane ascend.
+    pub samples: Samples,
 }
 
 /// One element of an instant vector.
@@ -33,8 +25,10 @@ pub struct Series {
 pub struct Sample {
     /// The label set.
     pub labels: Labels,
-    /// Timestamp and value.
-    pub point: Point,
+    /// The evaluation time, in milliseconds since the Unix epoch.
+    pub ts: i64,
+    /// A float or a native histogram.
+    pub value: SampleValue,
 }
 
 /// The result of a query.
@@ -44,8 +38,13 @@ pub enum Value {
     Matrix(Vec<Series>),
     /// Instant vectors, in the order that the expression gives.
     Vector(Vec<Sample>),
-    /// A scalar.
-    Scalar(Point),
+    /// A scalar, at an evaluation time.
+    Scalar {
+        /// Milliseconds since the Unix epoch.
+        ts: i64,
+        /// The value; NaN is a value.
+        value: f64,
+    },
     /// A string, at an evaluation time.
     String {
         /// Milliseconds since the Unix epoch.

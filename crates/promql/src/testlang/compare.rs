@@ -3,6 +3,7 @@
 //! Source: `compareResult`, `checkAnnotations` and `checkExpectedFailure`, prometheus v3.16
 //! `promql/promqltest/test.go`; tolerance: `util/almost`.
 
+use promontory_model::samples::SampleValue;
 use promontory_model::{Labels, is_stale};
 
 use super::{AnnotationsExpected, Eval, EvalTimes, Expected, ExpectedSeries, SequenceValue, TextMatch};
@@ -16,7 +17,7 @@ pub const EPSILON: f64 = 0.000_001;
 pub enum Mismatch {
     #[error("{0}")]
     Different(String),
-    /// A native histogram is expected, which the plain values of the engine do not hold.
+    /// A native histogram is expected, which functions do not make yet.
     #[error("a native histogram is expected for {0}")]
     Histogram(String),
 }
@@ -51,8 +52,8 @@ impl Eval {
     /// [`Mismatch`] for the first difference.
     pub fn check_value(&self, value: &Value) -> Result<(), Mismatch> {
         match (&self.expected, value) {
-            (Expected::Scalar(wanted), Value::Scalar(point)) => {
-                equal_or(*wanted, point.value, || "the scalar".to_owned())
+            (Expected::Scalar(wanted), Value::Scalar { value, .. }) => {
+                equal_or(*wanted, *value, || "the scalar".to_owned())
             }
             (Expected::String(wanted), Value::String { text, .. }) if wanted == text => Ok(()),
             (Expected::String(wanted), Value::String { text, .. }) => {
@@ -99,7 +100,7 @@ fn kind(value: &Value) -> &'static str {
     match value {
         Value::Matrix(_) => "matrix",
         Value::Vector(_) => "vector",
-        Value::Scalar(_) => "scalar",
+        Value::Scalar { .. } => "scalar",
         Value::String { .. } => "string",
     }
 }
@@ -159,12 +160,17 @@ fn check_vector(expected: &[ExpectedSeries], samples: &[Sample], ordered: bool) 
                 position + 1
             ));
         }
-        match series.values.first() {
-            Some(SequenceValue::Float(wanted)) => {
-                equal_or(*wanted, sample.point.value, || sample.labels.to_string())?;
+        match (series.values.first(), &sample.value) {
+            (Some(SequenceValue::Float(wanted)), SampleValue::Float(got)) => {
+                equal_or(*wanted, *got, || sample.labels.to_string())?;
             }
-            Some(SequenceValue::Histogram(_)) => return Err(Mismatch::Histogram(sample.labels.to_string())),
-            Some(SequenceValue::Omitted) | None => {
+            (Some(SequenceValue::Float(_)), SampleValue::Histogram(_)) => {
+                return different(format!("expected a float for {}, got a histogram", sample.labels));
+            }
+            (Some(SequenceValue::Histogram(_)), _) => {
+                return Err(Mismatch::Histogram(sample.labels.to_string()));
+            }
+            (Some(SequenceValue::Omitted) | None, _) => {
                 return different(format!("expected no value for {}", sample.labels));
             }
         }
@@ -191,7 +197,13 @@ fn check_points(expected: &ExpectedSeries, grid: EvalTimes, series: &Series) -> 
         EvalTimes::Range { start, end, step } => (start, end, step),
     };
     let mut ts = start;
-    let mut points = series.points.iter();
+    if let Some(ts) = series.samples.histograms.ts().first() {
+        return match expected.values.iter().any(|value| matches!(value, SequenceValue::Histogram(_))) {
+            true => Err(Mismatch::Histogram(labels.to_string())),
+            false => different(format!("unexpected histogram for {labels} at {ts}")),
+        };
+    }
+    let mut floats = series.samples.floats.iter();
     for value in &expected.values {
         if ts > end {
             let wanted = expected.values.len();
@@ -200,23 +212,18 @@ fn check_points(expected: &ExpectedSeries, grid: EvalTimes, series: &Series) -> 
         match value {
             SequenceValue::Omitted => {}
             SequenceValue::Histogram(_) => return Err(Mismatch::Histogram(labels.to_string())),
-            SequenceValue::Float(wanted) => match points.next() {
-                Some(point) if point.ts == ts => {
-                    equal_or(*wanted, point.value, || format!("{labels} at {ts}"))?;
-                }
-                Some(point) => {
-                    return different(format!(
-                        "expected a value for {labels} at {ts}, got one at {}",
-                        point.ts
-                    ));
+            SequenceValue::Float(wanted) => match floats.next() {
+                Some((at, got)) if at == ts => equal_or(*wanted, got, || format!("{labels} at {ts}"))?,
+                Some((at, _)) => {
+                    return different(format!("expected a value for {labels} at {ts}, got one at {at}"));
                 }
                 None => return different(format!("expected a value for {labels} at {ts}, got none")),
             },
         }
         ts = ts.saturating_add(step);
     }
-    match points.next() {
-        Some(point) => different(format!("unexpected value for {labels} at {}: {}", point.ts, point.value)),
+    match floats.next() {
+        Some((at, value)) => different(format!("unexpected value for {labels} at {at}: {value}")),
         None => Ok(()),
     }
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use promontory_model::is_stale;
 
 use super::*;
-use crate::engine::{Annotations, Point, Sample, Series, Value};
+use promontory_model::Floats;
+use promontory_model::samples::SampleValue;
+
+use crate::engine::{Annotations, Sample, Series, Value};
 
 fn floats(text: &str) -> Vec<f64> {
     let (_, values) = parse_series(text).unwrap_or_else(|why| panic!("{text}: {why}"));
@@ -220,12 +223,8 @@ fn floats_are_compared_with_tolerance() {
     assert!(almost_equal(f64::MAX, f64::MAX * (1.0 - 1e-9)));
 }
 
-fn point(ts: i64, value: f64) -> Point {
-    Point { ts, value }
-}
-
 fn sample(metric: &str, value: f64) -> Sample {
-    Sample { labels: parse_series(metric).unwrap().0, point: point(0, value) }
+    Sample { labels: parse_series(metric).unwrap().0, ts: 0, value: SampleValue::Float(value) }
 }
 
 #[test]
@@ -240,7 +239,7 @@ fn vectors_are_compared_as_sets_unless_ordered() {
     assert!(check(&eval, &[&one]).is_err());
     assert!(check(&eval, &[&one, &sample("a{x=\"2\"}", 3.0)]).is_err());
     assert!(check(&eval, &[&one, &two, &sample("b", 1.0)]).is_err());
-    assert!(eval.check_value(&Value::Scalar(point(0, 1.0))).is_err());
+    assert!(eval.check_value(&Value::Scalar { ts: 0, value: 1.0 }).is_err());
     let ordered = one_eval("eval instant at 0 sort(a)\n expect ordered\n a{x=\"1\"} 1\n a{x=\"2\"} 2");
     assert_eq!(check(&ordered, &[&one, &two]), Ok(()));
     assert!(check(&ordered, &[&two, &one]).is_err());
@@ -253,15 +252,16 @@ fn vectors_are_compared_as_sets_unless_ordered() {
 #[test]
 fn matrices_are_compared_point_by_point() {
     let eval = one_eval("eval range from 1m to 3m step 1m a\n a 1 _ 3");
-    let check = |points: &[Point]| {
+    let check = |samples: &[(i64, f64)]| {
         let labels = parse_series("a").unwrap().0;
-        eval.check_value(&Value::Matrix(vec![Series { labels, points: points.to_vec() }]))
+        let samples = samples.iter().copied().collect::<Floats>().into();
+        eval.check_value(&Value::Matrix(vec![Series { labels, samples }]))
     };
-    assert_eq!(check(&[point(60_000, 1.0), point(180_000, 3.0)]), Ok(()));
-    assert!(check(&[point(60_000, 1.0)]).is_err());
-    assert!(check(&[point(60_000, 1.0), point(120_000, 2.0), point(180_000, 3.0)]).is_err());
-    assert!(check(&[point(60_000, 1.0), point(120_000, 3.0)]).is_err());
-    assert!(check(&[point(60_000, 1.0), point(180_000, 4.0)]).is_err());
+    assert_eq!(check(&[(60_000, 1.0), (180_000, 3.0)]), Ok(()));
+    assert!(check(&[(60_000, 1.0)]).is_err());
+    assert!(check(&[(60_000, 1.0), (120_000, 2.0), (180_000, 3.0)]).is_err());
+    assert!(check(&[(60_000, 1.0), (120_000, 3.0)]).is_err());
+    assert!(check(&[(60_000, 1.0), (180_000, 4.0)]).is_err());
     assert!(eval.check_value(&Value::Matrix(vec![])).is_err());
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use promontory_model::samples::SampleValue;
 use promontory_model::{Labels, Matcher, TenantId, Tenants, TimeRange};
 use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, ListingQuery, Question, RangeQuery, RequestContext, Value,
@@ -87,10 +88,15 @@ fn hour(expr: &str) -> RangeQuery {
     RangeQuery { expr: expr.into(), start: 300_000, end: 3_600_000, step: 60_000, lookback_delta: None }
 }
 
+fn float(value: &SampleValue) -> f64 {
+    let SampleValue::Float(value) = value else { panic!("a float is expected, not {value:?}") };
+    *value
+}
+
 fn shown(value: &Value) -> Vec<String> {
     match value {
         Value::Vector(samples) => {
-            samples.iter().map(|sample| format!("{} {}", sample.labels, sample.point.value)).collect()
+            samples.iter().map(|sample| format!("{} {}", sample.labels, float(&sample.value))).collect()
         }
         other => vec![format!("{other:?}")],
     }
@@ -130,13 +136,13 @@ fn close(a: &Result<Value, EngineError>, b: &Result<Value, EngineError>) -> bool
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| {
             a.labels == b.labels
-                && a.points.len() == b.points.len()
-                && a.points.iter().zip(&b.points).all(|(a, b)| {
-                    a.ts == b.ts
-                        && (a.value == b.value
-                            || (a.value.is_nan() && b.value.is_nan())
-                            || (a.value - b.value).abs() <= 1e-12 * a.value.abs())
-                })
+                && a.samples.floats.ts() == b.samples.floats.ts()
+                && a.samples
+                    .floats
+                    .values()
+                    .iter()
+                    .zip(b.samples.floats.values())
+                    .all(|(a, b)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-12 * a.abs())
         })
 }
 

@@ -126,7 +126,7 @@ fn count_at(
     let query = InstantQuery { expr: "count(up) or vector(0)".into(), time: 60_000, lookback_delta: None };
     let answer = runtime.block_on(engine.instant(request, &query))?;
     match &answer.value {
-        Value::Vector(samples) => Ok((samples[0].point.value, answer)),
+        Value::Vector(samples) => Ok((float(&samples[0].value), answer)),
         other => panic!("{other:?}"),
     }
 }
