@@ -148,11 +148,10 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
     }
     let mut spans: Vec<TenantSpan> = Vec::with_capacity(tenants.len());
     for (tenant, run) in tenants {
-        run.check().map_err(|why| bug(format!("tenant {tenant}: {why}")))?;
+        check_storable(run).map_err(|why| bug(format!("tenant {tenant}: {why}")))?;
         if run.is_empty() {
             return Err(bug(format!("tenant {tenant} has no series")));
         }
-        only_floats(run).map_err(|why| bug(format!("tenant {tenant}: {why}")))?;
         let (series, rows) = spans.last().map_or((0, 0), |span| (span.series.end, span.rows.end));
         spans.push(TenantSpan {
             tenant: tenant.clone(),
@@ -175,11 +174,13 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
     })
 }
 
-/// Segments and blocks have no place for more yet.
+/// Checks what segments and blocks ask of the rows they store: every invariant of [`SeriesRun`], and only
+/// floats, because the formats have no place for more yet.
 ///
 /// # Errors
-/// If the run holds a native histogram or a start timestamp.
-pub(crate) fn only_floats(run: &SeriesRun) -> Result<(), String> {
+/// The first broken invariant; a native histogram or a start timestamp.
+pub(crate) fn check_storable(run: &SeriesRun) -> Result<(), String> {
+    run.check()?;
     match (run.samples().histograms(), run.floats().start_ts()) {
         (None, []) => Ok(()),
         (Some(_), _) => Err("native histograms have no place in the format".into()),

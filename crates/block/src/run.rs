@@ -81,12 +81,8 @@ impl SeriesRun {
     /// As [`Self::push`], of what `add` appends as one series; it answers how many samples that are.
     pub fn push_with(&mut self, key: Labels, add: impl FnOnce(&mut SampleLists) -> usize) {
         debug_assert!(self.keys.last().is_none_or(|last| *last < key), "keys must ascend");
-        let n_samples = add(&mut self.samples);
-        debug_assert_eq!(self.samples.len(), self.keys.len() + 1, "one series is added at a time");
-        if n_samples > 0 {
+        if self.samples.push_nonempty(add) {
             self.keys.push(key);
-        } else {
-            self.samples.pop_empty();
         }
     }
 

@@ -27,7 +27,7 @@ use promontory_model::samples::LaneLists;
 use promontory_model::{TenantId, WriterId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::codec::{TenantRows, only_floats};
+use crate::codec::{TenantRows, check_storable};
 use crate::error::Error;
 use crate::merge::merge_owned;
 use crate::run::SeriesRun;
@@ -177,8 +177,7 @@ pub fn encode_segment(
     let mut entries = Vec::new();
     let mut bodies = Vec::new();
     for (tenant, run) in sections.iter().filter(|(_, run)| !run.is_empty()) {
-        let checked = run.check().and_then(|()| only_floats(run));
-        checked.map_err(|why| Error::Bug(format!("segment of tenant {tenant}: {why}")))?;
+        check_storable(run).map_err(|why| Error::Bug(format!("segment of tenant {tenant}: {why}")))?;
         let bits = shard_bits(run);
         for (shard, run) in split(run, bits).iter().enumerate().filter(|(_, run)| !run.is_empty()) {
             for (kind, raw) in [

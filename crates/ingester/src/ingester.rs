@@ -79,7 +79,7 @@ impl Default for IngesterSettings {
 const DURATION_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// Plain counters, exported by the binary.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct IngesterCounters {
     /// Batches that came through the door.
     pub appends: AtomicU64,
@@ -95,27 +95,23 @@ pub struct IngesterCounters {
     pub cut_errors: AtomicU64,
     /// Blocks that could not be written or committed; each is tried again.
     pub block_errors: AtomicU64,
-    /// Time from a batch's arrival to its acknowledgement.
-    pub append_durations: DurationHistogram,
-    /// Time from a cut to its durability.
-    pub flush_durations: DurationHistogram,
+    /// How long batches and cuts took.
+    pub durations: IngesterDurations,
 }
 
-impl Default for IngesterCounters {
+/// How long parts of an ingester's work took.
+#[derive(Debug)]
+pub struct IngesterDurations {
+    /// From a batch's arrival to its acknowledgement; batches answered with an error are left out.
+    pub append: DurationHistogram,
+    /// From a cut to its durability; cuts that failed are left out.
+    pub flush: DurationHistogram,
+}
+
+impl Default for IngesterDurations {
     fn default() -> Self {
-        let zero = || AtomicU64::new(0);
-        let durations = || DurationHistogram::new(&DURATION_BOUNDS);
-        Self {
-            appends: zero(),
-            append_errors: zero(),
-            samples: zero(),
-            refused: std::array::from_fn(|_| zero()),
-            cuts: zero(),
-            cut_errors: zero(),
-            block_errors: zero(),
-            append_durations: durations(),
-            flush_durations: durations(),
-        }
+        let empty = || DurationHistogram::new(&DURATION_BOUNDS);
+        Self { append: empty(), flush: empty() }
     }
 }
 
@@ -277,7 +273,7 @@ impl Ingester {
             Ok(position) => {
                 self.counters.cuts.fetch_add(1, Relaxed);
                 self.counters.samples.fetch_add(samples, Relaxed);
-                self.counters.flush_durations.observe(begun.elapsed());
+                self.counters.durations.flush.observe(begun.elapsed());
                 Ok(position)
             }
             Err(error) => {
@@ -424,7 +420,7 @@ impl Append for Ingester {
             self.counters.appends.fetch_add(1, Relaxed);
             let answer = self.append_batch(tenant, batch, urgency).await;
             match &answer {
-                Ok(_) => self.counters.append_durations.observe(begun.elapsed()),
+                Ok(_) => self.counters.durations.append.observe(begun.elapsed()),
                 Err(_) => {
                     self.counters.append_errors.fetch_add(1, Relaxed);
                 }

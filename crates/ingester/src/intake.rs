@@ -94,20 +94,19 @@ impl Pending {
 
     /// Adds what a batch brings of one series; samples after `newest` are refused one by one.
     fn push(&mut self, id: u32, floats: FloatsView<'_>, newest: i64, mut refuse: impl FnMut(i64)) {
-        let taken = if floats.ts().iter().all(|ts| *ts <= newest) {
-            self.samples.push(floats.into())
-        } else {
-            let mut add = |out: &mut Floats| {
-                for (at, ts) in floats.ts().iter().enumerate() {
-                    if *ts > newest { refuse(*ts) } else { out.extend(floats.part(at..at + 1)) }
-                }
-            };
-            self.samples.push_with(&mut add, |_: &mut Histograms| ())
+        let one_by_one = |out: &mut Floats| {
+            for (at, ts) in floats.ts().iter().enumerate() {
+                if *ts > newest { refuse(*ts) } else { out.extend(floats.part(at..at + 1)) }
+            }
         };
-        if taken > 0 {
+        let stays = self.samples.push_nonempty(|samples| {
+            if floats.ts().iter().all(|ts| *ts <= newest) {
+                return samples.push(floats.into());
+            }
+            samples.push_with(one_by_one, |_: &mut Histograms| ())
+        });
+        if stays {
             self.ids.push(id);
-        } else {
-            self.samples.pop_empty();
         }
     }
 

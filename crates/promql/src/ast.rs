@@ -283,15 +283,19 @@ pub enum DurationOp {
 }
 
 impl DurationOp {
+    /// In the order of their declaration.
+    pub const ALL: [Self; 6] = [Self::Add, Self::Sub, Self::Mul, Self::Div, Self::Mod, Self::Pow];
+
+    /// The operator on floats that is written and computed alike.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn on_floats(self) -> BinaryOp {
         match self {
-            Self::Add => "+",
-            Self::Sub => "-",
-            Self::Mul => "*",
-            Self::Div => "/",
-            Self::Mod => "%",
-            Self::Pow => "^",
+            Self::Add => BinaryOp::Add,
+            Self::Sub => BinaryOp::Sub,
+            Self::Mul => BinaryOp::Mul,
+            Self::Div => BinaryOp::Div,
+            Self::Mod => BinaryOp::Mod,
+            Self::Pow => BinaryOp::Pow,
         }
     }
 }

@@ -188,14 +188,9 @@ impl DurationExpr {
                 let (lhs, rhs) = (lhs.seconds(times)?, rhs.seconds(times)?);
                 let by_zero = |reason| Err(DurationError { span: self.span, reason });
                 match op {
-                    DurationOp::Add => lhs + rhs,
-                    DurationOp::Sub => lhs - rhs,
-                    DurationOp::Mul => lhs * rhs,
                     DurationOp::Div if rhs == 0.0 => return by_zero("division by zero"),
-                    DurationOp::Div => lhs / rhs,
                     DurationOp::Mod if rhs == 0.0 => return by_zero("modulo by zero"),
-                    DurationOp::Mod => lhs % rhs,
-                    DurationOp::Pow => lhs.powf(rhs),
+                    _ => op.on_floats().apply(lhs, rhs),
                 }
             }
         })

@@ -311,12 +311,12 @@ impl fmt::Display for DurationExpr {
             DurationTerm::Minus(expr) => write!(f, "-{expr}"),
             DurationTerm::Paren(expr) => write!(f, "({expr})"),
             DurationTerm::Binary(op, lhs, rhs) => {
-                let base = lhs.to_string();
+                let (base, op_text) = (lhs.to_string(), op.on_floats().as_str());
                 // Upstream writes `(-1m) ^ 2` as `-1m ^ 2`, which means another number.
                 if *op == DurationOp::Pow && base.starts_with('-') {
-                    write!(f, "({base}) {} {rhs}", op.as_str())
+                    write!(f, "({base}) {op_text} {rhs}")
                 } else {
-                    write!(f, "{base} {} {rhs}", op.as_str())
+                    write!(f, "{base} {op_text} {rhs}")
                 }
             }
             DurationTerm::MinOf(lhs, rhs) => write!(f, "min_of({lhs}, {rhs})"),

@@ -39,7 +39,7 @@ impl Places {
             Ok(permit) => permit,
             Err(_) => self.wait(deadline).await?,
         };
-        self.counters.queue_durations.observe(began.elapsed());
+        self.counters.durations.queue.observe(began.elapsed());
         let (running, _) = Counted::enter(Arc::clone(&self.counters), |counters| &counters.running);
         Ok(Place { _permit: permit, _running: running })
     }

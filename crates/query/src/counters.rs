@@ -10,7 +10,7 @@ const DURATION_BOUNDS: [f64; 13] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0];
 
 /// What became of requests to one engine: queries, statements and listings.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct EngineCounters {
     /// Requests that wait for a place now: a gauge.
     pub waiting: AtomicU64,
@@ -24,32 +24,27 @@ pub struct EngineCounters {
     pub refused_limit: AtomicU64,
     /// Samples that the windows of answered PromQL queries held.
     pub samples: AtomicU64,
-    /// Waiting for a place, of every request that got one.
-    pub queue_durations: DurationHistogram,
-    /// Parsing, snapshot and planning, of answered PromQL queries.
-    pub prepare_durations: DurationHistogram,
-    /// Execution, of answered PromQL queries.
-    pub eval_durations: DurationHistogram,
-    /// Sorting the result, of answered PromQL queries.
-    pub sort_durations: DurationHistogram,
+    /// How long the parts of requests took.
+    pub durations: EngineDurations,
 }
 
-impl Default for EngineCounters {
+/// How long the parts of requests to one engine took.
+#[derive(Debug)]
+pub struct EngineDurations {
+    /// Waiting for a place, of every request that got one.
+    pub queue: DurationHistogram,
+    /// Parsing, snapshot and planning, of answered PromQL queries.
+    pub prepare: DurationHistogram,
+    /// Execution, of answered PromQL queries.
+    pub eval: DurationHistogram,
+    /// Sorting the result, of answered PromQL queries.
+    pub sort: DurationHistogram,
+}
+
+impl Default for EngineDurations {
     fn default() -> Self {
-        let zero = || AtomicU64::new(0);
-        let durations = || DurationHistogram::new(&DURATION_BOUNDS);
-        Self {
-            waiting: zero(),
-            running: zero(),
-            refused_queue_full: zero(),
-            refused_queue_timeout: zero(),
-            refused_limit: zero(),
-            samples: zero(),
-            queue_durations: durations(),
-            prepare_durations: durations(),
-            eval_durations: durations(),
-            sort_durations: durations(),
-        }
+        let empty = || DurationHistogram::new(&DURATION_BOUNDS);
+        Self { queue: empty(), prepare: empty(), eval: empty(), sort: empty() }
     }
 }
 

@@ -67,9 +67,9 @@ struct Times {
 
 impl Times {
     fn count(&self, counters: &EngineCounters) {
-        counters.prepare_durations.observe(self.preparation);
-        counters.eval_durations.observe(self.evaluation);
-        counters.sort_durations.observe(self.sort);
+        counters.durations.prepare.observe(self.preparation);
+        counters.durations.eval.observe(self.evaluation);
+        counters.durations.sort.observe(self.sort);
     }
 }
 

@@ -3,20 +3,24 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use promontory_model::TenantId;
 use promontory_promql::engine::{Annotations, Engine, InstantQuery, RangeQuery, RequestContext, Value};
-use promontory_query::{EngineSettings, QueryEngine, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine};
 use promontory_store::SampleSource;
 use promontory_testkit::conformance::{
     BLESS_VARIABLE, EvalOutcome, FloatSeries, Ratchet, Route, folder, run_script, scripts,
 };
 use promontory_testkit::memory::MemorySource;
 use promontory_testkit::stored::{Placement, StoredWorld};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
+
+use self::support::runtime;
 
 /// Straight to the engine over samples in memory.
 struct InProcess {
@@ -121,15 +125,6 @@ fn settings(partitions_max: usize, batch_values: usize) -> EngineSettings {
         delayed_name_removal: true,
         ..EngineSettings::default()
     }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_stack_size(THREAD_STACK_BYTES)
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 impl Route for InProcess {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
+mod support;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,9 +13,11 @@ use arrow::util::pretty::pretty_format_batches;
 use promontory_model::samples::{SampleValue, stale_nan};
 use promontory_model::{Labels, Matcher, TenantId, Tenants};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, LabelPolicy, RequestContext, Value};
-use promontory_query::{EngineSettings, QueryEngine, SqlAnswer, SqlQuery, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine, SqlAnswer, SqlQuery};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
+
+use self::support::runtime;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -29,12 +33,7 @@ impl House {
     }
 
     fn with(placement: Placement, settings: EngineSettings) -> Self {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_stack_size(THREAD_STACK_BYTES)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let world = runtime.block_on(StoredWorld::new(placement)).unwrap();
         let engine = QueryEngine::new(world.source() as _, settings, runtime.handle().clone()).unwrap();
         Self { world, engine, runtime }

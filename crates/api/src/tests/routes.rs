@@ -7,6 +7,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::CorsOrigin;
 
+/// One request below `/api/v1/` for each route that asks the engine.
+const QUESTIONS: [&str; 7] = [
+    "query?query=up",
+    "query_range?query=up&start=0&end=1&step=1",
+    "query_exemplars?query=up",
+    "series?match[]=up",
+    "labels",
+    "label/__tenant_id__/values",
+    "metadata",
+];
+
 #[tokio::test]
 async fn health_and_readiness_follow_the_handle() {
     let faces = Faces::new();
@@ -186,15 +197,7 @@ async fn a_question_may_name_several_tenants_where_federation_is_on() {
     let faces = Faces::with(|config| {
         (config.multitenancy, config.federation, config.federated_tenants_max) = (true, true, 3);
     });
-    for uri in [
-        "query?query=up",
-        "query_range?query=up&start=0&end=1&step=1",
-        "query_exemplars?query=up",
-        "series?match[]=up",
-        "labels",
-        "label/__tenant_id__/values",
-        "metadata",
-    ] {
+    for uri in QUESTIONS {
         for (names, asked) in [("b|a", "a|b: "), ("c|a|b|a|c", "a|b|c: "), ("a|a", "a: "), ("a", "a: ")] {
             let reply = faces.send(get(uri, names)).await;
             assert!(reply.status.is_success(), "{uri} {names}: {}", reply.text());
@@ -258,15 +261,7 @@ async fn a_role_without_a_door_says_which_role_has_it() {
     let state = ApiState { append: None, engine: None, clock: Arc::new(FixedClock), face };
     let faces = Faces { router: mount(&state.face, vec![crate::routes(&state)]), ..faces };
     let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
-    for uri in [
-        "query?query=up",
-        "query_range?query=up&start=0&end=1&step=1",
-        "query_exemplars?query=up",
-        "series?match[]=up",
-        "labels",
-        "label/a/values",
-        "metadata",
-    ] {
+    for uri in QUESTIONS {
         faces.get(&format!("/api/v1/{uri}")).await.is_error(404, "not_found", text);
     }
     let reply = faces.send(Request::post("/api/v1/write").body(Body::empty()).unwrap()).await;

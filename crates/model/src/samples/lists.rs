@@ -206,8 +206,21 @@ impl SampleLists {
         n_floats + n_histograms
     }
 
+    /// Appends what `add` appends as one series, unless it has no samples; answers whether it has any.
+    ///
+    /// `add` answers how many samples it appended, as [`Self::push`] and [`Self::push_with`] do.
+    pub fn push_nonempty(&mut self, add: impl FnOnce(&mut Self) -> usize) -> bool {
+        let series_before = self.len();
+        let n_samples = add(self);
+        debug_assert_eq!(self.len(), series_before + 1, "one series is added at a time");
+        if n_samples == 0 {
+            self.pop_empty();
+        }
+        n_samples > 0
+    }
+
     /// Takes the last series, which must be empty, away.
-    pub fn pop_empty(&mut self) {
+    fn pop_empty(&mut self) {
         self.floats.pop_empty();
         if let Some(lists) = &mut self.histograms {
             lists.pop_empty();

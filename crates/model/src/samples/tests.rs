@@ -88,7 +88,8 @@ fn lists_hold_series_without_histograms_before_and_after_one_with_some() {
         assert_eq!(lists.series(series_idx), samples.view(), "series {series_idx}");
     }
     assert_eq!((lists.len(), lists.samples(), lists.time_range()), (4, 7, TimeRange::new(1, 3)));
-    lists.push(Samples::default().view());
-    lists.pop_empty();
+    assert!(!lists.push_nonempty(|lists| lists.push(Samples::default().view())));
     assert_eq!((lists.len(), lists.histograms().map(LaneLists::len)), (4, Some(4)));
+    assert!(lists.push_nonempty(|lists| lists.push(mixed.view())));
+    assert_eq!((lists.len(), lists.histograms().map(LaneLists::len)), (5, Some(5)));
 }

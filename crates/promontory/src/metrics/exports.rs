@@ -155,12 +155,12 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
         durations(
             "promontory_ingester_append_duration_seconds",
             "Time from a batch's arrival to its acknowledgement.",
-            &counters.append_durations,
+            &counters.durations.append,
         ),
         durations(
             "promontory_ingester_flush_duration_seconds",
             "Time from a cut to its durability.",
-            &counters.flush_durations,
+            &counters.durations.flush,
         ),
         gauge("promontory_ingester_series", "Series in the index of the intake.", series as f64),
         gauge(
@@ -196,10 +196,10 @@ pub fn engine(counters: &EngineCounters, running_max: usize) -> Vec<Family> {
         .with(&[("reason", "limit")], counters.refused_limit.load(Relaxed) as f64);
     let help = "Query timings, by slice; all but queue_time of answered PromQL queries only.";
     let durations = Family::histogram("promontory_engine_query_duration_seconds", help)
-        .with_durations(&[("slice", "queue_time")], &counters.queue_durations.observed())
-        .with_durations(&[("slice", "prepare_time")], &counters.prepare_durations.observed())
-        .with_durations(&[("slice", "inner_eval")], &counters.eval_durations.observed())
-        .with_durations(&[("slice", "result_sort")], &counters.sort_durations.observed());
+        .with_durations(&[("slice", "queue_time")], &counters.durations.queue.observed())
+        .with_durations(&[("slice", "prepare_time")], &counters.durations.prepare.observed())
+        .with_durations(&[("slice", "inner_eval")], &counters.durations.eval.observed())
+        .with_durations(&[("slice", "result_sort")], &counters.durations.sort.observed());
     let help = "The current number of queries being executed or waiting.";
     vec![
         gauge("promontory_engine_queries", help, waiting + running),

@@ -188,14 +188,6 @@ fn duration_op(kind: TokenKind) -> Option<(DurationOp, u8)> {
     let TokenKind::Operator(Operator::Value(op)) = kind else {
         return None;
     };
-    let duration_op = match op {
-        BinaryOp::Add => DurationOp::Add,
-        BinaryOp::Sub => DurationOp::Sub,
-        BinaryOp::Mul => DurationOp::Mul,
-        BinaryOp::Div => DurationOp::Div,
-        BinaryOp::Mod => DurationOp::Mod,
-        BinaryOp::Pow => DurationOp::Pow,
-        _ => return None,
-    };
+    let duration_op = DurationOp::ALL.into_iter().find(|each| each.on_floats() == op)?;
     Some((duration_op, Operator::Value(op).precedence()))
 }

@@ -7,6 +7,8 @@ mod plans;
 mod raw;
 mod requests;
 mod tenants;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,10 +20,12 @@ use promontory_promql::engine::{
     Engine, EngineError, InstantQuery, ListingQuery, Question, RangeQuery, RequestContext, Value,
 };
 use promontory_promql::{ParserSettings, parse};
-use promontory_query::{EngineSettings, QueryEngine, THREAD_STACK_BYTES};
+use promontory_query::{EngineSettings, QueryEngine};
 use promontory_store::{Error as StoreError, PinnedViews, SampleSource, SnapshotWish};
 use promontory_testkit::memory::MemorySource;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
+
+use self::support::runtime;
 
 struct House {
     source: Arc<MemorySource>,
@@ -69,15 +73,6 @@ impl House {
         let question = Question::Range(hour(expr));
         self.runtime.block_on(engine.explain(&context(), &question)).unwrap().physical
     }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_stack_size(THREAD_STACK_BYTES)
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 fn context() -> RequestContext {
@@ -227,7 +222,7 @@ fn a_full_queue_refuses_and_a_long_wait_times_out() {
     assert_eq!((between, queue()), ((1, 1), (0, 0)));
     let refusals = [&counters.refused_queue_full, &counters.refused_queue_timeout, &counters.refused_limit];
     assert_eq!(refusals.map(|counter| counter.load(Relaxed)), [1, 1, 0]);
-    assert_eq!(counters.queue_durations.observed().count(), 1, "of those that got a place");
+    assert_eq!(counters.durations.queue.observed().count(), 1, "of those that got a place");
     assert_eq!(running, Err(EngineError::TimedOut("query timed out in expression evaluation".into())));
     assert_eq!(waiting, Err(EngineError::TimedOut("query timed out in query queue".into())));
     assert!(matches!(refused, Err(EngineError::Unavailable(_))), "{refused:?}");
@@ -261,10 +256,10 @@ fn statistics_count_samples_read_and_samples_in_windows() {
     assert_eq!(answer.statistics.total_queryable_samples, 4);
     let counters = engine.counters();
     assert_eq!(counters.samples.load(Relaxed), 4);
-    for slice in [&counters.queue_durations, &counters.prepare_durations, &counters.eval_durations] {
+    for slice in [&counters.durations.queue, &counters.durations.prepare, &counters.durations.eval] {
         assert_eq!(slice.observed().count(), 1);
     }
-    assert_eq!(counters.sort_durations.observed().count(), 1);
+    assert_eq!(counters.durations.sort.observed().count(), 1);
     let few = house.engine(EngineSettings { samples_max: 3, ..EngineSettings::default() });
     let query = InstantQuery { expr: "temperature[1m]".into(), ..query };
     assert!(matches!(house.runtime.block_on(few.instant(&context(), &query)), Err(EngineError::Limited(_))));
