@@ -38,7 +38,6 @@ const FLAGS: [&str; 4] = [
     "--compactor.sweep-interval=1h",
 ];
 
-/// What one program needs for the samples.
 struct Size {
     name: &'static str,
     what: &'static str,

@@ -17,7 +17,7 @@ pub const WINDOW_MS: i64 = 2 * 3_600_000;
 /// Series with their samples.
 pub struct HostMetrics {
     series: Vec<Series>,
-    /// How far the timestamps were moved.
+    /// How far the timestamps were moved, in milliseconds.
     pub shifted_ms: i64,
 }
 
@@ -71,7 +71,6 @@ impl HostMetrics {
         });
     }
 
-    /// How many series there are.
     pub fn n_series(&self) -> usize {
         self.series.len()
     }
@@ -81,7 +80,7 @@ impl HostMetrics {
         self.series.iter().map(|series| series.samples.len()).sum()
     }
 
-    /// Windows that the samples lie in.
+    /// Two-hour windows that the samples lie in.
     pub fn n_windows(&self) -> usize {
         let windows: std::collections::BTreeSet<i64> =
             self.timestamps().map(|ts| ts.div_euclid(WINDOW_MS)).collect();

@@ -35,7 +35,6 @@ const LANES: usize = 4;
 const HEAD_DEADLINE: Duration = Duration::from_secs(300);
 const KIB: f64 = 1024.0;
 
-/// What one program did.
 struct Figures {
     peer: Peer,
     paced: Paced,

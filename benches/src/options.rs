@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::support::tools::repository;
 
-/// How the program is called.
 pub const USAGE: &str = "\
 usage: cargo run --release --locked -p promontory-benches -- report [flags]
   --quick            small shapes: tries the harness itself, also in a debug build
@@ -18,7 +17,6 @@ usage: cargo run --release --locked -p promontory-benches -- report [flags]
 PROMONTORY_BINARY names the binary that is measured; without it the one of this checkout is built.
 PROMONTORY_DATA names the folder of host-metrics.*.parquet, by default ../shared/data beside the checkout.";
 
-/// A part of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Cost, memory and acknowledgements of remote write.
@@ -46,20 +44,17 @@ impl Part {
     }
 }
 
-/// The checked command line.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is measured, in the order of the report.
     pub parts: Vec<Part>,
-    /// Small shapes.
+    /// Small shapes, which try the harness itself: the numbers mean nothing.
     pub quick: bool,
     /// A million series too.
     pub million: bool,
-    /// Where the page goes.
     pub output: PathBuf,
 }
 
-/// Sizes of the loads.
 #[derive(Clone, Debug)]
 pub struct Scale {
     /// One ingest measurement per entry.
@@ -78,7 +73,6 @@ pub struct Scale {
 /// 2 min and a compaction after 10 min.
 #[derive(Clone, Debug)]
 pub struct IngestScale {
-    /// Active series.
     pub n_series: usize,
     /// Scrapes sent as fast as they are acknowledged.
     pub load_scrapes: usize,
@@ -129,7 +123,6 @@ impl Options {
         Ok(Self { parts, quick, million, output })
     }
 
-    /// The sizes that were asked for.
     pub fn scale(&self) -> Scale {
         let seconds = Duration::from_secs;
         let ingest = |n_series, load_scrapes, paced_scrapes, pace| IngestScale {

@@ -15,7 +15,6 @@ use crate::support::tools::{repository, tool};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// The product, over a local folder.
@@ -28,7 +27,6 @@ pub enum Peer {
 
 /// A running program, stopped by its process id when dropped.
 pub struct Running {
-    /// Speaks to it.
     pub client: Client,
     /// Where it keeps its bytes.
     pub data: PathBuf,
@@ -41,7 +39,7 @@ enum Process {
 }
 
 impl Peer {
-    /// All of them, the product first.
+    /// The product first.
     pub const ALL: [Self; 3] = [Self::Promontory, Self::Prometheus, Self::VictoriaMetrics];
 
     /// As the reports call it: with the version that is pinned, and so the version that ran.

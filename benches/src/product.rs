@@ -17,7 +17,7 @@ const VARIABLE: &str = "PROMONTORY_BINARY";
 /// Set beside it, so that the report knows which profile it names.
 const PROFILE: &str = "PROMONTORY_BENCHES_PROFILE";
 
-/// True if the binary is named.
+/// True if the environment names a binary, so that none has to be built.
 pub fn is_named() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }

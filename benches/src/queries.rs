@@ -53,7 +53,6 @@ enum Kind {
     Instant,
 }
 
-/// Which of the floors holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Floor {
     /// No floor of its own.
@@ -66,7 +65,6 @@ enum Floor {
     Millisecond,
 }
 
-/// One query.
 #[derive(Clone, Debug)]
 struct Question {
     query: String,
@@ -86,7 +84,6 @@ struct Times {
 #[derive(Clone, Debug)]
 struct Timing(Vec<f64>);
 
-/// What one cold query cost.
 #[derive(Clone, Copy, Debug)]
 struct Cold {
     ms: f64,
@@ -109,7 +106,6 @@ struct Row {
     planning_head: Timing,
 }
 
-/// The running programs.
 struct Stage {
     store: Promontory,
     head: Running,
@@ -182,7 +178,6 @@ fn questions(n_series: usize) -> Vec<Question> {
 }
 
 impl Question {
-    /// As the tables call it.
     fn title(&self) -> String {
         match self.kind {
             Kind::Range => format!("`{}`", self.query),

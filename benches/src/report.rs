@@ -84,7 +84,7 @@ fn page(setting: &[(&str, String)], options: &Options, sections: &[Section]) -> 
         criteria.len(),
         criteria_table(&criteria)
     );
-    let _ = write!(page, "## Where Promontory is worse\n\n{}\n", complaints(comparisons));
+    let _ = write!(page, "## Where Promontory is worse\n\n{}\n", shortfalls(comparisons));
     for section in sections {
         page.push_str(&section.text);
     }
@@ -93,8 +93,8 @@ fn page(setting: &[(&str, String)], options: &Options, sections: &[Section]) -> 
     page
 }
 
-fn complaints<'a>(comparisons: impl Iterator<Item = &'a PeerComparison>) -> String {
-    let lines: Vec<String> = comparisons.filter_map(PeerComparison::complaint).collect();
+fn shortfalls<'a>(comparisons: impl Iterator<Item = &'a PeerComparison>) -> String {
+    let lines: Vec<String> = comparisons.filter_map(PeerComparison::shortfall).collect();
     if lines.is_empty() { "Nowhere in this run.\n".to_owned() } else { format!("{}\n", lines.join("\n")) }
 }
 

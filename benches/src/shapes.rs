@@ -46,7 +46,6 @@ impl Scrapes {
         Self { series: series.collect(), first_ts }
     }
 
-    /// Requests per scrape.
     pub fn requests(&self) -> usize {
         self.series.len().div_ceil(SERIES_PER_REQUEST)
     }

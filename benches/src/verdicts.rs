@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-/// How bad a miss is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Below it the product is not good enough.
@@ -82,25 +81,20 @@ pub fn criteria_table(criteria: &[Criterion]) -> String {
 /// One figure of the product beside a peer's; less is better.
 #[derive(Clone, Debug)]
 pub struct PeerComparison {
-    /// The row of a table.
     pub what: String,
-    /// The peer's name.
     pub peer: &'static str,
-    /// The product's figure.
     pub ours: f64,
-    /// The peer's.
     pub theirs: f64,
 }
 
 impl PeerComparison {
     /// In words, if the product is worse.
-    pub fn complaint(&self) -> Option<String> {
+    pub fn shortfall(&self) -> Option<String> {
         let ratio = self.ours / self.theirs;
         (ratio > 1.0).then(|| format!("- {}: {ratio:.2} times {}", self.what, self.peer))
     }
 }
 
-/// One part of the page.
 #[derive(Clone, Debug, Default)]
 pub struct Section {
     /// Markdown.
@@ -109,11 +103,10 @@ pub struct Section {
     pub criteria: Vec<Criterion>,
     /// What may turn out worse than a peer's.
     pub comparisons: Vec<PeerComparison>,
-    /// Every number behind it.
+    /// Every number behind it, for machines.
     pub raw: Value,
 }
 
-/// A Markdown table.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("| {} |\n|{}\n", header.join(" | "), "---|".repeat(header.len()));
     for row in rows {
@@ -166,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_worse_figure_is_a_complaint() {
+    fn only_the_worse_figure_is_a_shortfall() {
         let compare = |ours| PeerComparison { what: "q".into(), peer: "P", ours, theirs: 2.0 };
-        assert_eq!(compare(3.0).complaint().as_deref(), Some("- q: 1.50 times P"));
-        assert_eq!(compare(2.0).complaint(), None);
+        assert_eq!(compare(3.0).shortfall().as_deref(), Some("- q: 1.50 times P"));
+        assert_eq!(compare(2.0).shortfall(), None);
     }
 }

@@ -11,7 +11,6 @@ use crate::verdicts::{Bound, Criterion, PeerComparison, number, table};
 /// Longest time that planning may take.
 const PLANNING_MS: f64 = 1.0;
 
-/// The part's text.
 pub fn page(rows: &[Row], scale: &Scale, store_blocks: usize, head_files: usize) -> String {
     let n_series = number(scale.query_series as f64);
     let fresh = match head_files {

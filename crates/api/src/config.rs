@@ -30,11 +30,11 @@ pub struct ApiSettings {
     /// True: every request must name its tenant in `X-Scope-OrgID`. False: the header is not looked at
     /// and everything belongs to `default_tenant`.
     pub multitenancy: bool,
-    /// The tenant while `multitenancy` is off.
+    /// The tenant of every request while `multitenancy` is off.
     pub default_tenant: TenantId,
     /// True: a question may name several tenants in the header, with `|` between them.
     pub federation: bool,
-    /// So many at most; 0: any number.
+    /// Most tenants of one question; 0: any number.
     pub federated_tenants_max: usize,
     /// Limits of write requests; those on label sets and samples are kept behind `Append`.
     pub limits: IngestLimits,
@@ -51,7 +51,7 @@ pub struct ApiSettings {
     pub points_per_series_max: u64,
     /// What is PromQL here, for the requests that only parse.
     pub parser: ParserSettings,
-    /// Which web pages may call the API.
+    /// Origins of web pages that may read answers.
     pub cors_origin: CorsOrigin,
     /// What `/api/v1/status/buildinfo` says.
     pub build_info: BuildInfo,
@@ -92,7 +92,7 @@ impl Default for ApiSettings {
 pub enum CorsOrigin {
     /// All, as in Prometheus without `--web.cors.origin`.
     Any,
-    /// Those that a pattern matches as a whole.
+    /// Origins that the pattern matches as a whole.
     Pattern(Re2),
 }
 
@@ -114,15 +114,15 @@ impl CorsOrigin {
 pub struct BuildInfo {
     /// The version of Prometheus whose API this is.
     pub version: String,
-    /// The revision of the source.
+    /// The commit of the source that was built; empty if it is not known.
     pub revision: String,
-    /// Our own name and version.
+    /// Our own name and version, with a dash between them.
     pub branch: String,
-    /// Who built it.
+    /// User and host that built it; empty if they are not known.
     pub build_user: String,
-    /// When.
+    /// When it was built; empty if it is not known.
     pub build_date: String,
-    /// With which compiler.
+    /// The compiler that built it, in the field where Prometheus has Go's version.
     pub go_version: String,
 }
 
@@ -147,11 +147,11 @@ impl Default for BuildInfo {
 /// Facts about this process that do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuntimeInfo {
-    /// Milliseconds since the Unix epoch.
+    /// When the process started, in milliseconds since the Unix epoch.
     pub start_ms: i64,
-    /// The working directory.
+    /// The working directory at the start, as an absolute path.
     pub working_directory: String,
-    /// The host's name.
+    /// The host's name, as the system says it.
     pub hostname: String,
     /// How long samples are kept, for people; empty: for ever.
     pub storage_retention: String,

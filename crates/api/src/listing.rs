@@ -12,7 +12,7 @@ use crate::config::flag_of;
 use crate::face::{ApiError, AskedTenants, Form, TRUNCATED, Time, json, parse_int, success, success_parts};
 use crate::state::ApiState;
 
-/// Selectors of one request.
+/// Most selectors of one request.
 const MATCHER_SETS_MAX: usize = 1_000;
 
 /// `GET` or `POST /api/v1/series`

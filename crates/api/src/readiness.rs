@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Where the process is in its life.
+/// What the process does with requests at this stage of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyState {
     /// Starting: everything but `/-/healthy` answers 503.
     NotReady,
-    /// Serving.
+    /// Serving: requests are answered.
     Ready,
     /// Stopping: as not ready, and the answer says so.
     Stopping,
@@ -29,7 +29,7 @@ impl Readiness {
         readiness
     }
 
-    /// Turns the handle.
+    /// Sets the stage for this handle and all its clones; the next request sees it.
     pub fn set(&self, state: ReadyState) {
         let raw = match state {
             ReadyState::NotReady => 0,
@@ -39,7 +39,7 @@ impl Readiness {
         self.state.store(raw, Ordering::Release);
     }
 
-    /// Where it stands.
+    /// The stage that was set last.
     #[must_use]
     pub fn get(&self) -> ReadyState {
         match self.state.load(Ordering::Acquire) {

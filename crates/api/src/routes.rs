@@ -6,7 +6,6 @@ use crate::face::{Door, Face, HttpRoute, Methods};
 use crate::state::ApiState;
 use crate::{listing, query, status, write};
 
-/// In the order of the home page.
 #[rustfmt::skip] // A table: one row a line.
 pub(crate) const ROUTES: [HttpRoute<ApiState>; 16] = {
     use Door::{Append, Engine};

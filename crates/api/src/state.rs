@@ -30,7 +30,6 @@ impl ApiState {
         self.engine.as_ref().ok_or_else(ApiError::no_engine)
     }
 
-    /// The doors that this role has.
     pub(crate) fn open_doors(&self) -> Vec<Door> {
         let append = self.append.is_some().then_some(Door::Append);
         let engine = self.engine.is_some().then_some(Door::Engine);

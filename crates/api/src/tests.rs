@@ -202,7 +202,6 @@ impl Append for FakeAppend {
     }
 }
 
-/// The faces with made-up doors.
 struct Faces {
     engine: Arc<FakeEngine>,
     append: Arc<FakeAppend>,

@@ -38,7 +38,7 @@ use refused::Refused;
 /// From this decompressed size, decoding goes to the blocking pool: it takes milliseconds.
 pub(crate) const DECODE_INLINE_BYTES_MAX: usize = 512 << 10;
 
-/// Of a body that is not wanted, as much is read before the refusal.
+/// Most bytes of an unwanted body that are read before it is refused.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 
 /// `POST /api/v1/write`

@@ -28,7 +28,7 @@ pub enum Level {
 /// Rows of one block before it is encoded: tenants strictly ascend; L2 and L3 hold exactly one.
 pub type TenantRows = (TenantId, SeriesRun);
 
-/// Which of a block's objects.
+/// One of the two objects of a block; the order is that of every list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// One row per series.
@@ -51,9 +51,9 @@ impl ObjectKind {
 /// What the catalog entry says of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectMeta {
-    /// Which object.
+    /// Which of the block's objects it is.
     pub kind: ObjectKind,
-    /// Its size in bytes.
+    /// Its whole size in bytes.
     pub size: u64,
     /// xxh3-128 of all its bytes.
     pub checksum: u128,
@@ -66,26 +66,26 @@ pub struct ObjectMeta {
 /// One tenant's share of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantSpan {
-    /// Whose rows.
+    /// The tenant; each has at most one span in a block.
     pub tenant: TenantId,
-    /// Rows of the series table.
+    /// Rows of the series table, one per series.
     pub series: Range<u64>,
-    /// Rows of the samples table.
+    /// Rows of the samples table, one per sample, series after series.
     pub rows: Range<u64>,
-    /// Time range of those samples.
+    /// Time range of those samples in milliseconds.
     pub time_range: TimeRange,
 }
 
 /// What the catalog entry says of one block, its path and `applied` version apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockMeta {
-    /// How often merged.
+    /// How often its rows have been merged.
     pub level: Level,
-    /// Number of samples.
+    /// Samples of all tenants.
     pub rows: u64,
-    /// Number of series.
+    /// Series of all tenants; one that several tenants have counts for each.
     pub series: u64,
-    /// Time range of all samples.
+    /// Time range of all samples in milliseconds.
     pub time_range: TimeRange,
     /// Canonical bytes of the first key of the first tenant.
     pub first_key: Bytes,
@@ -97,21 +97,21 @@ pub struct BlockMeta {
     pub objects: Vec<ObjectMeta>,
 }
 
-/// One object to upload.
+/// One object of a block, ready to be uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedObject {
-    /// Which object.
+    /// Which of the block's objects it is.
     pub kind: ObjectKind,
-    /// Its bytes.
+    /// The whole object.
     pub bytes: Bytes,
 }
 
-/// A block, encoded and described.
+/// A block that is ready to be uploaded, and what the catalog will say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedBlock {
     /// In order of kind; the same order as `meta.objects`.
     pub objects: Vec<EncodedObject>,
-    /// For the catalog.
+    /// What the catalog says of the block.
     pub meta: BlockMeta,
 }
 

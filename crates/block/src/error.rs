@@ -1,8 +1,8 @@
-//! What can go wrong with bytes.
+//! What can go wrong with bytes of a segment or block, by what the caller should do next.
 
 use std::ops::Range;
 
-/// An error of encoding or decoding.
+/// Why bytes cannot be encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes are damaged or not ours: call a human.
@@ -13,18 +13,18 @@ pub enum Error {
         /// The bytes of the object that do not fit: the smallest part that has a checksum of its own,
         /// or the field or section that makes no sense.
         at: Range<u64>,
-        /// What was expected and what is there.
+        /// What was expected there and what is there instead.
         why: String,
     },
     /// A version or required section that this program does not know: upgrade it.
     #[error("unsupported {what}: {why}")]
     Unsupported {
-        /// Kind of object.
+        /// Kind of object, for example `segment` or `samples.parquet`.
         what: &'static str,
-        /// What is unknown.
+        /// The version or section that is not known, with what this program knows.
         why: String,
     },
-    /// Our own mistake.
+    /// An invariant of this program is broken: report it.
     #[error("bug: {0}")]
     Bug(String),
 }

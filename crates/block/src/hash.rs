@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// xxh3 under a random seed.
+/// Builds hashers of xxh3 under one seed, drawn at random by `default`.
 #[derive(Clone, Debug)]
 pub struct LabelHash(u64);
 
@@ -27,7 +27,6 @@ impl BuildHasher for LabelHash {
     }
 }
 
-/// The state of one hash.
 #[derive(Debug)]
 pub struct LabelHasher(u64);
 

@@ -12,14 +12,14 @@ pub const INDEXED_SERIES_MIN: usize = 512;
 /// at all of these in order costs less than more than that out of it.
 pub const INDEXED_SHARE: usize = 8;
 
-/// What an index says of one matcher.
+/// Which series an index of one label leaves over for a matcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// There is none.
+    /// There is no index of the label.
     NoIndex,
-    /// So many series pass that it is of no use.
+    /// More series pass than an index is useful for; see [`INDEXED_SHARE`].
     Many,
-    /// These pass and no others.
+    /// Exactly these pass: indices of series.
     Few(Vec<u32>),
 }
 

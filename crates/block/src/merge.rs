@@ -22,7 +22,7 @@ use promontory_model::samples::{
 use crate::codec::TenantRows;
 use crate::run::SeriesRun;
 
-/// Merges runs of one tenant.
+/// Merges runs of one tenant into one run; of samples at one timestamp the greatest value stays.
 #[must_use]
 pub fn merge(runs: &[&SeriesRun]) -> SeriesRun {
     match runs {

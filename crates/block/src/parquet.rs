@@ -69,13 +69,13 @@ const KEY_TABLE: &str = "promontory.table";
 const KEY_PAGES: &str = "promontory.pages_crc32c";
 const KEY_BUCKET_START: &str = "promontory.bucket_start_ms";
 
-/// Width of one entry of `bucket_offsets`.
+/// Time that one entry of `bucket_offsets` covers.
 const BUCKET_MS: i64 = 2 * 3_600 * 1_000;
 
 /// A block that spans more buckets has no `bucket_offsets`.
 const BUCKETS_MAX: i64 = 48;
 
-/// Blocks as Parquet.
+/// Blocks as Parquet: what production writes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParquetCodec;
 
@@ -113,14 +113,12 @@ impl BlockCodec for ParquetCodec {
     }
 }
 
-/// Footer and bytes of one whole object.
 fn open(meta: &BlockMeta, objects: &[Bytes], kind: ObjectKind) -> Result<(Footer, Fetched), Error> {
     let found = meta.objects.iter().zip(objects).find(|(object, _)| object.kind == kind);
     let (object, bytes) = found.ok_or_else(|| corrupt(kind, 0..0, "the block lacks the object"))?;
     Ok((read_footer(object, bytes)?, Fetched::whole(bytes.clone())))
 }
 
-/// The footer of a whole object.
 fn read_footer(object: &ObjectMeta, bytes: &Bytes) -> Result<Footer, Error> {
     let tail = bytes.len().checked_sub(object.footer_size as usize);
     let fail = || corrupt(object.kind, 0..bytes.len() as u64, "a footer larger than the object");

@@ -24,7 +24,7 @@ use crate::run::SeriesRun;
 const MAGIC_SERIES: &[u8; 8] = b"PLAINSER";
 const MAGIC_SAMPLES: &[u8; 8] = b"PLAINSAM";
 
-/// Blocks as plain rows.
+/// Blocks as plain rows, for the simulator: quick to write and checked like the others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainCodec;
 

@@ -26,7 +26,7 @@ impl SeriesRun {
         Self { keys: Vec::with_capacity(series), samples: SampleLists::with_capacity(series, samples) }
     }
 
-    /// Label sets in canonical bytes.
+    /// The label sets of the series, strictly ascending by their canonical bytes.
     #[must_use]
     pub fn keys(&self) -> &[Labels] {
         &self.keys
@@ -44,25 +44,25 @@ impl SeriesRun {
         self.samples.floats().lane()
     }
 
-    /// True if there is no series.
+    /// True if there is no series; a finished run then has no samples either.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Number of samples.
+    /// Number of samples of all series, floats and histograms.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.samples.samples()
     }
 
-    /// The samples of one series.
+    /// The samples of the series whose key is `keys()[series_idx]`.
     #[must_use]
     pub fn series(&self, series_idx: usize) -> SamplesView<'_> {
         self.samples.series(series_idx)
     }
 
-    /// Keys and samples of all series.
+    /// Each series' key and samples, ascending by key.
     pub fn iter(&self) -> impl Iterator<Item = (&Labels, SamplesView<'_>)> {
         self.keys.iter().enumerate().map(|(series_idx, key)| (key, self.series(series_idx)))
     }
@@ -72,13 +72,13 @@ impl SeriesRun {
         self.push_with(key, |all| all.push(samples));
     }
 
-    /// As [`Self::push`], of floats one by one.
+    /// As [`Self::push`], of a series of floats that come one by one.
     pub fn push_floats(&mut self, key: Labels, samples: impl IntoIterator<Item = (i64, f64)>) {
         let fill = |floats: &mut Floats| samples.into_iter().for_each(|(ts, value)| floats.push(ts, value));
         self.push_with(key, |all| all.push_with(fill, |_: &mut Histograms| ()));
     }
 
-    /// As [`Self::push`], of what `add` appends as one series; it answers how many samples that are.
+    /// As [`Self::push`], where `add` appends the samples as one series and answers how many they are.
     pub fn push_with(&mut self, key: Labels, add: impl FnOnce(&mut SampleLists) -> usize) {
         debug_assert!(self.keys.last().is_none_or(|last| *last < key), "keys must ascend");
         if self.samples.push_nonempty(add) {

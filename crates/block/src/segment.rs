@@ -68,12 +68,12 @@ pub enum Slot {
     Closed(Closed),
 }
 
-/// All tenants' samples of one flush.
+/// All tenants' samples of one cut of a writer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
-    /// Whose log.
+    /// The writer whose log it lies in.
     pub writer: WriterId,
-    /// Which place in it, from 1.
+    /// Its place in the log, from 1 and without gaps.
     pub seq: u64,
     /// Newest catalog version that the writer had applied.
     pub applied: u64,
@@ -84,16 +84,16 @@ pub struct Segment {
 /// The mark that closes a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// Whose log.
+    /// The writer whose log it lies in.
     pub writer: WriterId,
-    /// Which place in it.
+    /// Its place in the log: one above the last segment that counts.
     pub seq: u64,
     /// Newest catalog version that whoever closed it had applied.
     pub applied: u64,
 }
 
 impl Slot {
-    /// Whose log.
+    /// The writer whose log the slot lies in.
     #[must_use]
     pub fn writer(&self) -> WriterId {
         match self {
@@ -102,7 +102,7 @@ impl Slot {
         }
     }
 
-    /// Which place in it.
+    /// Its place in the log, from 1.
     #[must_use]
     pub fn seq(&self) -> u64 {
         match self {
@@ -154,7 +154,7 @@ impl Slot {
 }
 
 impl Closed {
-    /// The bytes of the mark.
+    /// The bytes of the mark, always [`CLOSED_BYTES`] of them.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         seal(self.writer, self.seq, self.applied, FLAG_CLOSED, &mut [], &[])

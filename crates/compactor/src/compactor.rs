@@ -19,7 +19,7 @@ const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
 /// How often L1 blocks are looked at, unless `l2_after` is so short that more is needed.
 const COMPACT_TICK_MAX: Duration = Duration::from_secs(15);
 
-/// When a compactor acts.
+/// When a compactor adopts, merges and sweeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactorSettings {
     /// A writer without a new segment for this long is taken over: `--compactor.adopt-after`.
@@ -40,10 +40,10 @@ impl Default for CompactorSettings {
     }
 }
 
-/// The compactor role.
+/// The compactor role: adopts dead writers, merges L1 blocks and sweeps.
 #[derive(Debug)]
 pub struct Compactor {
-    config: CompactorSettings,
+    settings: CompactorSettings,
     adopter: Adopter,
     compaction: Compaction,
     sweeper: Sweeper,
@@ -52,13 +52,13 @@ pub struct Compactor {
 impl Compactor {
     /// A compactor over a catalog; [`Self::run`] must run for anything to happen.
     #[must_use]
-    pub fn new(chain: Arc<Chain>, config: CompactorSettings) -> Self {
-        let settings = AdopterSettings { dead_after: config.adopt_after, ..AdopterSettings::default() };
-        let adopter = Adopter::new(chain.clone(), settings);
-        let plan = PlanSettings { l2_after: config.l2_after, ..PlanSettings::default() };
+    pub fn new(chain: Arc<Chain>, settings: CompactorSettings) -> Self {
+        let adopter = AdopterSettings { dead_after: settings.adopt_after, ..AdopterSettings::default() };
+        let adopter = Adopter::new(chain.clone(), adopter);
+        let plan = PlanSettings { l2_after: settings.l2_after, ..PlanSettings::default() };
         let compaction = Compaction::new(chain.clone(), MergerSettings::default(), plan);
         let sweeper = Sweeper::new(chain, SweeperSettings::default());
-        Self { config, adopter, compaction, sweeper }
+        Self { settings, adopter, compaction, sweeper }
     }
 
     /// Adopts, merges and sweeps until `shutdown` resolves. What is under way is dropped then: each machine
@@ -67,9 +67,9 @@ impl Compactor {
     /// # Errors
     /// None today; the signature is that of every role.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let adopt_pause = (self.config.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
-        let compact_pause = (self.config.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
-        let sweep_pause = self.config.sweep_interval;
+        let adopt_pause = (self.settings.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
+        let compact_pause = (self.settings.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
+        let sweep_pause = self.settings.sweep_interval;
         tokio::select! {
             biased;
             () = shutdown => {}

@@ -1,7 +1,7 @@
 //! The door `Append` over one writer, and the loops that cut segments and blocks.
 //!
 //! 1. [`Ingester::append`] brings a batch into the intake and waits for the cut that takes it.
-//! 2. The flush loop cuts every flush interval, early when much is pending or a caller is in a hurry,
+//! 2. The flush loop cuts every flush interval, early when much is pending or a caller cannot wait,
 //!    and hands the rows to the writer; at most [`CUTS_IN_FLIGHT_MAX`] cuts are on their way.
 //! 3. The outcome of the cut answers everybody who waits for it. It is success only when the
 //!    segment's slot holds its bytes.
@@ -44,23 +44,23 @@ const BLOCK_HEAD_BYTES: usize = 512 << 20;
 const BLOCK_SEGMENTS: u64 = 150;
 /// Early blocks come no more often than this.
 const EARLY_BLOCK_INTERVAL_MIN: Duration = Duration::from_secs(30);
-/// How often the block loop looks.
+/// How often it is asked whether a block is due.
 const BLOCK_TICK: Duration = Duration::from_millis(500);
 /// How long the last cut, block and closed mark may take together, where the store does not answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Series without a sample for this long leave the index.
 const IDLE_SERIES_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// When an ingester acts.
+/// When an ingester cuts, when it writes blocks, and what it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngesterSettings {
     /// Longest time between cuts: `--ingester.flush-interval`.
     pub flush_interval: Duration,
-    /// Time between L1 blocks: `--ingester.block-interval`.
+    /// Time between L1 blocks, unless the head grows large earlier: `--ingester.block-interval`.
     pub block_interval: Duration,
     /// How long an append waits for the store before the sender is asked to retry.
     pub append_timeout: Duration,
-    /// Limits of series and samples.
+    /// What a batch may bring and a tenant may hold; above it series and samples are refused.
     pub limits: IngestLimits,
 }
 
@@ -78,7 +78,7 @@ impl Default for IngesterSettings {
 /// Upper bounds of the buckets of durations, in seconds; the last bucket has none.
 const DURATION_BOUNDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
-/// Plain counters, exported by the binary.
+/// What the ingester did; the numbers only rise, and the binary exports them.
 #[derive(Debug, Default)]
 pub struct IngesterCounters {
     /// Batches that came through the door.
@@ -118,16 +118,16 @@ impl Default for IngesterDurations {
 /// What became of a cut; `None` while it is on its way.
 type Outcome = Option<Result<Position, AppendError>>;
 
-/// The ingester role.
+/// The ingester role: makes samples durable, and turns them into L1 blocks.
 #[derive(Debug)]
 pub struct Ingester {
-    config: IngesterSettings,
+    settings: IngesterSettings,
     clock: Arc<dyn Clock>,
-    /// Runs inside [`Self::run`].
+    /// Nothing is written before [`Self::run`] is polled, which drives it.
     writer: Arc<Writer>,
     collecting: Mutex<Collecting>,
     /// Asks the flush loop for a cut now.
-    hurry: Notify,
+    cut_now: Notify,
     in_flight: Arc<Semaphore>,
     stopping: AtomicBool,
     counters: Arc<IngesterCounters>,
@@ -144,25 +144,25 @@ impl Ingester {
     /// An ingester over a writer that was born; [`Self::run`] must run for anything to be flushed.
     #[must_use]
     pub fn new(
-        config: IngesterSettings,
+        settings: IngesterSettings,
         clock: Arc<dyn Clock>,
         random: &dyn RandomSource,
         writer: Arc<Writer>,
     ) -> Arc<Self> {
-        let intake = Intake::new(config.limits.clone(), random.next_u64());
+        let intake = Intake::new(settings.limits.clone(), random.next_u64());
         Arc::new(Self {
-            config,
+            settings,
             clock,
             writer,
             collecting: Mutex::new(Collecting { intake, waiters: watch::Sender::new(None) }),
-            hurry: Notify::new(),
+            cut_now: Notify::new(),
             in_flight: Arc::new(Semaphore::new(CUTS_IN_FLIGHT_MAX)),
             stopping: AtomicBool::new(false),
             counters: Arc::default(),
         })
     }
 
-    /// The counters.
+    /// What was appended, cut and written so far.
     #[must_use]
     pub fn counters(&self) -> Arc<IngesterCounters> {
         self.counters.clone()
@@ -217,13 +217,13 @@ impl Ingester {
     }
 
     async fn flush_loop(self: &Arc<Self>, flushes: &mut JoinSet<()>) {
-        let mut ticks = tokio::time::interval(self.config.flush_interval);
+        let mut ticks = tokio::time::interval(self.settings.flush_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut index_swept = Instant::now();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.hurry.notified() => {}
+                () = self.cut_now.notified() => {}
                 Some(ended) = flushes.join_next() => {
                     with_its_panic(ended);
                     continue;
@@ -251,7 +251,7 @@ impl Ingester {
     }
 
     fn forget_idle_series(&self) {
-        let cuts = IDLE_SERIES_AFTER.as_millis() / self.config.flush_interval.as_millis().max(1);
+        let cuts = IDLE_SERIES_AFTER.as_millis() / self.settings.flush_interval.as_millis().max(1);
         self.lock().intake.forget_idle(u32::try_from(cuts).unwrap_or(u32::MAX));
     }
 
@@ -282,12 +282,12 @@ impl Ingester {
                 Err(AppendError::Unavailable(format!("cannot make samples durable: {error}")))
             }
         };
-        // Nobody may wait any more; then there is nobody to tell.
+        // If nobody waits any more, nobody has to be told.
         waiters.send_replace(Some(outcome));
     }
 
     async fn block_loop(&self) {
-        let interval = self.config.block_interval;
+        let interval = self.settings.block_interval;
         // Many ingesters of one bucket commit at different times.
         let spread = self.writer.status().life.writer.0 % interval.as_millis().max(1);
         let mut next = Instant::now() + interval / 2 + Duration::from_millis(spread as u64) / 2;
@@ -345,7 +345,7 @@ impl Ingester {
             return Ok(Appended { samples: 0, position: None, refused });
         }
         if urgency == Urgency::Immediate || pending >= CUT_BYTES {
-            self.hurry.notify_one();
+            self.cut_now.notify_one();
         }
         self.wait(taken, refused, outcome).await
     }
@@ -356,13 +356,14 @@ impl Ingester {
         refused: Refusals,
         mut outcome: watch::Receiver<Outcome>,
     ) -> Result<Appended, AppendError> {
-        let known = tokio::time::timeout(self.config.append_timeout, outcome.wait_for(Option::is_some)).await;
+        let known =
+            tokio::time::timeout(self.settings.append_timeout, outcome.wait_for(Option::is_some)).await;
         let unavailable =
             |why: &str| AppendError::Unavailable(format!("{why}; the samples may be sent again"));
         let known = known.map_err(|_| {
             unavailable(&format!(
                 "the object store did not take the samples in {:?}",
-                self.config.append_timeout
+                self.settings.append_timeout
             ))
         })?;
         let known = known.map_err(|_| unavailable("the ingester stopped before the samples were durable"))?;

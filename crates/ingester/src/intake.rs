@@ -57,7 +57,7 @@ struct TenantIntake {
 struct Pending {
     /// One per series of a batch: which series of the index it is.
     ids: Vec<u32>,
-    /// What each of them brought.
+    /// The samples that each of them brought, none empty.
     samples: SampleLists,
 }
 
@@ -67,11 +67,10 @@ pub struct Cut {
     tenants: Vec<TenantCut>,
     /// Pending samples in it, duplicates included.
     pub samples: usize,
-    /// Their memory in bytes.
+    /// Memory of the pending samples in bytes.
     pub bytes: usize,
 }
 
-/// One tenant's share of a cut.
 #[derive(Debug)]
 struct TenantCut {
     tenant: TenantId,
@@ -128,13 +127,13 @@ impl Intake {
     /// forgotten.
     pub const SERIES_MAX: usize = 20_000_000;
 
-    /// An empty intake.
+    /// An intake without series; `hash_seed` is random, see `SeriesIndex::new`.
     #[must_use]
     pub fn new(limits: IngestLimits, hash_seed: u64) -> Self {
         Self { limits, hash_seed, tenants: BTreeMap::new(), cut: 0, pending_bytes: 0, series: 0 }
     }
 
-    /// Bytes of pending samples.
+    /// Memory of the pending samples in bytes.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes
@@ -250,7 +249,7 @@ struct NewSeries<'a> {
     limits: &'a IngestLimits,
     tenant: &'a TenantId,
     batch: &'a Batch,
-    /// Series of other tenants.
+    /// Series that other tenants have in the index.
     others: usize,
     scratch: LabelsBuilder,
 }

@@ -28,9 +28,9 @@ pub struct WriterId(pub u128);
 /// Where a batch lies: segment `seq` of `writer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Who wrote it.
+    /// The process life that wrote the segment.
     pub writer: WriterId,
-    /// Which of its segments, from 1.
+    /// Number of the segment in that life, from 1.
     pub seq: u64,
 }
 
@@ -40,21 +40,21 @@ pub struct Position {
 /// and together cover it: what no series points to is not stored.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// What [`BatchSeries::labels`] points into.
+    /// The bytes that [`BatchSeries::labels`] are ranges of, often the request's whole message.
     pub body: Bytes,
-    /// How those bytes become labels.
+    /// Turns those bytes into labels; equal contexts mean equal labels.
     pub codec: Arc<dyn LabelsCodec>,
     /// The series, each with at least one sample or exemplar.
     pub series: Vec<BatchSeries>,
     /// The samples of all series, with start timestamps where the sender gave them.
     pub samples: Samples,
-    /// The exemplars of all series.
+    /// The exemplars of all series; each series has a range of them.
     pub exemplars: Vec<Exemplar>,
     /// Metadata by metric name; it needs no series.
     pub metadata: Vec<(String, MetricMetadata)>,
 }
 
-/// One series of a [`Batch`].
+/// Which parts of a [`Batch`] belong to one series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSeries {
     /// Its encoded label set, as a range of `body`.
@@ -83,44 +83,44 @@ pub trait LabelsCodec: Send + Sync + fmt::Debug {
     fn decode(&self, encoded: &[u8], out: &mut LabelsBuilder) -> Result<(), String>;
 }
 
-/// May the flush wait for the interval?
+/// Whether the flush may wait for the interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// Wait for the flush interval: fewer and larger segments.
     Batched,
-    /// Flush now.
+    /// Flush at once, without waiting for more samples.
     Immediate,
 }
 
-/// What became durable.
+/// What became of a batch that was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Samples that are durable.
+    /// Samples that are durable, those with equal timestamps counted each.
     pub samples: u64,
     /// Where the last of them lie; `None` if nothing had to be written.
     pub position: Option<Position>,
-    /// What was refused.
+    /// What the batch held and was not taken.
     pub refused: Refusals,
 }
 
 /// Refused input: all of it counted, the first few named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// Refused series.
+    /// Refused series, each with all its samples.
     pub series: u64,
     /// Refused samples, those of refused series included.
     pub samples: u64,
     /// What was refused by reason, in the order of [`RefusalReason::ALL`]: samples, or what a reason names
     /// instead (exemplars, entries of metadata, start timestamps).
     pub by_reason: [u64; RefusalReason::ALL.len()],
-    /// At most [`Refusals::EXAMPLES_MAX`].
+    /// The first refusals, at most [`Refusals::EXAMPLES_MAX`] of them.
     pub examples: Vec<Refusal>,
 }
 
-/// One refused series or sample.
+/// One refused series, sample or other thing, as its sender is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which rule refused it.
+    /// The rule that it breaks.
     pub reason: RefusalReason,
     /// What was refused and why, for the sender.
     pub text: String,
@@ -129,17 +129,17 @@ pub struct Refusal {
 /// Why input is refused; each is a label value of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalReason {
-    /// More labels than the limit.
+    /// A series with more labels than [`IngestLimits`](crate::IngestLimits) allow.
     TooManyLabels,
-    /// A label name longer than the limit.
+    /// A label name with more bytes than the limits allow.
     LabelNameTooLong,
-    /// A label value longer than the limit.
+    /// A label value with more bytes than the limits allow.
     LabelValueTooLong,
     /// No `__name__`, an empty label name, or bytes that are not a label set.
     InvalidLabels,
-    /// One label name twice.
+    /// A series with one label name twice.
     DuplicateLabel,
-    /// A sample too far in the future.
+    /// A sample further ahead of the receiver's clock than the limits allow.
     TooFarInFuture,
     /// A new series where the tenant, or the process, has as many as it may.
     SeriesLimit,
@@ -154,7 +154,7 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    /// All reasons, in order of declaration.
+    /// In the order of their declaration, which is that of all counters by reason.
     pub const ALL: [Self; 11] = [
         Self::TooManyLabels,
         Self::LabelNameTooLong,
@@ -169,7 +169,7 @@ impl RefusalReason {
         Self::StartTimestampNotStored,
     ];
 
-    /// The label value of the counter.
+    /// The reason as the label of a counter.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -189,7 +189,7 @@ impl RefusalReason {
 }
 
 impl Refusals {
-    /// How many are named.
+    /// Most refusals that are kept with their text.
     pub const EXAMPLES_MAX: usize = 5;
 
     /// Counts one refused series with `samples` samples, or one refused sample (`series` 0).
@@ -207,7 +207,7 @@ impl Refusals {
         }
     }
 
-    /// True if nothing was refused.
+    /// True if the whole batch was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series == 0 && self.by_reason.iter().all(|count| *count == 0)
@@ -248,7 +248,7 @@ impl Batch {
 /// A boxed future, so that the door is an object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The door for samples.
+/// The door for samples: everything that sends samples calls it, and wrappers stand before it.
 pub trait Append: Send + Sync {
     /// Answers when every sample that is not listed as refused is in the object store.
     ///

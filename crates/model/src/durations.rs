@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A histogram of durations.
+/// Counts durations by ranges of their length; shared by threads without a lock.
 #[derive(Debug)]
 pub struct DurationHistogram {
     bounds_seconds: &'static [f64],
@@ -13,7 +13,7 @@ pub struct DurationHistogram {
     micros: AtomicU64,
 }
 
-/// A histogram of durations as it stood.
+/// What a [`DurationHistogram`] held at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedDurations {
     /// Upper bounds of the buckets, themselves included, in seconds.
@@ -33,7 +33,7 @@ impl DurationHistogram {
         Self { bounds_seconds, buckets, micros: AtomicU64::new(0) }
     }
 
-    /// Counts one duration.
+    /// Counts one duration, in the first bucket whose upper bound is not below it.
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let bucket = self.bounds_seconds.partition_point(|bound| *bound < seconds);
@@ -41,7 +41,7 @@ impl DurationHistogram {
         self.micros.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// What was observed so far.
+    /// The counts so far; those of durations that end meanwhile may be in some parts only.
     #[must_use]
     pub fn observed(&self) -> ObservedDurations {
         let buckets = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
@@ -51,7 +51,7 @@ impl DurationHistogram {
 }
 
 impl ObservedDurations {
-    /// How many durations there were.
+    /// Number of durations in all buckets.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -2,12 +2,12 @@
 
 use crate::labels::Labels;
 
-/// One exemplar of a series.
+/// One observation of a series with what it links to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {
     /// What it links to, such as `trace_id`; not the labels of the series.
     pub labels: Labels,
-    /// The observation.
+    /// The observed value, which is no sample of the series.
     pub value: f64,
     /// Milliseconds since the Unix epoch; `None` where the sender gave none.
     pub ts: Option<i64>,

@@ -11,7 +11,7 @@ use std::ops::Range;
 /// Whole numbers below this are written without looking for the shortest digits: theirs are.
 const EXACT_INTEGER_MAX: f64 = 1e15;
 
-/// What the library writes without an exponent.
+/// Magnitudes that the library writes without an exponent.
 const WITHOUT_EXPONENT: Range<f64> = 1e-5..1e16;
 
 /// `FormatFloat(value, 'f', -1, 64)`: never an exponent.
@@ -26,7 +26,7 @@ pub fn scientific(value: f64) -> String {
     text(|out| push_scientific(out, value))
 }
 
-/// Appends what [`decimal`] answers.
+/// As [`decimal`], appended to `out`.
 pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
     let Some(magnitude) = push_sign(out, value) else { return };
     if magnitude < EXACT_INTEGER_MAX && magnitude.trunc() == magnitude {
@@ -51,7 +51,7 @@ pub fn push_decimal(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// Appends what [`scientific`] answers.
+/// As [`scientific`], appended to `out`.
 pub fn push_scientific(out: &mut Vec<u8>, value: f64) {
     let Some(magnitude) = push_sign(out, value) else { return };
     let mut buffer = zmij::Buffer::new();
@@ -80,7 +80,7 @@ fn push_sign(out: &mut Vec<u8>, value: f64) -> Option<f64> {
     Some(value.abs())
 }
 
-/// Appends an integer.
+/// Appends the decimal digits of an integer.
 pub fn push_integer(out: &mut Vec<u8>, value: u64) {
     // The largest u64 has 20 digits.
     let mut digits = [0; 20];
@@ -103,7 +103,7 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// What is no number: `NaN`, `+Inf`, `-Inf`.
+/// The text of a value that has no digits: `NaN`, `+Inf`, `-Inf`; `None` for all others.
 #[must_use]
 pub fn special(value: f64) -> Option<&'static str> {
     if value.is_nan() {

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 /// Source: `value.StaleNaN`, prometheus v3.16 `model/value/value.go`.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
-/// The stale marker as a float.
+/// The stale marker as a float; compare it with [`is_stale`], as no NaN equals another.
 #[must_use]
 pub fn stale_nan() -> f64 {
     f64::from_bits(STALE_NAN_BITS)

@@ -47,7 +47,7 @@ impl Labels {
         Arc::ptr_eq(&self.key, &other.key)
     }
 
-    /// The empty label set.
+    /// The label set without any label, not even a metric name.
     #[must_use]
     pub fn empty() -> Self {
         LabelsBuilder::default().build()
@@ -94,13 +94,13 @@ impl Labels {
         Self { key: key.into() }
     }
 
-    /// The canonical bytes.
+    /// The canonical bytes; they order label sets by metric name first.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// A borrowed view.
+    /// The same labels, borrowed: what all look-ups work on.
     #[must_use]
     pub fn as_ref(&self) -> LabelsRef<'_> {
         LabelsRef { key: &self.key }
@@ -125,13 +125,13 @@ impl<'a> LabelsRef<'a> {
         Self { key }
     }
 
-    /// The canonical bytes.
+    /// The canonical bytes, with the lifetime of what they were borrowed from.
     #[must_use]
     pub fn key(self) -> &'a [u8] {
         self.key
     }
 
-    /// An owned copy.
+    /// The same labels with a copy of the bytes.
     #[must_use]
     pub fn to_labels(self) -> Labels {
         Labels { key: self.key.into() }
@@ -179,7 +179,7 @@ impl<'a> LabelsRef<'a> {
         self.iter_bytes().find(|(n, _)| n.as_ref() == name).map(|(_, value)| value)
     }
 
-    /// True if no label is set.
+    /// True if there is no label, not even a metric name.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.iter_bytes().next().is_none()
@@ -203,7 +203,7 @@ impl<'a> LabelsRef<'a> {
         }
     }
 
-    /// The labels that `keep` wants.
+    /// The labels whose names pass `keep`.
     #[must_use]
     pub fn project(self, keep: impl FnMut(&[u8]) -> bool) -> Labels {
         let mut out = Vec::with_capacity(self.key.len());
@@ -340,7 +340,7 @@ impl LabelsBuilder {
         self
     }
 
-    /// Removes one label if it is there.
+    /// Removes every pair of this name, if there is one.
     pub fn remove(&mut self, name: &str) -> &mut Self {
         self.pairs.retain(|(n, _)| n != name);
         self

@@ -5,17 +5,17 @@
 pub struct IngestLimits {
     /// Labels per series, `__name__` included.
     pub labels_per_series_max: usize,
-    /// Bytes of a label name.
+    /// Bytes of one label name.
     pub label_name_bytes_max: usize,
-    /// Bytes of a label value.
+    /// Bytes of one label value.
     pub label_value_bytes_max: usize,
     /// Bytes of a request body as sent.
     pub body_bytes_max: usize,
     /// Bytes of a request body after decompression.
     pub decoded_bytes_max: usize,
-    /// Series per request.
+    /// Series of one request, repeated ones counted again.
     pub series_per_request_max: usize,
-    /// Samples per request.
+    /// Samples of one request, of all series together.
     pub samples_per_request_max: usize,
     /// Series that one tenant may have in an ingester's index, in which idle ones are forgotten.
     pub series_max: usize,

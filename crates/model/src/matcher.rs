@@ -5,21 +5,21 @@ use std::fmt;
 use crate::labels::{LabelsRef, is_legacy_label_name, quote};
 use crate::re2::Re2;
 
-/// How a matcher compares.
+/// How a matcher compares the value of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MatchOp {
-    /// `=`
+    /// `=`: the value is equal.
     Equal,
-    /// `!=`
+    /// `!=`: the value differs.
     NotEqual,
-    /// `=~`
+    /// `=~`: the whole value matches the regular expression.
     Regex,
-    /// `!~`
+    /// `!~`: the whole value does not match it.
     NotRegex,
 }
 
 impl MatchOp {
-    /// The operator as written.
+    /// The operator as PromQL writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,18 +40,18 @@ pub struct Matcher {
     regex: Option<Re2>,
 }
 
-/// Where the values that pass a matcher can stand.
+/// What is known of the values that pass a matcher, without trying them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueBounds<'a> {
-    /// This one passes and no other.
+    /// Exactly this value passes.
     One(&'a str),
-    /// These pass and no others; sorted, without duplicates.
+    /// Exactly these values pass; sorted, without duplicates.
     AnyOf(&'a [String]),
-    /// Those that pass begin with this, but not all that do pass; empty if nothing is known.
+    /// Every value that passes begins with this, but not each that does passes; empty if nothing is known.
     Prefix(&'a str),
 }
 
-/// A matcher that cannot be compiled.
+/// Why a matcher cannot be compiled, in the words of RE2 or with the bound that it exceeds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MatcherError(pub String);
@@ -70,13 +70,13 @@ impl Matcher {
         Ok(Self { name, op, value, regex })
     }
 
-    /// An equality matcher, which cannot fail.
+    /// A matcher of one value, which needs no compiling and so cannot fail.
     #[must_use]
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
     }
 
-    /// The label that is looked at.
+    /// The name of the label whose value is compared.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -88,7 +88,7 @@ impl Matcher {
         Self { name: name.into(), ..self.clone() }
     }
 
-    /// How it compares.
+    /// The comparison, as [`Self::new`] was given it.
     #[must_use]
     pub fn op(&self) -> MatchOp {
         self.op
@@ -118,7 +118,7 @@ impl Matcher {
         self.matches("")
     }
 
-    /// True if the series passes.
+    /// True if a series with these labels passes; an absent label has the value `""`.
     #[must_use]
     pub fn matches_labels(&self, labels: LabelsRef<'_>) -> bool {
         self.matches(&labels.get(&self.name).unwrap_or_default())

@@ -3,9 +3,9 @@
 /// What a metric is, as its target describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricMetadata {
-    /// Its type.
+    /// Its type, which says what its series mean: `Unknown` if none is stated.
     pub kind: MetricKind,
-    /// What it counts or measures.
+    /// What it counts or measures, in a sentence for users.
     pub help: String,
     /// Its unit; empty if none is stated.
     pub unit: String,

@@ -1,8 +1,8 @@
 //! Randomness as an argument, so that a seed replays a failure.
 
-/// A source of random bits.
+/// A source of random bits; in tests one that a seed determines.
 pub trait RandomSource: Send + Sync + std::fmt::Debug {
-    /// 64 uniform bits.
+    /// The next 64 bits, uniform and independent of those before.
     fn next_u64(&self) -> u64;
 
     /// 128 uniform bits, enough for an id that is never met twice.

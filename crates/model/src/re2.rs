@@ -66,13 +66,13 @@ impl Re2 {
         Ok(Self { pattern: pattern.to_owned(), translated, shape, regex: compiled })
     }
 
-    /// The pattern as written.
+    /// The pattern as it was written, without the anchors.
     #[must_use]
     pub fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// True if the whole value matches.
+    /// True if the whole of `value` matches, not only a part of it.
     #[must_use]
     pub fn is_match(&self, value: &str) -> bool {
         match &self.shape {

@@ -17,16 +17,16 @@ pub struct TenantId(Arc<str>);
 /// Why a tenant name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTenant {
-    /// The name has no characters.
+    /// The empty name.
     #[error("tenant ID is empty")]
     Empty,
-    /// The name has more than 150 bytes.
+    /// The name has more than 150 bytes; how many.
     #[error("tenant ID is too long: {0} bytes, at most 150")]
     TooLong(usize),
-    /// A character outside the alphabet.
+    /// A character outside the alphabet of [`TenantId`].
     #[error("tenant ID '{name}' contains unsupported character '{character}'")]
     Character {
-        /// The refused name.
+        /// The refused name, cut after 150 characters.
         name: String,
         /// The first character outside the alphabet.
         character: char,
@@ -62,13 +62,13 @@ impl TenantId {
         Ok(Self(name.into()))
     }
 
-    /// The tenant named `anonymous`.
+    /// The tenant that owns everything while tenancy is off.
     #[must_use]
     pub fn anonymous() -> Self {
         Self(Self::ANONYMOUS.into())
     }
 
-    /// The name.
+    /// The checked name, fit to be a part of an object's key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,13 +113,13 @@ impl Tenants {
         Self::new(tenants).ok_or(InvalidTenant::Empty)
     }
 
-    /// The tenants in order; at least one.
+    /// The tenants, strictly ascending; at least one.
     #[must_use]
     pub fn as_slice(&self) -> &[TenantId] {
         &self.0
     }
 
-    /// The tenant, if it is one.
+    /// The only tenant; `None` if there are several.
     #[must_use]
     pub fn only(&self) -> Option<&TenantId> {
         match &*self.0 {

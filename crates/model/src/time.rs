@@ -8,9 +8,9 @@ use std::ops::Range;
 /// Empty if `start > end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimeRange {
-    /// First millisecond inside.
+    /// First millisecond that is inside.
     pub start: i64,
-    /// Last millisecond inside.
+    /// Last millisecond that is inside, so a range of one timestamp has equal ends.
     pub end: i64,
 }
 
@@ -26,13 +26,13 @@ impl TimeRange {
         Self { start, end }
     }
 
-    /// True if no timestamp is inside.
+    /// True if `start` is after `end`: no timestamp is inside.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.start > self.end
     }
 
-    /// True if `ts` is inside.
+    /// True if `ts` lies between the ends or on one of them.
     #[must_use]
     pub fn contains(self, ts: i64) -> bool {
         self.start <= ts && ts <= self.end
@@ -62,7 +62,7 @@ impl TimeRange {
         Self { start: self.start.max(other.start), end: self.end.min(other.end) }
     }
 
-    /// Which of these ascending timestamps are inside.
+    /// The places of the timestamps that lie inside, of these ascending ones; an empty range if none does.
     #[must_use]
     pub fn part_of(self, ascending: &[i64]) -> Range<usize> {
         let from = first_at_or_after(ascending, self.start);

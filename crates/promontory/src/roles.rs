@@ -27,7 +27,6 @@ pub struct Doors {
     pub append: Option<Arc<dyn Append>>,
     /// The door for questions; `None` without a querier.
     pub engine: Option<QueryEngine>,
-    /// What the roles export.
     pub metrics: Metrics,
 }
 

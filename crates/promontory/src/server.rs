@@ -19,7 +19,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Largest request head in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Bounds of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
     /// Connections at a time; more wait in the listener's backlog.

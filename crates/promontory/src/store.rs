@@ -16,13 +16,10 @@ use crate::environment::{OsRandom, SystemClock};
 /// Pause between two tries to open a store that does not answer.
 const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// An opened store.
 pub struct Opened {
-    /// What the protocol needs.
     pub context: Arc<Context>,
-    /// The catalog.
     pub chain: Arc<Chain>,
-    /// Requests to the store.
+    /// Counters of the requests to the store, of all its clients.
     pub requests: Arc<RequestCounters>,
 }
 

@@ -16,16 +16,16 @@ use tokio::time::sleep;
 /// When a querier looks, and what its reading may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QuerierSettings {
-    /// Of the view: how often it is renewed and how much of the tails it may hold.
+    /// How often the view is renewed, and how much of the tails it may hold.
     pub reader: ReaderSettings,
-    /// Of reading blocks: caches and requests.
+    /// Sizes of the caches of blocks, and bounds of requests and selections.
     pub blocks: BlockReaderSettings,
 }
 
-/// The querier role.
+/// The querier role: keeps a view of the store fresh and hands it out.
 #[derive(Debug)]
 pub struct Querier {
-    config: QuerierSettings,
+    settings: QuerierSettings,
     reader: Arc<Reader>,
     blocks: Arc<BlockReader>,
 }
@@ -33,13 +33,13 @@ pub struct Querier {
 impl Querier {
     /// A querier over a catalog; writers of the same process are read in `locals`, without the store.
     #[must_use]
-    pub fn new(chain: Arc<Chain>, locals: Arc<LocalLives>, config: QuerierSettings) -> Self {
-        let blocks = BlockReader::new(chain.context().bucket.clone(), config.blocks);
-        let reader = Reader::new(chain, locals, config.reader);
-        Self { config, reader, blocks }
+    pub fn new(chain: Arc<Chain>, locals: Arc<LocalLives>, settings: QuerierSettings) -> Self {
+        let blocks = BlockReader::new(chain.context().bucket.clone(), settings.blocks);
+        let reader = Reader::new(chain, locals, settings.reader);
+        Self { settings, reader, blocks }
     }
 
-    /// Everything that was written, to be asked.
+    /// The door through which an engine sees everything that was written.
     #[must_use]
     pub fn source(&self) -> Arc<dyn SampleSource> {
         Arc::new(StoredSource::new(self.reader.clone(), self.blocks.clone()))
@@ -69,7 +69,7 @@ impl Querier {
             if let Err(error) = self.reader.refresh().await {
                 tracing::warn!(%error, "cannot look for new samples; answers carry a warning if it lasts");
             }
-            sleep(self.config.reader.probe_interval).await;
+            sleep(self.settings.reader.probe_interval).await;
         }
     }
 }

@@ -25,10 +25,10 @@ use serde::Deserialize;
 
 use crate::json;
 
-/// Bounds of an answer.
+/// Bounds of one answer in SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqlSettings {
-    /// Rows of one answer: `--sql.max-rows`.
+    /// Most rows of one answer; one more is an error: `--sql.max-rows`.
     pub rows_max: usize,
 }
 
@@ -38,14 +38,14 @@ impl Default for SqlSettings {
     }
 }
 
-/// What the face stands on.
+/// What the routes of SQL are served with.
 #[derive(Clone)]
 pub struct SqlState {
     /// Tenancy and limits, as for every face.
     pub face: Arc<FaceState>,
-    /// Who answers; `None` in a role that answers none.
+    /// The engine that answers; `None` in a role that answers no questions.
     pub engine: Option<QueryEngine>,
-    /// Bounds.
+    /// Bounds of one answer.
     pub config: SqlSettings,
 }
 
@@ -61,7 +61,7 @@ const ROUTES: [HttpRoute<SqlState>; 1] =
     })
     .to(Door::Engine)];
 
-/// SQL as a face, to be mounted.
+/// The routes of SQL as a face, to be mounted beside the others.
 pub fn routes(state: &SqlState) -> Face {
     let open = state.engine.as_ref().map(|_| Door::Engine);
     Face::new(&ROUTES, state, open.as_slice())
@@ -79,7 +79,6 @@ async fn answer(
     json::respond(engine.sql(&context, &query).await?)
 }
 
-/// A statement as it was sent.
 struct Statement {
     text: String,
     parameters: Form,

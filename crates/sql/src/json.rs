@@ -57,7 +57,6 @@ fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The rows, a few at a time.
 fn rows(batches: Vec<RecordBatch>) -> Items {
     let mut batches = batches.into_iter();
     let mut current: Option<(RecordBatch, usize)> = None;

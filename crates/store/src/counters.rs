@@ -83,7 +83,6 @@ counters! {
     damaged_reads,
 }
 
-/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }

@@ -40,11 +40,9 @@ const BITS_PER_REGION: usize = 3;
 /// Bits in equal steps over a larger object.
 const BITS_PER_OBJECT: usize = 32;
 
-/// One flipped bit.
 #[derive(Clone, Copy, Debug)]
 struct Flip<'a> {
     key: &'a str,
-    /// The byte that it is in.
     byte: usize,
     /// Bytes of the object.
     size: usize,
@@ -96,7 +94,6 @@ async fn flip_all(history: &History, prefixes: &[&str]) -> BTreeMap<String, Tall
     tallies
 }
 
-/// One flip, all probes, and back.
 async fn try_flip(
     history: &History,
     key: &Path,

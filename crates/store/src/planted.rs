@@ -45,7 +45,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// Every planted bug.
+    /// In the order of their declaration.
     pub const ALL: [Self; 14] = [
         Self::AcknowledgeEarly,
         Self::SkipWatermarkCheck,
@@ -85,7 +85,7 @@ impl Bug {
     }
 }
 
-/// Which bug is planted, if any.
+/// The protocol's rules, of which at most one is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
     #[cfg(feature = "planted-bugs")]
@@ -93,20 +93,20 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// The honest protocol.
+    /// No rule is broken.
     pub const NONE: Self = Self {
         #[cfg(feature = "planted-bugs")]
         bug: None,
     };
 
-    /// The protocol with one broken rule.
+    /// All rules hold but the one that `bug` breaks.
     #[cfg(feature = "planted-bugs")]
     #[must_use]
     pub const fn one(bug: Bug) -> Self {
         Self { bug: Some(bug) }
     }
 
-    /// True if `bug` is planted.
+    /// Asked where the protocol keeps the rule that `bug` breaks.
     #[cfg(feature = "planted-bugs")]
     #[must_use]
     pub fn is(self, bug: Bug) -> bool {

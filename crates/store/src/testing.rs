@@ -29,7 +29,6 @@ use crate::planted::Planted;
 use crate::write::life::LocalLives;
 use crate::write::writer::{Writer, WriterSettings};
 
-/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It has its effect, and the answer is lost.

@@ -61,7 +61,7 @@ pub trait Route {
 /// What became of one evaluation of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvalOutcome {
-    /// Line of the evaluation, from 1.
+    /// Line of the script on which the evaluation stands, from 1.
     pub line: usize,
     /// Why it does not pass.
     pub result: Result<(), String>,
@@ -241,7 +241,7 @@ fn check(eval: &Eval, expr: &str, answer: Result<(Value, Annotations), String>) 
     }
 }
 
-/// Which evaluations of which scripts pass.
+/// Which evaluations of which scripts pass: what a suite may not lose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ratchet {
     passing: BTreeSet<(String, usize)>,
@@ -250,9 +250,9 @@ pub struct Ratchet {
 /// What a run says against a ratchet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// Passed before, does not now.
+    /// Evaluations, as (script, line), that passed before and do not now.
     pub lost: Vec<(String, usize)>,
-    /// Passes now, did not before.
+    /// Evaluations, as (script, line), that pass now and did not before.
     pub gained: Vec<(String, usize)>,
 }
 
@@ -281,13 +281,13 @@ impl Ratchet {
         self.passing.insert((file.to_owned(), line));
     }
 
-    /// How many pass.
+    /// Number of evaluations that pass.
     #[must_use]
     pub fn len(&self) -> usize {
         self.passing.len()
     }
 
-    /// True if none passes.
+    /// True if no evaluation passes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.passing.is_empty()

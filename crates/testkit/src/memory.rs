@@ -21,7 +21,7 @@ pub struct MemorySource {
     data: RwLock<Arc<Data>>,
 }
 
-/// Who has no data of its own sees what is everyone's.
+/// A tenant without data of its own sees what everyone sees.
 #[derive(Clone, Debug, Default)]
 struct Data {
     changes: u64,
@@ -63,7 +63,7 @@ impl MemorySource {
         self.change_of(tenant, |data| data.metadata.entry(metric.to_owned()).or_default().push(metadata));
     }
 
-    /// Forgets everything.
+    /// Removes the data of all tenants; what changes were counted stays counted.
     pub fn clear(&self) {
         self.change(|data| *data = Data { changes: data.changes, ..Data::default() });
     }

@@ -24,9 +24,9 @@ pub enum Placement {
     Fresh,
     /// In a segment that the reader fetches, as a querier in another process does.
     Followed,
-    /// In an L1 block.
+    /// In an L1 block, committed and gone from the head.
     L1,
-    /// In L2 blocks.
+    /// In L2 blocks, merged from L1.
     L2,
     /// The first third of each series in L2, the second in L1, the last in a segment, and every third
     /// sample of the first two again where the next third lies.
@@ -34,7 +34,7 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// Every placement.
+    /// In the order of their declaration.
     pub const ALL: [Self; 5] = [Self::Fresh, Self::Followed, Self::L1, Self::L2, Self::Mixed];
 }
 
@@ -81,7 +81,7 @@ impl StoredWorld {
         Ok(Self { writer, merger, blocks, source })
     }
 
-    /// What queries read from.
+    /// The door for queries; its snapshots see everything that was loaded before.
     #[must_use]
     pub fn source(&self) -> Arc<StoredSource> {
         self.source.clone()

@@ -14,11 +14,11 @@ pub enum DecodeError {
     /// Send smaller requests: a count or a size exceeds its limit.
     #[error("request has {found} {what}, at most {limit} are accepted ({name})")]
     TooLarge {
-        /// What is counted.
+        /// What is counted, as the error's text names it: `samples`, `decompressed bytes`.
         what: &'static str,
         /// How many there are; where counting stopped at the limit, the first number above it.
         found: usize,
-        /// The limit.
+        /// The most that is taken.
         limit: usize,
         /// The limit's name in `promontory_model::IngestLimits`.
         name: &'static str,

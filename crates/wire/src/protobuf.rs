@@ -14,13 +14,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct ProtobufError {
-    /// What is wrong.
+    /// The rule of the format that is broken.
     pub kind: ProtobufErrorKind,
-    /// Where.
+    /// Byte of the outermost message, from 0.
     pub offset: usize,
 }
 
-/// What can be wrong with a message.
+/// The rule of the format that a message breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufErrorKind {
     /// The message ends inside a field.
@@ -43,7 +43,7 @@ pub enum ProtobufErrorKind {
 /// How a field's payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireType {
-    /// A varint.
+    /// A varint: 7 bits a byte, least significant first.
     Varint,
     /// Eight bytes, little-endian.
     Fixed64,
@@ -60,13 +60,13 @@ pub enum WireType {
 /// A field's number and how its payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// The field number, from 1.
+    /// The field number, 1 to 2^29 - 1.
     pub field: u32,
-    /// The payload's type.
+    /// How the payload is written, and so where it ends.
     pub wire_type: WireType,
 }
 
-/// Reads the fields of one message.
+/// Reads the fields of one message, in order and without a copy.
 #[derive(Clone, Debug)]
 pub struct FieldReader<'a> {
     bytes: &'a [u8],
@@ -87,7 +87,7 @@ impl<'a> FieldReader<'a> {
         self.at
     }
 
-    /// True if nothing is left.
+    /// True if the whole message was read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.at >= self.end
@@ -222,26 +222,26 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// Writes fields to a buffer.
+/// Writes a message field by field, in the order of the calls.
 #[derive(Clone, Debug, Default)]
 pub struct FieldWriter {
     bytes: Vec<u8>,
 }
 
 impl FieldWriter {
-    /// The message so far.
+    /// The fields written so far, as a message.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The message.
+    /// The whole message.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Forgets the message and keeps the memory.
+    /// Begins a new message in the same memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -251,7 +251,7 @@ impl FieldWriter {
         self.raw_varint(u64::from(field) << 3).raw_varint(value)
     }
 
-    /// A field of eight bytes.
+    /// A field of eight bytes, little-endian: `fixed64`, or the bits of a `double`.
     pub fn fixed64(&mut self, field: u32, value: u64) -> &mut Self {
         self.raw_varint(u64::from(field) << 3 | 1).raw(&value.to_le_bytes())
     }
@@ -271,7 +271,7 @@ impl FieldWriter {
         self
     }
 
-    /// Bytes as they are.
+    /// Bytes without tag and length.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(bytes);
         self

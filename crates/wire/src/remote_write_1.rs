@@ -47,13 +47,13 @@ const SAMPLE_TIMESTAMP: u32 = 2;
 /// Bytes that one series with its first sample usually has at least; only sizes the first allocation.
 const SERIES_BYTES_TYPICAL: usize = 96;
 
-/// A decoded request.
+/// A request, decoded and counted.
 #[derive(Clone, Debug)]
 pub struct Decoded {
     /// The series that have samples. Memory: the decompressed message, 64 bytes per series and 16 per
     /// float.
     pub batch: Batch,
-    /// What the request also holds.
+    /// What the request holds that no batch does.
     pub other: OtherContent,
 }
 

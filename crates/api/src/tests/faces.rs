@@ -8,7 +8,6 @@ use crate::face::{Row, Served};
 use crate::routes::ROUTES;
 use crate::{Door, HttpRoute, Methods};
 
-/// The rows of this crate.
 fn own_rows() -> impl Iterator<Item = Row> {
     ROUTES.iter().map(|route| route.row)
 }

@@ -33,13 +33,13 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// The whole object.
+    /// An object that is in memory from its first byte to its last.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         Self { parts: vec![(0, bytes)] }
     }
 
-    /// Adds the bytes that begin at `start`.
+    /// Adds bytes that begin at byte `start` of the object.
     pub fn insert(&mut self, start: u64, bytes: Bytes) {
         let at = self.parts.partition_point(|(other, _)| *other < start);
         self.parts.insert(at, (start, bytes));

@@ -23,17 +23,14 @@ const PAGE_ROWS_MAX: u64 = 1 << 20;
 pub struct Footer {
     pub(super) kind: ObjectKind,
     pub(super) metadata: Arc<ParquetMetaData>,
-    /// By row group, then leaf column.
     pub(super) groups: Vec<Group>,
     pub(super) bucket_start: Option<i64>,
     rows: u64,
     size: u64,
 }
 
-/// One row group.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// Rows of the file.
     pub rows: Range<u64>,
     /// In order of the leaf columns of the schema.
     pub chunks: Vec<Chunk>,
@@ -46,7 +43,6 @@ pub(super) struct Chunk {
     pub pages: Vec<Page>,
 }
 
-/// One page.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     /// Rows of the file; those of the whole group for a dictionary.
@@ -92,19 +88,18 @@ impl Footer {
         Ok(Self { kind, metadata: Arc::new(metadata), groups, bucket_start, rows, size: object.size })
     }
 
-    /// Rows of the table.
+    /// Number of rows of the table.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Bytes of the object.
+    /// Size of the object in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// All bytes of the object.
     pub(super) fn whole(&self) -> Range<u64> {
         0..self.size
     }

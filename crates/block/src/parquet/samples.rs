@@ -33,7 +33,7 @@ pub struct SamplesTable<'a> {
 /// The decoded rows of one page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplePage {
-    /// Rows of the file.
+    /// The rows of the file that the page holds.
     pub rows: Range<u64>,
     /// Their samples, where the decimal column has none.
     pub floats: Floats,
@@ -42,7 +42,7 @@ pub struct SamplePage {
 }
 
 impl SamplePage {
-    /// Approximate bytes in memory.
+    /// Approximate memory in bytes.
     #[must_use]
     pub fn memory_size(&self) -> usize {
         let decimals = self.decimals.as_ref().map_or(0, |decimals| decimals.len() * 16);
@@ -101,7 +101,7 @@ impl<'a> SamplesTable<'a> {
         Ok(table)
     }
 
-    /// Row ranges of all pages in order.
+    /// The rows of each page, in order; together they are all rows.
     pub fn pages(&self) -> impl Iterator<Item = Range<u64>> {
         self.footer.groups.iter().flat_map(|group| &group.chunks[self.ts].pages).map(|page| page.rows.clone())
     }
@@ -364,7 +364,6 @@ fn from_decimal(decimal: i64, scale: u8) -> f64 {
     decimal as f64 / POWERS[usize::from(scale).min(POWERS.len() - 1)]
 }
 
-/// One page of one column.
 struct ColumnPage<T> {
     /// The values that are not null.
     values: Vec<T>,

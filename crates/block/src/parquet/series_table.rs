@@ -49,7 +49,7 @@ const REMEMBERED_SHARE: usize = 8;
 /// series has ten.
 const INDEXES_ONE_IN: usize = 2;
 
-/// Consecutive rows of a series table.
+/// Consecutive rows of the series table of a block, decoded.
 #[derive(Debug, Default)]
 pub struct SeriesTable {
     symbols: Symbols,
@@ -67,7 +67,7 @@ pub struct SeriesTable {
 struct Series {
     shape: u32,
     row_count: u32,
-    /// Where its values begin.
+    /// Where its values begin in `SeriesTable::values`.
     values: u64,
     row_offset: u64,
     time_range: TimeRange,
@@ -172,19 +172,19 @@ impl SeriesTable {
         Ok(table)
     }
 
-    /// Number of series.
+    /// Number of series, which is the number of rows that were read.
     #[must_use]
     pub fn len(&self) -> usize {
         self.series.len()
     }
 
-    /// True if there is no series.
+    /// True if no rows were read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    /// Where the samples of a series lie.
+    /// Where the samples of the series number `series_idx` of this table lie.
     #[must_use]
     pub fn row(&self, series_idx: usize) -> SeriesRow {
         let series = &self.series[series_idx];
@@ -205,7 +205,7 @@ impl SeriesTable {
         row
     }
 
-    /// The key of a series.
+    /// The label set of the series number `series_idx` of this table.
     #[must_use]
     pub fn key(&self, series_idx: usize) -> Labels {
         self.key_with(series_idx, &mut Vec::with_capacity(256))
@@ -279,7 +279,6 @@ impl SeriesTable {
         })
     }
 
-    /// Room for label indexes.
     fn indexes_bytes_max(&self) -> usize {
         self.table_bytes() / INDEXES_ONE_IN
     }
@@ -504,9 +503,7 @@ impl Interner {
     }
 }
 
-/// A label that some series have.
 struct Label {
-    /// The symbol of its name.
     name: u32,
     /// For each shape the place of the label; `None` where the label is absent.
     places: Vec<Option<u32>>,
@@ -525,7 +522,6 @@ impl Label {
         Some(Self { name: symbol?, places })
     }
 
-    /// The symbol of the value.
     fn symbol(&self, table: &SeriesTable, series: &Series) -> Option<u32> {
         let place = self.places[series.shape as usize]?;
         Some(table.values[series.values as usize + place as usize])
@@ -593,7 +589,6 @@ fn verify(footer: &Footer, columns: &[usize], rows: &Range<u64>, fetched: &Fetch
     Ok(())
 }
 
-/// Decodes `rows` of the columns.
 fn read_batches(
     footer: &Footer,
     columns: &[usize],

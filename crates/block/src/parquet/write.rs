@@ -26,7 +26,6 @@ pub(super) struct File {
     pub footer_size: u32,
 }
 
-/// Writes row groups of one schema.
 pub(super) struct TableWriter {
     writer: SerializedFileWriter<Vec<u8>>,
     factory: ArrowRowGroupWriterFactory,

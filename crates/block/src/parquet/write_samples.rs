@@ -66,11 +66,9 @@ pub(super) fn encode(level: Level, tenants: &[TenantRows]) -> Result<File, Error
 /// Walks the rows of all tenants in order.
 struct Rows<'a> {
     tenants: &'a [TenantRows],
-    /// Rows not yet taken.
     left: usize,
     tenant: usize,
     series: usize,
-    /// Rows of the current series already taken.
     taken: usize,
     sid: u32,
 }

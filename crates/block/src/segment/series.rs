@@ -54,7 +54,6 @@ pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
     write_stream(series_schema(), vec![Arc::new(labels.map_err(bug)?), Arc::new(UInt32Array::from(samples))])
 }
 
-/// The stream of samples.
 pub(super) fn encode_samples(floats: &Floats) -> Result<Vec<u8>, Error> {
     let ts = Int64Array::from(floats.ts().to_vec());
     let values = Float64Array::from(floats.values().to_vec());
@@ -92,7 +91,6 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
     Ok((keys, offsets))
 }
 
-/// The samples of a run.
 pub(super) fn decode_samples(raw: &[u8], entry: &Entry) -> Result<Floats, Error> {
     let batch = read_stream(raw, &samples_schema(), entry)?;
     let ts = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
@@ -222,7 +220,6 @@ impl<'a> KeyEncoder<'a> {
     }
 }
 
-/// How many leading bytes are equal.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let words = a.chunks_exact(8).zip(b.chunks_exact(8)).take_while(|(a, b)| a == b).count() * 8;
     words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()

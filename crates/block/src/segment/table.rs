@@ -55,7 +55,6 @@ impl Entry {
         ENTRY_BYTES + self.tenant.as_str().len()
     }
 
-    /// Where the section lies.
     pub(super) fn bytes(&self) -> Range<u64> {
         self.offset..self.offset.saturating_add(self.length)
     }

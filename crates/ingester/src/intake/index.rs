@@ -28,7 +28,6 @@ const ENCODINGS_PER_SERIES_MAX: usize = 8;
 /// Stands where there is no encoding.
 const NONE: u32 = u32::MAX;
 
-/// The index of one tenant's series.
 #[derive(Debug)]
 pub(super) struct SeriesIndex {
     hash_seed: u64,
@@ -59,7 +58,6 @@ struct Source {
 
 #[derive(Debug)]
 struct Encoding {
-    /// Of source and raw bytes.
     hash: u64,
     raw: Box<[u8]>,
     source: u32,
@@ -73,7 +71,7 @@ struct Encoding {
     older: bool,
 }
 
-/// Where the look-ups of one batch stand.
+/// How far the look-ups of one batch have come.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     context: &'a [u8],
@@ -103,12 +101,10 @@ impl SeriesIndex {
         }
     }
 
-    /// Number of series.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The labels of a series.
     pub(super) fn labels(&self, id: u32) -> &Labels {
         &self.keys[id as usize]
     }
@@ -367,12 +363,10 @@ fn pair_hash(seed: u64, source: u32, id: u32) -> u64 {
 
 #[cfg(test)]
 impl SeriesIndex {
-    /// Bytes of all encodings.
     pub(super) fn raw_bytes(&self) -> usize {
         self.encodings.iter().map(|encoding| encoding.raw.len()).sum()
     }
 
-    /// Number of encodings.
     pub(super) fn encodings(&self) -> usize {
         self.encodings.len()
     }

@@ -1,4 +1,4 @@
-//! Rules of canonical label bytes.
+//! What canonical label bytes promise: order, escapes, projection, and no trust in foreign bytes.
 
 use super::*;
 

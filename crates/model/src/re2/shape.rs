@@ -5,7 +5,7 @@ use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind, Look};
 /// Most values of a set of literals.
 const LITERALS_MAX: usize = 4_096;
 
-/// Most bytes of such a set.
+/// Most bytes of a set of literals, all values together.
 const LITERAL_BYTES_MAX: usize = 256 << 10;
 
 /// The meaning of a whole, anchored pattern.
@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Contains(String),
     /// Begins with this; the rest is for the automaton.
     Prefixed(String),
-    /// Nothing is known.
+    /// Nothing is known but by running the automaton.
     Automaton,
 }
 

@@ -15,7 +15,6 @@ use std::fmt::Write;
 /// Go's bound for repetitions, also for the product of nested ones.
 const REPEAT_MAX: u64 = 1_000;
 
-/// A pattern of the `regex` crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Translated {
     /// The pattern; not anchored.
@@ -59,13 +58,13 @@ type Read<'a, T> = Result<T, Refusal<'a>>;
 
 #[derive(Clone, Copy)]
 struct Flags {
-    /// `i`
+    /// Flag `i`.
     fold: bool,
-    /// `m`
+    /// Flag `m`.
     multi_line: bool,
-    /// `s`
+    /// Flag `s`.
     dot_newline: bool,
-    /// `U`
+    /// Flag `U`.
     lazy: bool,
 }
 

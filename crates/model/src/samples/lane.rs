@@ -9,32 +9,32 @@ use crate::float_order::value_order;
 use crate::histogram::{Histogram, HistogramColumn, HistogramColumnView};
 use crate::time::TimeRange;
 
-/// Owned values of one kind.
+/// The values of one kind of samples, owned: floats or native histograms.
 pub trait Column: Clone + Debug + Default + PartialEq {
-    /// The same values, borrowed.
+    /// What is borrowed of the column, whole or in part.
     type View<'a>: ColumnView
     where
         Self: 'a;
 
-    /// Borrows all of them.
+    /// The whole column, borrowed.
     fn view(&self) -> Self::View<'_>;
 
-    /// Appends copies of all of `values`.
+    /// Appends a copy of each of `values`, in order.
     fn extend(&mut self, values: Self::View<'_>);
 
-    /// Forgets all values.
+    /// Removes all values; where it can, the memory stays for the next ones.
     fn clear(&mut self);
 
-    /// Makes room for `additional` values.
+    /// Makes room for `additional` values, so that appending them does not move the others.
     fn reserve(&mut self, additional: usize);
 
     /// Memory of one value in bytes, where it is the same for all; what is on the heap is left out.
     const VALUE_BYTES: usize;
 }
 
-/// Borrowed values of one kind.
+/// The values of one kind of samples, borrowed: a part of a [`Column`].
 pub trait ColumnView: Copy + Debug {
-    /// Number of values.
+    /// Number of values: one for each timestamp of a lane.
     fn len(self) -> usize;
 
     /// The values at `range`, which must lie inside.
@@ -43,7 +43,7 @@ pub trait ColumnView: Copy + Debug {
     /// Which of two values at one timestamp stays: the greater; `self[at]` beside `other[other_at]`.
     fn compare(self, at: usize, other: Self, other_at: usize) -> Ordering;
 
-    /// True if there is no value.
+    /// True if [`Self::len`] is 0.
     fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -66,13 +66,13 @@ pub struct LaneView<'a, V> {
     start_ts: &'a [i64],
 }
 
-/// Float samples.
+/// Float samples, owned; stale markers are floats, too.
 pub type Floats = Lane<Vec<f64>>;
 /// Float samples, borrowed.
 pub type FloatsView<'a> = LaneView<'a, &'a [f64]>;
-/// Native histograms.
+/// Samples that are native histograms, owned.
 pub type Histograms = Lane<HistogramColumn>;
-/// Native histograms, borrowed.
+/// Samples that are native histograms, borrowed.
 pub type HistogramsView<'a> = LaneView<'a, HistogramColumnView<'a>>;
 
 impl<C: Column> Lane<C> {
@@ -86,7 +86,7 @@ impl<C: Column> Lane<C> {
         Self { ts, values, start_ts: Vec::new() }
     }
 
-    /// An empty lane with room for `samples`.
+    /// No samples, with room for `samples` of them.
     #[must_use]
     pub fn with_capacity(samples: usize) -> Self {
         let mut lane = Self::default();
@@ -94,31 +94,31 @@ impl<C: Column> Lane<C> {
         lane
     }
 
-    /// Makes room for `additional` samples.
+    /// Makes room for `additional` samples without start timestamps.
     pub fn reserve(&mut self, additional: usize) {
         self.ts.reserve(additional);
         self.values.reserve(additional);
     }
 
-    /// Number of samples.
+    /// Number of samples, which is the length of each column; `start_ts` may be empty instead.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ts.len()
     }
 
-    /// True if there is no sample.
+    /// True if [`Self::len`] is 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ts.is_empty()
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Timestamps in milliseconds since the Unix epoch, in the order in which samples were appended.
     #[must_use]
     pub fn ts(&self) -> &[i64] {
         &self.ts
     }
 
-    /// One value per timestamp.
+    /// The values, one for each timestamp.
     #[must_use]
     pub fn values(&self) -> &C {
         &self.values
@@ -138,13 +138,13 @@ impl<C: Column> Lane<C> {
         (self.ts, self.values, self.start_ts)
     }
 
-    /// Borrows all samples.
+    /// All samples, borrowed.
     #[must_use]
     pub fn view(&self) -> LaneView<'_, C::View<'_>> {
         LaneView { ts: &self.ts, values: self.values.view(), start_ts: &self.start_ts }
     }
 
-    /// Appends copies of all of `samples`.
+    /// Appends a copy of each of `samples`, in order and with its start timestamp.
     pub fn extend(&mut self, samples: LaneView<'_, C::View<'_>>) {
         self.extend_start_ts(samples.ts.len(), samples.start_ts);
         self.ts.extend_from_slice(samples.ts);
@@ -161,7 +161,7 @@ impl<C: Column> Lane<C> {
         self.start_ts.resize(self.ts.len() + added, 0);
     }
 
-    /// Forgets all samples and keeps the memory.
+    /// Removes all samples; where it can, the memory stays for the next ones.
     pub fn clear(&mut self) {
         self.ts.clear();
         self.values.clear();
@@ -196,7 +196,7 @@ impl Floats {
         }
     }
 
-    /// Timestamps and values of each sample.
+    /// Timestamp and value of each sample, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (i64, f64)> + '_ {
         self.view().iter()
     }
@@ -220,25 +220,25 @@ impl<'a, V: ColumnView> LaneView<'a, V> {
         Self { ts, values, start_ts: &[] }
     }
 
-    /// Number of samples.
+    /// Number of samples, which is the length of each column; `start_ts` may be empty instead.
     #[must_use]
     pub fn len(self) -> usize {
         self.ts.len()
     }
 
-    /// True if there is no sample.
+    /// True if [`Self::len`] is 0.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.ts.is_empty()
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Timestamps in milliseconds since the Unix epoch, in the order in which samples were appended.
     #[must_use]
     pub fn ts(self) -> &'a [i64] {
         self.ts
     }
 
-    /// One value per timestamp.
+    /// The values, one for each timestamp.
     #[must_use]
     pub fn values(self) -> V {
         self.values
@@ -304,7 +304,7 @@ impl Histograms {
 }
 
 impl HistogramsView<'_> {
-    /// No histogram.
+    /// A view of no samples, for series that have floats only.
     #[must_use]
     pub fn empty() -> Self {
         Self { ts: &[], values: HistogramColumnView::default(), start_ts: &[] }
@@ -312,7 +312,7 @@ impl HistogramsView<'_> {
 }
 
 impl<'a> FloatsView<'a> {
-    /// Timestamps and values of each sample.
+    /// Timestamp and value of each sample, in order.
     pub fn iter(self) -> impl ExactSizeIterator<Item = (i64, f64)> + 'a {
         self.ts.iter().copied().zip(self.values.iter().copied())
     }

@@ -1,4 +1,4 @@
-//! Samples of many series in shared columns.
+//! Samples of many series in shared columns: an offset for each series instead of a lane.
 
 use super::lane::{Column, Floats, Histograms, HistogramsView, Lane, LaneView};
 use super::series::SamplesView;
@@ -57,13 +57,13 @@ impl<C: Column> LaneLists<C> {
         Self { offsets, lane: Lane::with_capacity(samples) }
     }
 
-    /// Number of series.
+    /// Number of series, empty ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    /// True if there is no series.
+    /// True if there is no series, not even an empty one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -75,13 +75,13 @@ impl<C: Column> LaneLists<C> {
         &self.offsets
     }
 
-    /// The samples of all series.
+    /// The samples of all series, one series after the other.
     #[must_use]
     pub fn lane(&self) -> &Lane<C> {
         &self.lane
     }
 
-    /// The samples of one series.
+    /// The samples of the series number `series_idx`, from 0.
     #[must_use]
     pub fn series(&self, series_idx: usize) -> LaneView<'_, C::View<'_>> {
         self.lane.view().part(self.offsets[series_idx]..self.offsets[series_idx + 1])
@@ -116,13 +116,13 @@ impl SampleLists {
         Self { floats: LaneLists::with_capacity(series, samples), histograms: None }
     }
 
-    /// Number of series.
+    /// Number of series, empty ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.floats.len()
     }
 
-    /// True if there is no series.
+    /// True if there is no series, not even an empty one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.floats.is_empty()
@@ -152,7 +152,7 @@ impl SampleLists {
         self.histograms.as_deref()
     }
 
-    /// The samples of one series.
+    /// The samples of the series number `series_idx`, from 0.
     #[must_use]
     pub fn series(&self, series_idx: usize) -> SamplesView<'_> {
         SamplesView {

@@ -1,4 +1,4 @@
-//! Lanes, lists, and the order of floats.
+//! What lanes, lists and the order of floats promise.
 
 use std::cmp::Ordering;
 use std::sync::Arc;

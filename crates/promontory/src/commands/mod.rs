@@ -34,7 +34,6 @@ fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }
 
-/// Opens an existing store.
 async fn open(store: &StoreFlags) -> anyhow::Result<(StoreUrl, Opened)> {
     let url = store.check()?;
     let opened = open_existing(&url).await?;

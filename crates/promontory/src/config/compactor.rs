@@ -25,7 +25,6 @@ pub struct CompactorFlags {
 }
 
 impl CompactorFlags {
-    /// For the compactor.
     pub fn check(&self) -> CompactorSettings {
         CompactorSettings {
             adopt_after: self.adopt_after.0,

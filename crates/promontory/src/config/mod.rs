@@ -52,15 +52,13 @@ pub use web::WebConfig;
 #[derive(Debug, Parser)]
 #[command(name = "promontory", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 pub struct CommandLine {
-    /// What to do instead of serving.
     #[command(subcommand)]
     command: Option<Command>,
-    /// How to serve.
     #[command(flatten)]
     flags: Flags,
 }
 
-/// What the program can do.
+/// What the program is asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serves; the same as no command.
@@ -123,28 +121,19 @@ pub struct Flags {
     given: BTreeMap<String, String>,
 }
 
-/// What the program runs on.
+/// The checked configuration: what the program runs on.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the data lies.
     pub store: StoreUrl,
-    /// Which duties this process has.
     pub roles: Roles,
-    /// Of the server and its pages.
     pub web: WebConfig,
-    /// Whose data a request means.
     pub tenant: TenantConfig,
-    /// For the query engine.
     pub query: QueryConfig,
-    /// For the SQL face.
     pub sql: SqlSettings,
-    /// For the querier.
     pub querier: QuerierSettings,
-    /// For the ingester.
     pub ingester: IngesterSettings,
     /// Most bytes of write requests in flight.
     pub write_in_flight_max: usize,
-    /// For the compactor.
     pub compactor: CompactorSettings,
     /// Each flag with its value, for `/api/v1/status/flags`; holds no secrets.
     pub shown_flags: BTreeMap<String, String>,

@@ -50,10 +50,8 @@ pub struct QueryFlags {
     features: Vec<String>,
 }
 
-/// What queries run on.
 #[derive(Clone, Debug)]
 pub struct QueryConfig {
-    /// For the engine.
     pub engine: EngineSettings,
     /// Most bytes of a query text.
     pub text_bytes_max: usize,

@@ -70,7 +70,6 @@ impl Roles {
         self.0.iter().copied()
     }
 
-    /// Is `role` among them?
     #[must_use]
     pub fn contains(&self, role: Role) -> bool {
         self.0.contains(&role)

@@ -15,7 +15,6 @@ pub struct SqlFlags {
 }
 
 impl SqlFlags {
-    /// For the SQL face.
     pub fn check(&self) -> SqlSettings {
         SqlSettings { rows_max: self.rows }
     }

@@ -28,16 +28,14 @@ pub struct TenantFlags {
     federated_max: usize,
 }
 
-/// Whose data a request means.
 #[derive(Clone, Debug)]
 pub struct TenantConfig {
-    /// Is the tenant taken from the request?
+    /// True: each request names its tenant. False: every request belongs to `default`.
     pub multitenancy: bool,
-    /// The tenant where it is not.
     pub default: TenantId,
-    /// May a question name several?
+    /// True: a question may name several tenants.
     pub federation: bool,
-    /// So many at most; 0: any number.
+    /// Most tenants of one question; 0: any number.
     pub federated_max: usize,
 }
 

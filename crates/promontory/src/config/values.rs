@@ -31,9 +31,9 @@ impl fmt::Display for PositiveDuration {
 /// The size of a cache: bytes, or a share of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheSize {
-    /// As the memory of the machine allows.
+    /// A share of the memory that this process may use.
     Auto,
-    /// So many bytes.
+    /// A fixed number of bytes.
     Bytes(u64),
 }
 

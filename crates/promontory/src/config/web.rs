@@ -35,16 +35,13 @@ pub struct WebFlags {
     cors_origin: String,
 }
 
-/// What the server runs on.
 #[derive(Clone, Debug)]
 pub struct WebConfig {
     /// Where to listen: the first of these that is free.
     pub listen_addresses: Vec<SocketAddr>,
     /// Where to write the address that is listened on.
     pub address_file: Option<PathBuf>,
-    /// Bounds of the server.
     pub limits: ServerLimits,
-    /// Which web pages may call the API.
     pub cors_origin: CorsOrigin,
 }
 

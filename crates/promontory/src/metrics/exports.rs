@@ -79,7 +79,6 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
     ]
 }
 
-/// Requests to the object store.
 #[must_use]
 pub fn object_store(counters: &RequestCounters) -> Vec<Family> {
     let mut requests =
@@ -113,7 +112,6 @@ fn protocol_family(name: &'static str, value: u64) -> Family {
     Family::count(format!("promontory_store_{name}"), "What the storage protocol did, by name.", value)
 }
 
-/// The ingester's counters and sizes.
 #[must_use]
 pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     let counters: Arc<IngesterCounters> = ingester.counters();

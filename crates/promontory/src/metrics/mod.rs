@@ -48,25 +48,23 @@ impl Family {
         Self { name: name.into(), help, kind: MetricType::Counter, samples: Vec::new() }
     }
 
-    /// A counter without labels, with its value.
+    /// A counter with one value and no labels.
     #[must_use]
     pub fn count(name: impl Into<String>, help: &'static str, value: u64) -> Self {
         Self::counter(name, help).with(&[], value as f64)
     }
 
-    /// A gauge.
     #[must_use]
     pub fn gauge(name: impl Into<String>, help: &'static str) -> Self {
         Self { name: name.into(), help, kind: MetricType::Gauge, samples: Vec::new() }
     }
 
-    /// A histogram.
     #[must_use]
     pub fn histogram(name: impl Into<String>, help: &'static str) -> Self {
         Self { name: name.into(), help, kind: MetricType::Histogram, samples: Vec::new() }
     }
 
-    /// Adds a value.
+    /// Adds one value; the labels must differ from those of the values before.
     #[must_use]
     pub fn with(mut self, labels: &[(&'static str, &str)], value: f64) -> Self {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -78,7 +76,7 @@ impl Family {
         self
     }
 
-    /// Adds a histogram of durations.
+    /// As [`Self::with`], of a whole histogram of durations in seconds.
     #[must_use]
     pub fn with_durations(
         mut self,
@@ -109,7 +107,6 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Adds a source.
     pub fn add(&mut self, source: impl Fn() -> Vec<Family> + Send + Sync + 'static) {
         self.sources.push(Box::new(source));
     }

@@ -11,7 +11,6 @@ use super::prepare::{self, Planned};
 use super::question::Query;
 use crate::session::Session;
 
-/// How a query would be answered.
 pub(super) async fn explain(session: &Session, query: &Query) -> Result<Explanation, EngineError> {
     let planned = prepare::plan(session, query).await?;
     let operators = planned.operators(session, query.grid.steps)?;
@@ -19,7 +18,6 @@ pub(super) async fn explain(session: &Session, query: &Query) -> Result<Explanat
     Ok(Explanation { logical: logical(&planned), physical: physical.unwrap_or_default() })
 }
 
-/// What a query would cost.
 pub(super) async fn price(session: &Session, query: &Query) -> Result<Price, EngineError> {
     let planned = prepare::plan(session, query).await?;
     let mut price = Price { memory_bytes: planned.estimate().bytes, ..Price::default() };

@@ -46,7 +46,6 @@ const SERIES_BYTES: usize = 64;
 /// What the tables of one statement stand on.
 #[derive(Clone, Debug)]
 pub struct TableScope {
-    /// What the statement sees.
     pub view: Arc<RequestView>,
     pub context: Arc<QueryContext>,
     pub partitions_max: usize,

@@ -76,7 +76,6 @@ impl Grids {
         self.list.len()
     }
 
-    /// True if there is no row.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -144,7 +143,6 @@ impl FloatLists {
         Ok(Self { ts: Timestamps::new(ts)?, values: Grids::new(values)? })
     }
 
-    /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len()
     }

@@ -32,7 +32,7 @@ const TOMBSTONE: u8 = 8;
 /// [`MERGE_L1`] with blocks that are passed over.
 const MERGE_L1_PAST_DAMAGE: u8 = 9;
 
-/// What follows in a tenant's page.
+/// Flags of a tenant's page: which optional parts follow.
 const HAS_RETENTION: u8 = 1;
 const HAS_PASSED_OVER: u8 = 2;
 

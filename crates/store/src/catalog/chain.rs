@@ -47,7 +47,7 @@ const CONFLICTS_MAX: u32 = 200;
 /// not answer; with the default waits about half a minute beyond the requests themselves.
 const ATTEMPTS_MAX: u32 = 30;
 
-/// The chain as one process sees it.
+/// The chain of catalog versions as one process sees it.
 #[derive(Debug)]
 pub struct Chain {
     context: Arc<Context>,
@@ -59,7 +59,6 @@ pub struct Chain {
 /// The newest state seen, and since when it is known to be the newest.
 #[derive(Clone, Debug)]
 pub struct Latest {
-    /// The state.
     pub catalog: Arc<Catalog>,
     /// A moment at which no newer version existed.
     pub as_of: Instant,
@@ -75,18 +74,16 @@ pub enum Next<T> {
     Stop(T),
 }
 
-/// How a commit ended.
 #[derive(Debug)]
 pub enum Outcome<T> {
-    /// It is in; the state that it made.
+    /// The change is committed; the state that it made.
     Committed(Arc<Catalog>),
-    /// The committer stopped.
+    /// The committer wanted nothing (more), and why.
     Stopped(T),
     /// A precondition does not hold on the newest version.
     Void(Void),
 }
 
-/// Who holds a version after an attempt.
 enum Holder {
     Ours,
     Theirs,
@@ -104,7 +101,7 @@ impl Chain {
         Ok(Arc::new(chain))
     }
 
-    /// The machine's surroundings.
+    /// The bucket, clock and randomness that the chain was opened with.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         &self.context

@@ -28,91 +28,65 @@ pub const CHANGE_BLOCKS_MAX: usize = 4_096;
 /// One block in the catalog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockEntry {
-    /// Its name, with the base version.
+    /// Its name, which holds the version that its making was based on.
     pub id: BlockId,
     /// The folder of its objects.
     pub path: Path,
     /// The newest catalog version whose tombstones its rows obey.
     pub applied: u64,
-    /// What it holds.
+    /// Its size, time range, tenants and objects.
     pub meta: BlockMeta,
 }
 
-/// What one version changes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// A writer begins with watermark 0.
-    Birth {
-        /// Its fresh id.
-        writer: WriterId,
-    },
+    Birth { writer: WriterId },
     /// A writer's segments `from + 1..=to` are contained in `entry`, or are all empty.
     L1 {
-        /// Whose segments.
         writer: WriterId,
-        /// The watermark that the commit starts from.
+        /// The writer's watermark before the commit; another value makes it void.
         from: u64,
-        /// The new watermark.
         to: u64,
-        /// Their rows.
         entry: Option<BlockEntry>,
     },
     /// A writer ends: its segments `from + 1..mark` are contained in `entry`, or are all empty.
     Close {
-        /// Who ends.
         writer: WriterId,
-        /// The watermark that the commit starts from.
+        /// The writer's watermark before the commit; another value makes it void.
         from: u64,
         /// The slot of the closed mark; what lies above it is void.
         mark: u64,
-        /// The rows of the last segments.
         entry: Option<BlockEntry>,
     },
     /// All rows of one tenant in the L1 objects of versions `from + 1..=to` are in `outputs`, but those
     /// in the objects of `passed_over`.
     MergeL1 {
-        /// Whose rows.
         tenant: TenantId,
         /// The L1 watermark that the merge starts from.
         from: u64,
-        /// The new L1 watermark.
         to: u64,
         /// Versions of L1 blocks that cannot be read, ascending.
         passed_over: Vec<u64>,
-        /// L2 blocks.
         outputs: Vec<BlockEntry>,
     },
     /// `outputs` replace `inputs`, all above L1.
-    Merge {
-        /// Whose blocks.
-        tenant: TenantId,
-        /// What leaves.
-        inputs: Vec<BlockId>,
-        /// What comes.
-        outputs: Vec<BlockEntry>,
-    },
-    /// The floor rises.
+    Merge { tenant: TenantId, inputs: Vec<BlockId>, outputs: Vec<BlockEntry> },
+    /// No block with a base below `floor` may be added from here on.
     Floor {
-        /// A version older than the grace.
+        /// A version that is older than the grace.
         floor: u64,
     },
     /// Samples of a tenant before `from_ts` are gone.
-    Retain {
-        /// Whose samples.
-        tenant: TenantId,
-        /// The first timestamp that stays.
-        from_ts: i64,
-    },
+    Retain { tenant: TenantId, from_ts: i64 },
 }
 
 /// The object `catalog/<version>`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delta {
-    /// The version that it makes.
     pub version: u64,
     /// Fresh random bits: no two attempts have the same bytes.
     pub attempt: u128,
-    /// What it changes.
     pub change: Change,
 }
 
@@ -121,10 +95,9 @@ pub struct Delta {
 #[error("{0}")]
 pub struct Void(pub String);
 
-/// One live writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterState {
-    /// The version of its birth.
+    /// The version that holds its birth.
     pub born: u64,
     /// The last segment that an L1 block contains; 0 at birth.
     pub watermark: u64,
@@ -133,26 +106,26 @@ pub struct WriterState {
 /// One tenant's part of the state, but its rows in L1.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TenantState {
-    /// The last version that changed this.
+    /// The last version that changed this tenant; names its page in a checkpoint.
     pub changed: u64,
     /// The version up to which `blocks` contain the tenant's L1 rows, but those of `passed_over`.
     pub l1_watermark: u64,
     /// Versions of L1 blocks at or below the watermark whose rows count in L1 still.
     pub passed_over: BTreeSet<u64>,
-    /// The first timestamp that retention keeps.
+    /// The first timestamp in milliseconds that retention keeps; `None`: all.
     pub retained_from: Option<i64>,
-    /// L2 and L3.
+    /// Blocks of L2 and L3.
     pub blocks: BTreeMap<BlockId, Arc<BlockEntry>>,
 }
 
-/// The state at one version.
+/// The state at one version: what counts as stored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     /// Which version this is; 0 is the empty state before the first delta.
     pub version: u64,
     /// No block with a lower base may be added.
     pub floor: u64,
-    /// The live writers.
+    /// Writers that were born and are not closed.
     pub writers: BTreeMap<WriterId, WriterState>,
     /// L1 blocks by the version that added them.
     pub l1: BTreeMap<u64, Arc<BlockEntry>>,
@@ -177,7 +150,7 @@ impl Catalog {
         damaged.chain(self.unmerged_l1_of(tenant))
     }
 
-    /// Of these, the ones that a merge has still to take.
+    /// The blocks of [`Self::l1_of`] that no merge has taken yet.
     pub fn unmerged_l1_of<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -186,7 +159,7 @@ impl Catalog {
         above.map(|(version, entry)| (*version, entry)).filter(|(_, entry)| entry.holds(tenant))
     }
 
-    /// The tenant's blocks above L1.
+    /// The tenant's blocks of L2 and L3, in the order of their ids.
     pub fn blocks_of<'a>(&'a self, tenant: &TenantId) -> impl Iterator<Item = &'a Arc<BlockEntry>> {
         self.tenants.get(tenant).into_iter().flat_map(|tenant| tenant.blocks.values())
     }
@@ -200,7 +173,7 @@ impl Catalog {
         all.into_iter().cloned().collect()
     }
 
-    /// Every block of this version.
+    /// Every block that counts in this version, L1 first.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
         self.l1.values().chain(self.tenants.values().flat_map(|tenant| tenant.blocks.values()))
     }

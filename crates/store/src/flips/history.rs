@@ -46,9 +46,7 @@ const HOSTS: usize = 2;
 
 /// A written bucket and what must come back from it.
 pub(super) struct History {
-    /// The bucket.
     pub world: World,
-    /// The writer of the tail.
     pub writer: WriterId,
     /// Everything that was sent and is retained.
     model: BTreeMap<&'static str, Rows>,
@@ -174,7 +172,6 @@ impl History {
         (tenant(name), run)
     }
 
-    /// What each probe must answer.
     pub(super) fn expected(&self) -> BTreeMap<String, Rows> {
         let mut expected = BTreeMap::new();
         for (name, rows) in &self.model {

@@ -31,10 +31,8 @@ pub(super) const SELECTORS: [&str; 4] = ["{}", "m", "n on host-1", "neither m no
 
 const TENANTS: [&str; 2] = ["a", "b"];
 
-/// What one probe answered.
 #[derive(Debug)]
 pub(super) struct ProbeAnswer {
-    /// Its name.
     pub probe: String,
     /// The samples, or the text of the error.
     pub rows: Result<Rows, String>,
@@ -59,7 +57,6 @@ pub(super) fn selective(tenant: &str, config: &str, selector: &str) -> String {
     format!("{selector} of {tenant} by {config}")
 }
 
-/// The matchers of [`SELECTORS`].
 pub(super) fn matchers() -> [Vec<Matcher>; 4] {
     let matcher = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap();
     [

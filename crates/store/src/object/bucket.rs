@@ -30,16 +30,16 @@ use crate::object::durable::DurableLocal;
 pub struct Bucket {
     /// Catalog, slots, marks: small, short timeouts.
     pub metadata: Arc<dyn ObjectStore>,
-    /// Ranges of blocks for queries.
+    /// Ranges of blocks for queries, whose deadline ends them.
     pub reads: Arc<dyn ObjectStore>,
-    /// Whole blocks.
+    /// Uploads of whole blocks, which may take minutes.
     pub uploads: Arc<dyn ObjectStore>,
 }
 
 /// Where the data lies: the checked form of `--store`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// `./data`, `/var/lib/x` or `file:///var/lib/x`.
+    /// A local folder: `./data`, `/var/lib/x` or `file:///var/lib/x`.
     Local(PathBuf),
     /// `memory:///`: gone with the process.
     Memory,
@@ -48,10 +48,9 @@ pub enum StoreUrl {
     Remote(Url),
 }
 
-/// Timeouts and retries of one client.
 struct ClientSettings {
     component: Component,
-    /// Of one request, its body included.
+    /// Longest time of one request, its body included.
     request_timeout: Duration,
     retries_max: usize,
     /// No retry starts later than this after the first request.
@@ -143,7 +142,7 @@ fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, 
                     builder = builder.with_config(key.parse().map_err(|error| refused(&error))?, value);
                 }
             }
-            // Who names such an endpoint, in the URL or in the environment, wants it without TLS.
+            // Whoever names an endpoint with `http`, in the URL or in the environment, wants it without TLS.
             let endpoints = [$(builder.get_config_value(&$key::$endpoint)),+];
             if endpoints.iter().flatten().any(|url| url.starts_with("http://")) {
                 builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");

@@ -44,11 +44,11 @@ pub struct Timing {
     /// Of one small request, the client's own retries included; reads of large objects have more, by
     /// their size.
     pub metadata_timeout: Duration,
-    /// Of one whole object up.
+    /// Longest time for the upload of one whole object.
     pub transfer_timeout: Duration,
-    /// Wait after the first failure, on average.
+    /// Wait after the first failure, on average; it doubles with each further one.
     pub backoff_min: Duration,
-    /// Longest wait.
+    /// Longest wait after any failure.
     pub backoff_max: Duration,
 }
 
@@ -66,19 +66,19 @@ impl Default for Timing {
 /// Everything from outside that the protocol needs; the simulator brings its own of each.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The store.
+    /// Where objects lie.
     pub bucket: Bucket,
-    /// What the bucket was made with.
+    /// The bucket's constants, read from its `format` object.
     pub format: Format,
-    /// Bytes of blocks.
+    /// Turns rows into a block's objects and back.
     pub codec: Arc<dyn BlockCodec>,
     /// Wall clock; only compared with the store's by the sweeper.
     pub clock: Arc<dyn Clock>,
-    /// Ids and jitter.
+    /// Source of ids and of the spread of waits.
     pub random: Arc<dyn RandomSource>,
-    /// Timeouts and waits.
+    /// Bounds of requests and of waiting between them.
     pub timing: Timing,
-    /// What happened.
+    /// What the protocol did in this process, by name.
     pub counters: Arc<Counters>,
     /// [`Planted::NONE`] in every shipped build.
     pub planted: Planted,
@@ -132,7 +132,6 @@ impl Context {
         found(head).map_err(|source| unavailable("look at", key, source))
     }
 
-    /// True if there is such an object.
     pub(crate) async fn exists(&self, key: &Path) -> Result<bool, Error> {
         Ok(self.head(key).await?.is_some())
     }

@@ -16,7 +16,7 @@ use object_store::{
 };
 use tokio::time::Instant;
 
-/// Who asks.
+/// The client of the bucket that asks; a label value of request counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
     /// Catalog, slots, marks.
@@ -27,10 +27,10 @@ pub enum Component {
     Uploads,
 }
 
-/// What is asked.
+/// A kind of request; a label value of request counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Writes an object.
+    /// Writes an object; of an upload in parts only its beginning is counted.
     Put,
     /// Reads an object or one range of it.
     Get,
@@ -40,7 +40,7 @@ pub enum Operation {
     List,
     /// Deletes one object.
     Delete,
-    /// Copies an object.
+    /// Copies an object inside the store.
     Copy,
 }
 
@@ -48,7 +48,7 @@ impl Component {
     /// All components, in order of their counters.
     pub const ALL: [Self; 3] = [Self::Metadata, Self::Reads, Self::Uploads];
 
-    /// The label value.
+    /// The value of the label that request counters carry.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         ["metadata", "reads", "uploads"][self as usize]
@@ -59,14 +59,13 @@ impl Operation {
     /// All operations, in order of their counters.
     pub const ALL: [Self; 6] = [Self::Put, Self::Get, Self::Head, Self::List, Self::Delete, Self::Copy];
 
-    /// The label value.
+    /// The value of the label that request counters carry.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         ["put", "get", "head", "list", "delete", "copy"][self as usize]
     }
 }
 
-/// Counters of one component and operation.
 #[derive(Debug, Default)]
 pub struct RequestCounter {
     /// Requests begun.
@@ -86,13 +85,13 @@ pub struct RequestCounters {
 }
 
 impl RequestCounters {
-    /// The counters of one pair.
+    /// The counters of one component and operation; they only rise.
     #[must_use]
     pub fn of(&self, component: Component, operation: Operation) -> &RequestCounter {
         &self.counters[component as usize][operation as usize]
     }
 
-    /// Requests of one operation over all components.
+    /// Requests begun of one operation, over all components.
     #[must_use]
     pub fn requests(&self, operation: Operation) -> u64 {
         Component::ALL.iter().map(|c| self.of(*c, operation).requests.load(Relaxed)).sum()

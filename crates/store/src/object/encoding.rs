@@ -16,7 +16,6 @@ use object_store::path::Path;
 
 use crate::error::Error;
 
-/// Builds one object.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     bytes: Vec<u8>,
@@ -77,7 +76,6 @@ pub(crate) enum DecodeError {
     Corrupt {
         /// The bytes of the object that do not fit.
         at: Range<usize>,
-        /// What was expected and what is there.
         why: String,
     },
     /// Whole, but of a newer program.
@@ -131,7 +129,7 @@ impl<'a> Decoder<'a> {
         if self.at == end { Ok(()) } else { corrupt(self.at..end, "bytes are left over") }
     }
 
-    /// Where the next item begins.
+    /// Byte at which the next item begins.
     pub(crate) fn at(&self) -> usize {
         self.at
     }

@@ -19,7 +19,7 @@ const VERSION: u16 = 1;
 /// How often `format` is created before giving up.
 const CREATES_MAX: u32 = 5;
 
-/// The `format` object.
+/// The constants that a bucket was made with: its `format` object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// Catalog versions per epoch, the unit in which versions are swept; a multiple of the spacing.
@@ -37,19 +37,19 @@ impl Default for Format {
 }
 
 impl Format {
-    /// What this version is swept with.
+    /// The epoch that `version` is swept with.
     #[must_use]
     pub fn epoch(&self, version: u64) -> u64 {
         version / self.epoch_length
     }
 
-    /// The first version of an epoch.
+    /// The first version of `epoch`.
     #[must_use]
     pub fn first_version(&self, epoch: u64) -> u64 {
         epoch.saturating_mul(self.epoch_length)
     }
 
-    /// How long unreferenced objects are kept.
+    /// How long objects that nothing refers to are kept.
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
@@ -61,7 +61,7 @@ impl Format {
         self.grace() / 2
     }
 
-    /// The object's bytes.
+    /// The bytes of the `format` object: magic, version, the three constants and a checksum.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut encoder = Encoder::new(MAGIC, VERSION);

@@ -25,10 +25,8 @@ use object_store::path::Path;
 use promontory_block::{Level, ObjectKind};
 use promontory_model::{TenantId, WriterId};
 
-/// Milliseconds of a UTC day.
 const DAY_MS: i64 = 86_400_000;
 
-/// The name of one block.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId {
     /// The catalog version that was read before the upload.
@@ -62,26 +60,24 @@ impl fmt::Debug for BlockId {
     }
 }
 
-/// The folder of all catalog versions.
 pub const CATALOG: &str = "catalog";
-/// The folder of all checkpoint roots.
 pub const CHECKPOINT: &str = "checkpoint";
-/// The folder of all checkpoint pages.
+/// Folder of the pages of tenants in checkpoints.
 pub const PAGE: &str = "page";
-/// The folder of all swept marks.
+/// Folder of the marks of epochs whose versions are being deleted.
 pub const SWEPT: &str = "swept";
-/// The folder of all slots.
+/// Folder of the slots of all writers.
 pub const WAL: &str = "wal";
-/// The folder of all blocks.
+/// The folder of all blocks, of every level and tenant, below the bucket's root.
 pub const BLOCKS: &str = "blocks";
 
-/// What the bucket was made with.
+/// The constants that the bucket was made with.
 #[must_use]
 pub fn format() -> Path {
     Path::from("format")
 }
 
-/// What one version changes.
+/// The change that makes `version` from the one before.
 #[must_use]
 pub fn version(version: u64) -> Path {
     Path::from(format!("{CATALOG}/{version:020}"))
@@ -93,7 +89,6 @@ pub fn checkpoint(version: u64) -> Path {
     Path::from(format!("{CHECKPOINT}/{version:020}"))
 }
 
-/// The folder of one tenant's pages.
 #[must_use]
 pub fn pages(tenant: &TenantId) -> Path {
     Path::from(format!("{PAGE}/{tenant}"))
@@ -111,7 +106,7 @@ pub fn swept(epoch: u64) -> Path {
     Path::from(format!("{SWEPT}/{epoch:020}"))
 }
 
-/// One slot.
+/// The slot that holds a writer's segment or closed mark number `seq`.
 #[must_use]
 pub fn slot(writer: WriterId, seq: u64) -> Path {
     Path::from(format!("{WAL}/{writer}/{seq:020}"))

@@ -17,7 +17,6 @@ use crate::object::bucket::Bucket;
 /// How many create one key at once in the full test.
 const RACERS: usize = 16;
 
-/// Which tests ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelfTest {
     /// All of them: the first start of this program version on this bucket.

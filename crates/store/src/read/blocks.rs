@@ -46,7 +46,7 @@ const WHOLE_TABLE_ROWS: u64 = 2 * SERIES_PAGE_ROWS as u64;
 /// A cache of ranges below this is too small to hold what is fetched ahead.
 const PREFETCH_CACHE_BYTES_MIN: u64 = 64 << 20;
 
-/// Bounds of reading blocks.
+/// Sizes of the caches of blocks, and bounds of requests and selections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockReaderSettings {
     /// Bytes of open files: footers, and small files whole.
@@ -86,7 +86,7 @@ impl Default for BlockReaderSettings {
     }
 }
 
-/// What reading blocks cost.
+/// Counters of what was fetched from blocks; they only rise.
 #[derive(Debug, Default)]
 pub struct BlockCounters {
     /// Requests to the store.
@@ -101,7 +101,7 @@ pub struct BlockCounters {
 #[derive(Debug)]
 pub struct BlockReader {
     bucket: Bucket,
-    config: BlockReaderSettings,
+    settings: BlockReaderSettings,
     requests: Semaphore,
     files: Cache<FileKey, File>,
     series: Cache<RowsKey, SeriesTable>,
@@ -123,7 +123,6 @@ struct FileKey {
     kind: ObjectKind,
 }
 
-/// Rows of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct RowsKey {
     block: BlockId,
@@ -131,7 +130,6 @@ struct RowsKey {
     end: u64,
 }
 
-/// Bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct RangeKey {
     file: FileKey,
@@ -145,7 +143,6 @@ impl RangeKey {
     }
 }
 
-/// An open file.
 #[derive(Debug)]
 struct File {
     id: FileKey,
@@ -158,27 +155,27 @@ struct File {
 impl BlockReader {
     /// A reader with empty caches.
     #[must_use]
-    pub fn new(bucket: Bucket, config: BlockReaderSettings) -> Arc<Self> {
+    pub fn new(bucket: Bucket, settings: BlockReaderSettings) -> Arc<Self> {
         let file_bytes = |file: &File| file.footer.memory_size() + file.whole.as_ref().map_or(0, Bytes::len);
         Arc::new(Self {
             bucket,
-            config,
-            requests: Semaphore::new(config.requests_max),
-            files: Cache::new(config.files_bytes_max, file_bytes),
-            series: Cache::new(config.series_bytes_max, SeriesTable::memory_size),
-            ranges: Cache::new(config.ranges_bytes_max, Bytes::len),
-            pages: Cache::new(config.samples_bytes_max, SamplePage::memory_size),
+            settings,
+            requests: Semaphore::new(settings.requests_max),
+            files: Cache::new(settings.files_bytes_max, file_bytes),
+            series: Cache::new(settings.series_bytes_max, SeriesTable::memory_size),
+            ranges: Cache::new(settings.ranges_bytes_max, Bytes::len),
+            pages: Cache::new(settings.samples_bytes_max, SamplePage::memory_size),
             counters: BlockCounters::default(),
         })
     }
 
-    /// The bounds.
+    /// What the reader was made with.
     #[must_use]
-    pub fn config(&self) -> &BlockReaderSettings {
-        &self.config
+    pub fn settings(&self) -> &BlockReaderSettings {
+        &self.settings
     }
 
-    /// Requests and bytes so far.
+    /// What was fetched so far, hits of the caches not counted.
     #[must_use]
     pub fn counters(&self) -> &BlockCounters {
         &self.counters
@@ -258,7 +255,7 @@ impl BlockReader {
         rows: &[Range<u64>],
     ) -> Result<(), Error> {
         // What would not stay until it is decoded would be fetched twice.
-        if self.config.ranges_bytes_max < PREFETCH_CACHE_BYTES_MIN || rows.iter().all(Range::is_empty) {
+        if self.settings.ranges_bytes_max < PREFETCH_CACHE_BYTES_MIN || rows.iter().all(Range::is_empty) {
             return Ok(());
         }
         let file = self.open(entry, ObjectKind::Samples).await?;
@@ -273,7 +270,7 @@ impl BlockReader {
         let ranges = table.page_bytes(&pages);
         let absent: Vec<Range<u64>> =
             ranges.into_iter().filter(|range| !self.ranges.contains(&RangeKey::new(id, range))).collect();
-        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
+        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.settings.merge_gap_bytes);
         let mut fetched = Fetched::default();
         self.fetch(&file.key, &wanted, &mut fetched).await?;
         self.keep(Held::Ranges(id), &absent, &fetched).await;
@@ -301,7 +298,7 @@ impl BlockReader {
             why: "is not named by the catalog entry".into(),
         })?;
         let tail = tail_range(&key, object)?;
-        let small = object.size <= self.config.small_file_bytes;
+        let small = object.size <= self.settings.small_file_bytes;
         let range = if small { 0..object.size } else { tail.clone() };
         let read = |fetched: &Fetched| {
             let tail = fetched.get(&tail).ok_or_else(|| promontory_block::Error::Bug("no tail".into()))?;
@@ -316,7 +313,7 @@ impl BlockReader {
     async fn load_series(&self, file: &File, keys: &[RowsKey]) -> Result<Vec<SeriesTable>, Error> {
         let mut ranges = Vec::new();
         for key in keys {
-            let plan = SeriesTable::plan(&file.footer, &(key.start..key.end), self.config.merge_gap_bytes);
+            let plan = SeriesTable::plan(&file.footer, &(key.start..key.end), self.settings.merge_gap_bytes);
             ranges.extend(plan.map_err(|error| decode_error(&file.key, error))?);
         }
         self.read_ranges(&file.key, file.held(), ranges, |fetched| {
@@ -362,7 +359,7 @@ impl BlockReader {
         ranges: &[Range<u64>],
     ) -> Result<(Fetched, Vec<Range<u64>>), Error> {
         let (mut fetched, absent) = self.in_memory(held, ranges).await;
-        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.config.merge_gap_bytes);
+        let wanted = promontory_block::parquet::join_ranges(absent.clone(), self.settings.merge_gap_bytes);
         self.fetch(key, &wanted, &mut fetched).await?;
         Ok((fetched, absent))
     }
@@ -397,7 +394,7 @@ impl BlockReader {
 
     async fn fetch(&self, key: &Path, ranges: &[Range<u64>], fetched: &mut Fetched) -> Result<(), Error> {
         let requests = futures::stream::iter(ranges.iter().cloned().map(|range| self.get(key, range)));
-        let mut parts = requests.buffer_unordered(self.config.requests_per_load_max.max(1));
+        let mut parts = requests.buffer_unordered(self.settings.requests_per_load_max.max(1));
         while let Some((start, bytes)) = parts.try_next().await? {
             fetched.insert(start, bytes);
         }

@@ -23,7 +23,6 @@ type Loaded<K, V> = Result<Arc<HashMap<K, Arc<V>>>, Arc<Error>>;
 type Flight<K, V> = Shared<BoxFuture<'static, Loaded<K, V>>>;
 type Flights<K, V> = Arc<Mutex<HashMap<K, WeakShared<BoxFuture<'static, Loaded<K, V>>>>>>;
 
-/// How often a cache was asked.
 #[derive(Debug, Default)]
 pub struct CacheCounters {
     /// Entries that were there.
@@ -32,7 +31,6 @@ pub struct CacheCounters {
     pub misses: AtomicU64,
 }
 
-/// A cache of `V` by `K`.
 pub(crate) struct Cache<K, V> {
     entries: moka::future::Cache<K, Arc<V>>,
     flights: Flights<K, V>,
@@ -83,7 +81,6 @@ where
         self.entries.contains_key(key)
     }
 
-    /// Puts an entry in.
     pub(crate) async fn put(&self, key: K, value: V) {
         self.entries.insert(key, Arc::new(value)).await;
     }

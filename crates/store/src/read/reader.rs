@@ -70,7 +70,7 @@ pub struct Reader {
     chain: Arc<Chain>,
     locals: Arc<LocalLives>,
     settings: ReaderSettings,
-    /// Held while following.
+    /// The tails that are followed; the lock is held while they are brought up to date.
     following: tokio::sync::Mutex<BTreeMap<WriterId, Followed>>,
     published: RwLock<Published>,
 }
@@ -102,14 +102,14 @@ enum TailEnd {
     OverBudget,
 }
 
-/// One immutable view of everything.
+/// One immutable view of all tenants: a catalog version plus the tails above its watermarks.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The catalog version.
+    /// The state at the version that the snapshot is pinned to.
     pub catalog: Arc<Catalog>,
     /// The tail of every writer live in it.
     pub tails: BTreeMap<WriterId, Tail>,
-    /// What is missing or uncertain.
+    /// What is missing or uncertain, as text for users.
     pub warnings: Vec<String>,
     as_of: Instant,
     age_max: Duration,
@@ -121,9 +121,9 @@ pub struct Tail {
     /// Holds at least the rows of segments `after + 1..=last`; what it holds of others, blocks of the
     /// same snapshot hold too or nobody may see yet.
     pub head: SharedHead,
-    /// The writer's watermark.
+    /// The writer's watermark: blocks hold its segments up to here.
     pub after: u64,
-    /// The last segment of the snapshot.
+    /// The last segment that the snapshot contains.
     pub last: u64,
 }
 
@@ -138,17 +138,16 @@ impl Tail {
 /// One tenant's part of one snapshot.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Whose samples.
     pub tenant: TenantId,
     /// The blocks that count for the tenant, in any order; each with rows of it.
     pub blocks: Vec<Arc<BlockEntry>>,
-    /// The tails of live writers.
+    /// The tails of live writers; not each has samples of the tenant.
     pub tails: Vec<Tail>,
-    /// Samples before this are gone.
+    /// Samples before this time in milliseconds do not count any more; `None`: all count.
     pub retained_from: Option<i64>,
     /// After this moment the snapshot's objects may be swept; `None` for a view that nobody sweeps.
     pub expires: Option<Instant>,
-    /// What is missing or uncertain.
+    /// What is missing or uncertain, as text for users.
     pub warnings: Vec<String>,
 }
 
@@ -208,7 +207,7 @@ impl Snapshot {
         )))
     }
 
-    /// Which snapshot this is.
+    /// The version and the ends of all tails: equal ids mean equal samples.
     #[must_use]
     pub fn id(&self) -> SnapshotId {
         let tails = self.tails.iter().map(|(writer, tail)| Position { writer: *writer, seq: tail.last });
@@ -267,7 +266,7 @@ impl Reader {
         })
     }
 
-    /// The reader's surroundings.
+    /// The bucket, clock and randomness that the reader works with.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         self.chain.context()

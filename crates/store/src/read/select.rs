@@ -58,7 +58,7 @@ impl SampleSnapshot for ViewSnapshot {
             Some(from) => range.intersect(TimeRange::new(from, i64::MAX)),
             None => range,
         };
-        let search = Search::new(matchers, range, self.reader.config().selected_series_max);
+        let search = Search::new(matchers, range, self.reader.settings().selected_series_max);
         let mut finds = Vec::new();
         for entry in &self.view.blocks {
             if !range.is_empty() && may_hold(entry, &self.view.tenant, search.names.as_ref(), range) {
@@ -193,7 +193,6 @@ impl fmt::Debug for ViewSelection {
 }
 
 impl ViewSelection {
-    /// Merges the sources by key.
     fn new(
         reader: Arc<BlockReader>,
         expires: Option<Instant>,

@@ -15,10 +15,10 @@ use crate::object::context::Context;
 use crate::object::keys;
 use crate::object::verified::read_verified;
 
-/// SlotLog of one writer fetched at once.
+/// Most slots of one writer that are fetched at once.
 const WINDOW_MAX: u64 = 16;
 
-/// One slot of a log.
+/// What a slot of a log holds.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Nothing: the log ends before it.
@@ -39,7 +39,7 @@ pub(crate) struct SlotLog<'a> {
     /// The next slot to hand out.
     next: u64,
     window: u64,
-    /// SlotLog from `next` on that were fetched already; present ones only.
+    /// Slots from `next` on that were fetched already; present ones only.
     fetched: std::collections::VecDeque<Bytes>,
 }
 

@@ -18,7 +18,7 @@ use promontory_model::{Exemplar, Labels, Matcher, MetricMetadata, Position, Snap
 
 use crate::error::Error;
 
-/// Gives snapshots.
+/// The door through which queries see what is stored: gives snapshots.
 #[async_trait]
 pub trait SampleSource: Send + Sync + fmt::Debug {
     /// Pins one snapshot and gives the view of each tenant, in their order.
@@ -32,16 +32,16 @@ pub trait SampleSource: Send + Sync + fmt::Debug {
 /// Which snapshot is wanted; by default the newest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SnapshotWish<'a> {
-    /// Positions that it contains.
+    /// Acknowledged positions that the snapshot must contain; it waits for them within a bound.
     pub must_contain: &'a [Position],
-    /// This one and no other.
+    /// The snapshot that was seen before, and no other; `None`: the newest.
     pub pinned: Option<&'a SnapshotId>,
 }
 
 /// The views of some tenants in one snapshot.
 #[derive(Clone, Debug)]
 pub struct PinnedViews {
-    /// Which snapshot.
+    /// The identity of the snapshot that all views are of.
     pub id: SnapshotId,
     /// One view for each tenant that was named, in their order.
     pub views: Vec<Arc<dyn SampleSnapshot>>,

@@ -17,7 +17,7 @@ use crate::read::source::{PinnedViews, SampleSnapshot, SampleSource, SnapshotWis
 /// two come. Each may hold a head that the ingester has already let go, some two minutes of samples.
 const REMEMBERED_VERSIONS: usize = 3;
 
-/// How long a snapshot is remembered.
+/// How long a snapshot can be named again by its id.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// Samples as they are stored: blocks of the catalog and tails of live writers.

@@ -56,18 +56,18 @@ impl Default for AdopterSettings {
     }
 }
 
-/// How an adoption ended.
+/// How the adoption of one dead writer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adoption {
     /// The writer is closed and contained in blocks.
     Closed,
-    /// It had left already.
+    /// It had left the catalog already: somebody else closed it.
     Gone,
     /// A slot holds damaged or foreign bytes; the writer stays until a human decides.
     Quarantined {
-        /// The slot.
+        /// Number of the slot in the writer's log.
         seq: u64,
-        /// What it holds.
+        /// What lies there instead of a segment, with the bytes that do not fit.
         why: String,
     },
 }
@@ -80,7 +80,6 @@ pub struct Adopter {
     watched: tokio::sync::Mutex<BTreeMap<WriterId, Watched>>,
 }
 
-/// What is known of one live writer.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     /// The last slot seen.
@@ -105,7 +104,7 @@ enum ReplayEnd {
 }
 
 impl Adopter {
-    /// An adopter that has seen nothing yet.
+    /// An adopter that has seen nothing yet: no writer is dead before `dead_after` has passed from here.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: AdopterSettings) -> Self {
         Self { chain, settings, watched: tokio::sync::Mutex::default() }

@@ -25,7 +25,7 @@ use crate::object::context::Context;
 use crate::object::keys;
 use crate::upkeep::merger::{Merged, Merger, MergerSettings};
 
-/// What [`plan`] goes by.
+/// When the L1 blocks of a tenant are due to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanSettings {
     /// A tenant is due once the oldest L1 block that its L2 does not contain is this old:
@@ -45,11 +45,9 @@ impl Default for PlanSettings {
 /// One tenant whose L1 rows become L2 blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct L1Merge {
-    /// Whose rows.
     pub tenant: TenantId,
     /// How many they are, repeated ones counted again.
     pub rows: u64,
-    /// Their newest timestamp.
     pub newest_ts: i64,
 }
 
@@ -93,7 +91,6 @@ pub fn plan(
     merges
 }
 
-/// What one tenant has in L1.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     blocks: usize,
@@ -108,14 +105,14 @@ impl Default for Waiting {
     }
 }
 
-/// What one round did.
+/// What one round of merges did.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Merges that are in the catalog.
     pub merges: usize,
     /// Blocks that they added.
     pub blocks: usize,
-    /// Rows of those blocks.
+    /// Samples in those blocks.
     pub rows: u64,
     /// Damaged L1 blocks that they went past.
     pub passed_over: usize,
@@ -137,7 +134,7 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    /// A compaction over a chain.
+    /// A compaction that commits through `chain`.
     #[must_use]
     pub fn new(chain: Arc<Chain>, merger: MergerSettings, settings: PlanSettings) -> Self {
         let salt = chain.context().random.next_u64();

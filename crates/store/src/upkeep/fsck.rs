@@ -26,13 +26,12 @@ use crate::upkeep::sweeper::decode_mark;
 /// Problems that are named; all are counted.
 const PROBLEMS_MAX: usize = 100;
 
-/// Marks of swept epochs read at once.
 const PARALLEL_MAX: usize = 16;
 
 /// What was checked, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FsckReport {
-    /// The newest version.
+    /// The newest version of the catalog, up to which everything was replayed.
     pub version: u64,
     /// Versions replayed.
     pub versions: u64,
@@ -40,20 +39,20 @@ pub struct FsckReport {
     pub checkpoints: u64,
     /// Blocks read.
     pub blocks: u64,
-    /// Their bytes.
+    /// Their encoded bytes.
     pub block_bytes: u64,
     /// Samples in them.
     pub rows: u64,
     /// Segments above the watermarks of live writers.
     pub segments: u64,
-    /// Everything that is wrong.
+    /// Number of problems, those that `problems` does not name included.
     pub problems_total: u64,
     /// The first few of it, with the object's key.
     pub problems: Vec<String>,
 }
 
 impl FsckReport {
-    /// True if nothing is wrong.
+    /// True if no problem was found.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.problems_total == 0

@@ -36,10 +36,10 @@ use crate::write::upload::upload_block;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Inputs that are decoded at once.
+/// Most inputs that are decoded at the same time.
 const INPUTS_AT_ONCE: usize = 4;
 
-/// Bounds of a merge.
+/// Bounds of one merge, and the windows that its outputs are cut by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MergerSettings {
     /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one. Inputs, result and
@@ -47,11 +47,11 @@ pub struct MergerSettings {
     pub rows_max: u64,
     /// Windows that get a block of their own; what is older shares one late block.
     pub windows_max: usize,
-    /// Length of a window of L2.
+    /// Length of a window of L2, in milliseconds.
     pub l2_window_ms: i64,
-    /// Length of a window of L3.
+    /// Length of a window of L3, in milliseconds.
     pub l3_window_ms: i64,
-    /// Series per output block.
+    /// Most series in one output block; more make several.
     pub series_max: usize,
 }
 
@@ -70,13 +70,13 @@ impl Default for MergerSettings {
 /// How a merge ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// There was nothing to merge.
+    /// There was nothing to merge: no commit was tried.
     Nothing,
-    /// The outputs are in the catalog.
+    /// The outputs are in the catalog and their rows count instead of those of the inputs.
     Committed {
-        /// Blocks that came.
+        /// Number of outputs.
         blocks: usize,
-        /// Their rows.
+        /// Samples in the outputs, duplicates of the inputs removed.
         rows: u64,
         /// Damaged L1 blocks that stay where they are.
         passed_over: usize,
@@ -101,7 +101,7 @@ struct Inputs {
 }
 
 impl Merger {
-    /// A merger over a chain.
+    /// A merger that commits through `chain`.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: MergerSettings) -> Self {
         Self { chain, settings, inputs: Mutex::default() }

@@ -43,7 +43,7 @@ use crate::planted::Bug;
 const MAGIC_SWEPT: [u8; 4] = *b"PMSW";
 const VERSION: u16 = 1;
 
-/// Deletions in flight.
+/// Most deletions in flight at once.
 const PARALLEL_MAX: usize = 16;
 
 /// Closed marks that need not be read again to be known.
@@ -64,7 +64,6 @@ impl Default for SweeperSettings {
     }
 }
 
-/// The object `swept/<epoch>`.
 fn encode_mark(epoch: u64) -> Bytes {
     let mut mark = Encoder::new(MAGIC_SWEPT, VERSION);
     mark.number(epoch);
@@ -79,26 +78,26 @@ pub(crate) fn decode_mark(bytes: &[u8]) -> Result<u64, DecodeError> {
     Ok(epoch)
 }
 
-/// What a sweep did.
+/// What one sweep deleted, or why it deleted nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// Our clock minus the store's, in milliseconds, if that was too much to sweep.
     pub skew_ms: Option<i64>,
-    /// The floor that it went by.
+    /// The floor that it went by: a catalog version older than the grace.
     pub floor: u64,
-    /// Deleted blocks' objects.
+    /// Objects of blocks that were deleted.
     pub block_objects: u64,
-    /// Deleted segments.
+    /// Slots that were deleted.
     pub segments: u64,
-    /// Deleted versions, checkpoint roots and pages.
+    /// Catalog versions, checkpoint roots and pages that were deleted.
     pub catalog_objects: u64,
-    /// Bytes of all of them.
+    /// Bytes of all deleted objects together.
     pub bytes: u64,
-    /// Epochs that were marked.
+    /// Epochs whose versions were marked as being deleted.
     pub epochs: u64,
 }
 
-/// Deletes unreferenced objects.
+/// Deletes objects that nothing refers to once the grace has passed.
 #[derive(Debug)]
 pub struct Sweeper {
     chain: Arc<Chain>,
@@ -133,7 +132,7 @@ impl References {
 }
 
 impl Sweeper {
-    /// A sweeper over a chain.
+    /// A sweeper over the bucket of `chain`.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: SweeperSettings) -> Self {
         Self { chain, settings, marks: Mutex::default() }

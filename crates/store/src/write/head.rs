@@ -64,7 +64,7 @@ struct LabelIndex {
     /// Series below this id are in it.
     covered: usize,
     ids: BTreeMap<Box<str>, Vec<u32>>,
-    /// Roughly.
+    /// Approximate memory.
     bytes: usize,
 }
 
@@ -75,7 +75,6 @@ const INDEX_BYTES_PER_SERIES: usize = 256;
 /// What a value takes in an index beside its text and its ids: its place in the tree and two allocations.
 const INDEX_BYTES_PER_VALUE: usize = 80;
 
-/// One tenant's run inside a contribution.
 #[derive(Clone, Debug)]
 struct HeadRun {
     seq: u64,
@@ -106,13 +105,11 @@ impl HeadRun {
 }
 
 impl Head {
-    /// An empty head.
     #[must_use]
     pub fn new(writer: WriterId) -> Self {
         Self { writer, contributions: Vec::new(), tenants: BTreeMap::new(), bytes: 0 }
     }
 
-    /// Whose samples these are.
     #[must_use]
     pub fn writer(&self) -> WriterId {
         self.writer
@@ -134,13 +131,11 @@ impl Head {
         self.contributions.push((seq, contribution));
     }
 
-    /// The newest sequence number inserted.
     #[must_use]
     pub fn last_seq(&self) -> Option<u64> {
         self.contributions.last().map(|(seq, _)| *seq)
     }
 
-    /// Number of contributions.
     #[must_use]
     pub fn segments(&self) -> usize {
         self.contributions.len()
@@ -152,7 +147,7 @@ impl Head {
         self.bytes
     }
 
-    /// Number of series of all tenants.
+    /// Series of all tenants; one that several tenants have counts for each.
     #[must_use]
     pub fn series(&self) -> usize {
         self.tenants.values().map(|tenant| tenant.keys.len()).sum()
@@ -382,7 +377,6 @@ impl HeadSelection {
         self.series.iter().map(|(key, _)| key)
     }
 
-    /// True if nothing was selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()

@@ -22,7 +22,7 @@ use crate::write::head::{Contribution, Head};
 /// A head that its writer goes on filling while others read it.
 pub type SharedHead = Arc<RwLock<Head>>;
 
-/// One writer id of this process.
+/// The time of one writer id of this process, from its birth to its closed mark.
 #[derive(Debug)]
 pub struct Life {
     writer: WriterId,
@@ -44,7 +44,6 @@ struct State {
 /// What a life holds at one moment.
 #[derive(Clone, Debug)]
 pub struct LifeView {
-    /// Whose samples.
     pub writer: WriterId,
     /// At least the rows of segments `watermark + 1..=confirmed`.
     pub head: SharedHead,
@@ -73,7 +72,6 @@ impl Life {
         Arc::new(Self { writer, born, state: Mutex::new(state) })
     }
 
-    /// The writer's id.
     #[must_use]
     pub fn writer(&self) -> WriterId {
         self.writer
@@ -83,7 +81,6 @@ impl Life {
         self.state.locked()
     }
 
-    /// What there is now.
     #[must_use]
     pub fn view(&self) -> LifeView {
         let state = self.state();
@@ -168,7 +165,7 @@ impl LocalLives {
         self.lives().insert(life.writer, life.clone());
     }
 
-    /// All lives, in order of their ids.
+    /// The lives of this process that may hold samples no block contains, by writer.
     #[must_use]
     pub fn views(&self) -> BTreeMap<WriterId, LifeView> {
         self.lives().iter().map(|(id, life)| (*id, life.view())).collect()

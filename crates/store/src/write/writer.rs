@@ -54,7 +54,7 @@ const UPLOADS_MAX: u32 = 3;
 /// Bounds and intervals of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterSettings {
-    /// Unresolved slots at once.
+    /// Slots that may be in flight at once: written, and not yet known to hold what was sent.
     pub in_flight_max: usize,
     /// Segments above the watermark from which appends are refused.
     pub segments_max: u64,
@@ -81,7 +81,6 @@ impl Default for WriterSettings {
     }
 }
 
-/// What [`Writer::flush_l1`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
     /// There was too little to be worth a commit.
@@ -200,7 +199,7 @@ impl Writer {
         self.life.read_locked().clone()
     }
 
-    /// What the writer is doing.
+    /// Head, watermark and queue as they are now.
     #[must_use]
     pub fn status(&self) -> WriterStatus {
         WriterStatus { life: self.life().view(), queued: QUEUE_MAX - self.queue.capacity() }

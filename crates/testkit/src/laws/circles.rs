@@ -43,7 +43,6 @@ type Path<'a> = Vec<&'a str>;
 /// Which module uses which, and a file that shows it.
 type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>;
 
-/// The modules of one crate.
 struct Modules<'f, 'a> {
     files: BTreeMap<Path<'a>, &'f File<'a>>,
     imports: BTreeMap<Path<'a>, Vec<Import<'a>>>,

@@ -21,9 +21,9 @@ pub struct File<'a> {
     pub room: &'a str,
     /// Its module inside the crate; empty for `lib.rs` and `main.rs`.
     pub module: Vec<&'a str>,
-    /// All its lines, comments included.
+    /// Number of its lines, comments and tests included.
     pub lines: usize,
-    /// Its code.
+    /// Its code without comments and tests.
     pub tokens: Vec<Lexeme<'a>>,
 }
 
@@ -34,7 +34,7 @@ pub struct Import<'a> {
     pub path: Vec<&'a str>,
     /// The name by which the module has it.
     pub name: &'a str,
-    /// Is it `pub use`?
+    /// True for `pub use`, without restriction.
     pub is_public: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Import<'a> {
 pub struct Item<'a> {
     /// `struct`, `fn`, `mod` and so on.
     pub keyword: &'a str,
-    /// Its name.
+    /// The name that it defines.
     pub name: &'a str,
 }
 
@@ -229,7 +229,6 @@ fn body_end(tokens: &[Lexeme<'_>]) -> Option<usize> {
     }
 }
 
-/// What follows `pub`.
 fn item<'a>(tokens: &[Lexeme<'a>]) -> Option<Item<'a>> {
     const BEFORE: &[&str] = &["const", "async", "unsafe", "extern", "\"C\"", "mut"];
     let words = tokens.windows(2).take(BEFORE.len());

@@ -5,47 +5,47 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why a dependency is named.
+/// The table of a manifest that names a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
-    /// Compiled into the crate.
+    /// `[dependencies]`: compiled into the crate.
     Normal,
-    /// For its tests only.
+    /// `[dev-dependencies]`: for its tests only.
     Development,
-    /// For its build script.
+    /// `[build-dependencies]`: for its build script.
     Build,
 }
 
 /// One line of a manifest's dependency tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The package that is named.
+    /// The name of the package that is depended on.
     pub to: String,
-    /// In which table.
+    /// The table in which the line stands.
     pub kind: EdgeKind,
-    /// Features switched on by it.
+    /// Features that the line switches on, beside the default ones.
     pub features: Vec<String>,
 }
 
 /// A workspace member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Package name.
+    /// The package's name, with the prefix `promontory-` where it has one.
     pub name: String,
-    /// Direct dependencies.
+    /// Its direct dependencies of every kind.
     pub edges: Vec<Edge>,
     /// The features that are on by default.
     pub default_features: Vec<String>,
     /// Is it built by a plain `cargo build`, which is how users build what they run?
     pub built_by_default: bool,
-    /// The text of its manifest.
+    /// The text of its `Cargo.toml`.
     pub manifest: String,
 }
 
 /// Any package of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Licensed {
-    /// Package name.
+    /// The package's name, with the prefix `promontory-` where it has one.
     pub name: String,
     /// Its SPDX expression; `None` if the manifest has none.
     pub licence: Option<String>,
@@ -54,20 +54,20 @@ pub struct Licensed {
 /// A Rust file of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Relative to the root.
+    /// Its path, relative to the root of the repository.
     pub path: String,
-    /// Its text.
+    /// Its whole text.
     pub text: String,
 }
 
 /// All facts that the laws judge.
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
-    /// The packages of this repository.
+    /// The members of the workspace.
     pub members: Vec<Member>,
     /// Every package that can be compiled in, own ones included.
     pub packages: Vec<Licensed>,
-    /// The text of the root manifest.
+    /// The text of the `Cargo.toml` at the root.
     pub root_manifest: String,
     /// Every `.rs` file below `crates`, `benches` and `tests`.
     pub sources: Vec<SourceFile>,
@@ -75,15 +75,15 @@ pub struct Workspace {
     pub top_level: Vec<String>,
 }
 
-/// The facts could not be gathered.
+/// Why the facts could not be gathered.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file or folder does not read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// What was to be read.
+        /// The file or folder that was to be read.
         path: PathBuf,
-        /// Why not.
+        /// What the system answered.
         source: std::io::Error,
     },
     /// `cargo metadata` failed.

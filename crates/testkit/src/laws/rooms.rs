@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{EdgeKind, Member, room_name};
 
-/// So many crates may lie on one way down from the binary.
+/// Most crates on one way down from the binary, both ends counted.
 pub const CHAIN_CRATES_MAX: usize = 6;
 
 /// One crate of the workspace and what it may name in its manifest.

@@ -12,7 +12,7 @@ pub const FUNCTION_LINES_P90_MAX: usize = 23;
 /// A function above this is long.
 pub const FUNCTION_LINES_MAX: usize = 70;
 
-/// So many functions of a thousand may be long.
+/// Most functions of a thousand that may be long.
 pub const LONG_PER_THOUSAND_MAX: usize = 5;
 
 /// Nine files of ten are at most so long.

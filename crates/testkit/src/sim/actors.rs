@@ -51,16 +51,10 @@ const MERGE_ROWS_MAX: [u64; 3] = [1, 20, 10_000];
 
 // --- Processes ---
 
-/// What a process is there for.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// A writer and a reader that senders reach through `nodes`.
-    Ingester {
-        /// Its place in `nodes`.
-        idx: usize,
-        /// Where it is found.
-        nodes: Nodes,
-    },
+    Ingester { idx: usize, nodes: Nodes },
     /// Adopts, merges and sweeps.
     Keeper,
     /// Takes snapshots, judges what they show, and holds some of them.

@@ -11,14 +11,14 @@ use promontory_store::Planted;
 use crate::sim::run::{Log, Report, run};
 use crate::sim::scenario::Scenario;
 
-/// What many seeds gave together.
+/// What the runs of many seeds gave together.
 #[derive(Clone, Debug, Default)]
 pub struct Campaign {
-    /// Runs that ended.
+    /// Number of runs that ended, those with violations included.
     pub runs: u64,
     /// Sums of [`Report::coverage`].
     pub coverage: BTreeMap<String, u64>,
-    /// Requests to the store.
+    /// Requests to the simulated store in all runs.
     pub requests: u64,
     /// Runs with violations, in order of their seeds; runs stop at the first.
     pub failures: Vec<Report>,

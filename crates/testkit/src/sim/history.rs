@@ -28,12 +28,12 @@ use promontory_model::{Labels, TenantId};
 
 use crate::sim::random::mix;
 
-/// Where a sample belongs.
+/// What a sample is known by: at one place one value counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Whose.
+    /// The tenant that it was sent for.
     pub tenant: TenantId,
-    /// Of which series.
+    /// The series of that tenant.
     pub series: Labels,
     /// Milliseconds since the Unix epoch.
     pub ts: i64,
@@ -72,79 +72,79 @@ fn check(place: &Place, number: u64) -> u64 {
     named & ((1 << CHECK_BITS) - 1)
 }
 
-/// One request to write.
+/// One request to write, by its number in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(usize);
 
-/// A rule that does not hold.
+/// A rule of the history that a sight or a store breaks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Violation {
     /// An acknowledged sample is not there.
     Lost {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// What was acknowledged.
+        /// The value that was acknowledged.
         value: f64,
-        /// What is there.
+        /// The value that the sight shows there; `None` if it shows none.
         seen: Option<f64>,
-        /// When it was acknowledged.
+        /// Simulated time of the acknowledgement, since the run began.
         acknowledged: Duration,
     },
     /// A sample is stored more often than it was sent.
     Duplicated {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// Its value.
+        /// The value that was sent and stored.
         value: f64,
-        /// How often it was sent.
+        /// Number of attempts that carried this value.
         sent: usize,
-        /// How often it is stored.
+        /// Number of rows with this value, before deduplication.
         stored: usize,
     },
     /// A value that nobody sent, at a place where others were sent.
     Altered {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// What is there.
+        /// The value that the sight shows there.
         seen: f64,
     },
     /// A sample that nobody sent.
     Phantom {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// What is there.
+        /// The value that the sight shows there.
         seen: f64,
     },
     /// A sample that was sent to another tenant.
     Foreign {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// Whose it is.
+        /// The tenant that it was sent for.
         owner: TenantId,
     },
     /// A sample that an earlier sight showed.
     Vanished {
-        /// Which.
+        /// The place of the sample.
         place: Place,
-        /// What was seen.
+        /// The value that the earlier sight showed.
         value: f64,
-        /// What is there.
+        /// The value that the sight shows there; `None` if it shows none.
         seen: Option<f64>,
     },
     /// A snapshot that shows something else when read again.
     Unstable {
-        /// What differs first.
+        /// The first difference.
         what: String,
     },
-    /// A young snapshot that misses something.
+    /// A snapshot inside its grace of which something is gone.
     Removed {
-        /// What could not be read.
+        /// The object that could not be read.
         what: String,
     },
     /// Anything else that must not be: a broken catalog, an error of the wrong kind, an unclean
     /// store at the end.
     Broken {
-        /// What.
+        /// The rule, and how it is broken.
         what: String,
     },
 }
@@ -180,11 +180,11 @@ impl fmt::Display for Place {
 /// Everything that one snapshot of one tenant shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sight {
-    /// Whose samples were asked for.
+    /// The tenant whose samples were asked for.
     pub tenant: TenantId,
     /// Whatever was acknowledged before must be in it.
     pub begun: Duration,
-    /// When it was there.
+    /// Simulated time at which the answer was whole.
     pub ended: Duration,
     /// Acknowledged requests that the snapshot was asked to contain, however young.
     pub required: Vec<RequestId>,
@@ -208,7 +208,7 @@ struct Attempt {
     value: f64,
 }
 
-/// The record of a run.
+/// What was sent, acknowledged and seen in a run, against which each sight is judged.
 #[derive(Debug, Default)]
 pub struct History {
     requests: Vec<Request>,
@@ -233,13 +233,13 @@ impl History {
         self.requests[request.0].acknowledged.get_or_insert(at);
     }
 
-    /// Requests so far.
+    /// Number of requests that were begun.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.requests.len()
     }
 
-    /// Requests that were acknowledged.
+    /// Number of requests that were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         self.requests.iter().filter(|request| request.acknowledged.is_some()).count()

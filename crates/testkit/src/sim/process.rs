@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 /// Where in a store operation a process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPhase {
-    /// The request was not sent.
+    /// Before the request is sent: it has no effect.
     BeforeEffect,
     /// The store did it, the answer found nobody.
     AfterEffect,
@@ -45,7 +45,7 @@ struct Life {
 }
 
 impl Process {
-    /// A living process without tasks.
+    /// A living process without tasks; traces call it `name`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self(Arc::new(Life {
@@ -60,7 +60,7 @@ impl Process {
         }))
     }
 
-    /// Its name in traces.
+    /// The name under which traces show it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -87,7 +87,7 @@ impl Process {
         self.0.died.notify_waiters();
     }
 
-    /// True after [`Self::kill`].
+    /// True once [`Self::kill`] was called.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.0.dead.load(Ordering::Relaxed)

@@ -18,7 +18,7 @@ pub struct SeededRandom {
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededRandom {
-    /// The stream of `seed`.
+    /// A stream of numbers that depends on `seed` alone.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { state: AtomicU64::new(mix(seed)) }

@@ -23,10 +23,10 @@ use crate::sim::scenario::Scenario;
 use crate::sim::stage::Stage;
 use crate::sim::store::{Faults, SimStore};
 
-/// How a run ended.
+/// What one run did and what it broke.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Its seed.
+    /// The seed that replays it.
     pub seed: u64,
     /// What must not be, with the simulated time at which it was noticed; empty is good.
     pub violations: Vec<(Duration, Violation)>,
@@ -34,13 +34,13 @@ pub struct Report {
     pub coverage: BTreeMap<String, u64>,
     /// A hash of every request: equal for equal runs.
     pub trace: u64,
-    /// Requests to the store.
+    /// Requests to the simulated store, those that failed included.
     pub requests: u64,
     /// Every request and note, if they were asked for.
     pub log: Vec<String>,
 }
 
-/// Does a run keep its log?
+/// Whether a run keeps its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
     /// No: a run is ten times faster so.

@@ -20,51 +20,51 @@ pub enum Weather {
     Rain,
     /// More than every fifth write goes wrong, and answers come late or never.
     Storm,
-    /// As rain, and returned bytes are damaged.
+    /// As rain, and bytes that are read may be damaged.
     Radiation,
 }
 
-/// Which bytes blocks have.
+/// The codec of a run's blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockBytes {
-    /// As fast as copying.
+    /// Plain rows: as fast as copying.
     Plain,
-    /// What production writes.
+    /// Parquet, as production writes it.
     Parquet,
 }
 
-/// One run, before it is run.
+/// Everything that is decided about a run before it begins.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Where everything comes from.
+    /// What the rest was drawn from, and what the run draws from.
     pub seed: u64,
-    /// How the store behaves.
+    /// How often the store's requests go wrong.
     pub weather: Weather,
-    /// Which bytes blocks have.
+    /// The codec of its blocks.
     pub block_bytes: BlockBytes,
-    /// The bucket's constants.
+    /// The constants that its bucket is made with; the grace is seconds instead of an hour.
     pub format: Format,
-    /// Timeouts and waits.
+    /// Bounds of requests and of waiting between them, in simulated time.
     pub timing: Timing,
-    /// Bounds of writers.
+    /// What its writers are run with.
     pub writer: WriterSettings,
-    /// Bounds of adopters.
+    /// What its adopters are run with.
     pub adopter: AdopterSettings,
-    /// Bounds of readers.
+    /// What its readers are run with.
     pub reader: ReaderSettings,
-    /// Processes with a writer.
+    /// Number of processes with a writer.
     pub ingesters: usize,
-    /// Processes that adopt, merge and sweep.
+    /// Number of processes that adopt, merge and sweep.
     pub keepers: usize,
-    /// Processes that only read.
+    /// Number of processes that only read.
     pub onlookers: usize,
     /// Clients that send samples, each one request at a time.
     pub senders: usize,
-    /// Tenants, from 1.
+    /// Number of tenants that samples are sent for; at least 1.
     pub tenants: usize,
     /// Simulated time until the senders stop.
     pub length: Duration,
-    /// Resolution of the store's last-modified times.
+    /// Resolution of the store's last-modified times, in milliseconds.
     pub resolution_ms: u64,
     /// Wait of a sender between two requests.
     pub send_ms: RangeInclusive<u64>,
@@ -74,12 +74,12 @@ pub struct Scenario {
     pub tick_ms: RangeInclusive<u64>,
     /// Wait of an onlooker between two snapshots.
     pub look_ms: RangeInclusive<u64>,
-    /// Undisturbed life of a process.
+    /// Undisturbed life of a process, in milliseconds.
     pub life_ms: RangeInclusive<u64>,
 }
 
 impl Scenario {
-    /// The scenario of a seed.
+    /// The scenario of `seed`: equal seeds give equal scenarios.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let random = SeededRandom::fork(seed, "scenario");

@@ -69,7 +69,6 @@ impl Stage {
         })
     }
 
-    /// A process of this run.
     pub(crate) fn process(&self, name: String) -> Process {
         let process = Process::new(name);
         self.processes.locked().push(process.clone());
@@ -101,7 +100,6 @@ impl Stage {
         })
     }
 
-    /// Time since the run began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }

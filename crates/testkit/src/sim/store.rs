@@ -70,15 +70,15 @@ pub struct Faults {
     pub orphan_lands: u32,
     /// The usual time of each of the two ways.
     pub latency_ms: RangeInclusive<u64>,
-    /// See `slow`.
+    /// Time of a `slow` request, in milliseconds.
     pub slow_ms: RangeInclusive<u64>,
-    /// See `stall`.
+    /// Time of a request that is met by `stall`, in milliseconds.
     pub stall_ms: RangeInclusive<u64>,
-    /// See `lost_answer`.
+    /// Time until the error of a `lost_answer`, in milliseconds.
     pub silence_ms: RangeInclusive<u64>,
-    /// See `late_landing`.
+    /// Time until the effect of a `late_landing`, in milliseconds.
     pub late_ms: RangeInclusive<u64>,
-    /// See `stale_list`.
+    /// How old the page of a `stale_list` may be, in milliseconds.
     pub stale_list_ms: RangeInclusive<u64>,
 }
 
@@ -108,7 +108,7 @@ impl Faults {
     }
 }
 
-/// Of ten thousand damaged reads of blocks, so many begin a spell.
+/// Damaged reads of blocks, of ten thousand, that begin a spell.
 const SPELL_CHANCE: u32 = 2_500;
 
 /// Reads of a spell: more than one reader tries in a row.
@@ -252,7 +252,7 @@ impl World {
         self.state.locked().counts.clone()
     }
 
-    /// Requests so far.
+    /// Number of requests so far, those that failed included.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -352,7 +352,6 @@ impl State {
     }
 }
 
-/// How one write or deletion goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,

@@ -21,7 +21,7 @@ pub struct WriteRequestEncoder {
 }
 
 impl WriteRequestEncoder {
-    /// An empty request.
+    /// A request without series.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -78,7 +78,7 @@ impl WriteRequestEncoder {
         snappy::compress(self.message.as_bytes())
     }
 
-    /// Forgets the message and keeps the memory.
+    /// Begins a new request in the same memory.
     pub fn clear(&mut self) {
         self.message.clear();
     }

@@ -172,8 +172,8 @@ async fn a_large_table_is_read_by_pages_for_a_metric_and_once_for_all() {
 async fn samples_that_no_longer_fit_decoded_need_no_request() {
     let store = Arc::new(InMemory::new());
     let entry = put_block(&store, Level::L2, 1, &[(tenant("t"), fleet(20, 200, 500))]).await;
-    let config = BlockReaderSettings { samples_bytes_max: 0, ..BlockReaderSettings::default() };
-    let reader = BlockReader::new(Bucket::single(store.clone()), config);
+    let settings = BlockReaderSettings { samples_bytes_max: 0, ..BlockReaderSettings::default() };
+    let reader = BlockReader::new(Bucket::single(store.clone()), settings);
     let read = |rows: Range<u64>| {
         let (reader, entry) = (reader.clone(), entry.clone());
         async move { reader.pages(&entry, &[rows]).await.unwrap() }

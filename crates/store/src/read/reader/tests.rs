@@ -1,4 +1,4 @@
-//! Snapshots, tails and their warnings.
+//! Rules of snapshots: which tails they hold, and what they warn of.
 
 use std::sync::atomic::Ordering;
 

@@ -243,8 +243,8 @@ async fn a_selector_that_matches_too_much_is_refused_before_it_takes_memory() {
     let store = Arc::new(InMemory::new());
     let run = crate::read::blocks::tests::fleet(4, 5, 1);
     let blocks = vec![put_block(&store, Level::L2, 1, &[(tenant("t"), run)]).await];
-    let config = BlockReaderSettings { selected_series_max: 19, ..BlockReaderSettings::default() };
-    let snapshot = ViewSnapshot::new(view(blocks), BlockReader::new(Bucket::single(store), config));
+    let settings = BlockReaderSettings { selected_series_max: 19, ..BlockReaderSettings::default() };
+    let snapshot = ViewSnapshot::new(view(blocks), BlockReader::new(Bucket::single(store), settings));
     assert!(matches!(snapshot.select(&[], TimeRange::ALL).await, Err(Error::Limited(_))));
     let one = [Matcher::equal("__name__", "metric_0002_seconds_total")];
     assert_eq!(snapshot.select(&one, TimeRange::ALL).await.unwrap().series().len(), 5);
