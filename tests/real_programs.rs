@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod conformance_http;
+mod doors;
 mod end_to_end;
 mod flips;
 mod kill;

@@ -278,8 +278,9 @@ impl Ingester {
             }
             Err(error) => {
                 self.counters.cut_errors.fetch_add(1, Relaxed);
-                tracing::warn!(%error, samples, "cannot make samples durable; their senders are asked to retry");
-                Err(AppendError::Unavailable(format!("cannot make samples durable: {error}")))
+                let told = error.told("cannot make samples durable");
+                tracing::warn!(error = told, samples, "the senders of these samples are asked to retry");
+                Err(AppendError::Unavailable(told))
             }
         };
         // If nobody waits any more, nobody has to be told.
@@ -329,7 +330,9 @@ impl Ingester {
                 "the ingester is stopping; retry elsewhere or later".into(),
             ));
         }
-        self.writer.check_backlog().map_err(|error| AppendError::Unavailable(error.to_string()))?;
+        let over =
+            |error: promontory_store::Error| AppendError::Unavailable(error.told("cannot take samples"));
+        self.writer.check_backlog().map_err(over)?;
         let (taken, refused, outcome, pending) = {
             let mut collecting = self.lock();
             let (taken, refused) = collecting.intake.add(tenant, &batch, self.clock.now_ms())?;

@@ -78,9 +78,9 @@ pub fn plan_error(error: PlanError) -> EngineError {
     }
 }
 
-/// The door's error for an error of the store.
+/// The door's error for an error of the store: once for each, because it is logged here.
 pub fn store_error(error: &StoreError) -> EngineError {
-    let text = format!("expanding series: {error}");
+    let text = error.told("expanding series");
     match error {
         StoreError::Limited(_) => EngineError::Limited(text),
         // Asking again later may help; for what remains a human is needed.

@@ -1,11 +1,13 @@
 //! The engine over samples in memory: limits, cancellation, statistics, operators; in `plans` explanations,
-//! prices, exemplars and metadata, in `raw` streams of samples, in `requests` what a request carries, in `tenants` several tenants as one.
+//! prices, exemplars and metadata, in `raw` streams of samples, in `requests` what a request carries, in
+//! `store_fails` what is told of a store that fails, in `tenants` several tenants as one.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
 mod plans;
 mod raw;
 mod requests;
+mod store_fails;
 mod tenants;
 #[path = "../support/mod.rs"]
 mod support;
