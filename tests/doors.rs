@@ -1,4 +1,5 @@
-//! What the program shows to those whom it does not know: the words of its store stay inside.
+//! What the program shows to those whom it does not know, and what they may do: the words of its store stay
+//! inside, and web pages of strangers neither read nor write.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use crate::support::clock::now_ms;
 use crate::support::http::Answer;
 use crate::support::servers::{Promontory, Store};
 use crate::support::workdir::Workdir;
-use crate::support::write::{self, Request};
+use crate::support::write::{self, HEADERS, Request};
 
 #[test]
 fn a_failing_store_is_told_by_class_and_incident_and_its_words_are_in_the_log() {
@@ -30,6 +31,42 @@ fn a_failing_store_is_told_by_class_and_incident_and_its_words_are_in_the_log() 
     drop(blocks);
     let healed = server.client.form("/api/v1/query", &[("query", "door[1h]")]).expect("an answer");
     assert_eq!(healed.status, 200, "{}", healed.text());
+}
+
+#[test]
+fn web_pages_of_strangers_neither_read_nor_write() {
+    let workdir = Workdir::new("doors-strangers");
+    let flags = ["--web.allowed-hosts=prom.example"];
+    let store = Store::folder(&workdir.join("data"));
+    let server = Promontory::start("promontory", workdir.path(), &store, &flags);
+    let mut request = Request::default();
+    request.series(&[("__name__", "door")], &[(now_ms() - 60_000, 1.0)]);
+    let own = format!("http://127.0.0.1:{}", server.port());
+    let write = |name: &'static str, value: &str| {
+        let headers: Vec<_> = HEADERS.into_iter().chain([(name, value)]).collect();
+        server.client.post("/api/v1/write", &headers, request.body()).expect("an answer")
+    };
+    for (name, value, flag) in [
+        ("Origin", "https://evil.example", "--web.cors.origin"),
+        ("Sec-Fetch-Site", "cross-site", "--web.cors.origin"),
+        ("Host", "evil.example", "--web.allowed-hosts"),
+    ] {
+        let answer = write(name, value);
+        assert_eq!(answer.status, 403, "{name}: {}", answer.text());
+        assert!(answer.text().contains(flag), "{name}: {}", answer.text());
+    }
+    assert_eq!(write("Origin", &own).status, 204);
+    assert_eq!(write("Host", "prom.example").status, 204);
+    let read = |host: &str| {
+        let form = ("Content-Type", "application/x-www-form-urlencoded");
+        server
+            .client
+            .post("/api/v1/query", &[form, ("Host", host)], b"query=door".to_vec())
+            .expect("an answer")
+    };
+    assert_eq!((read("evil.example").status, read("localhost:1").status), (403, 200));
+    let refused = |reason| server.client.metric("promontory_http_requests_refused_total", reason);
+    assert_eq!((refused("reason=\"host\""), refused("reason=\"origin\"")), (Some(2.0), Some(2.0)));
 }
 
 /// The answer has an incident and nothing of the machine; the line of the incident has both.

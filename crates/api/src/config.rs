@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use promontory_model::re2::Re2;
 use promontory_model::{IngestLimits, TenantId};
 use promontory_promql::ParserSettings;
+
+use crate::callers::{AllowedHosts, CorsOrigin};
 
 /// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
 /// refusals name them, so the binary must have each.
@@ -51,7 +52,9 @@ pub struct ApiSettings {
     pub points_per_series_max: u64,
     /// What is PromQL here, for the requests that only parse.
     pub parser: ParserSettings,
-    /// Origins of web pages that may read answers.
+    /// By which names requests may call this process.
+    pub allowed_hosts: AllowedHosts,
+    /// Web pages of which other origins may call the API.
     pub cors_origin: CorsOrigin,
     /// What `/api/v1/status/buildinfo` says.
     pub build_info: BuildInfo,
@@ -78,31 +81,13 @@ impl Default for ApiSettings {
             query_text_bytes_max: 64 << 10,
             points_per_series_max: 11_000,
             parser: ParserSettings::default(),
-            cors_origin: CorsOrigin::Any,
+            allowed_hosts: AllowedHosts::Any,
+            cors_origin: CorsOrigin::None,
             build_info: BuildInfo::default(),
             runtime_info: RuntimeInfo::default(),
             flags: BTreeMap::new(),
             config_yaml: String::new(),
         }
-    }
-}
-
-/// Which origins get CORS headers that let them read answers.
-#[derive(Clone, Debug)]
-pub enum CorsOrigin {
-    /// All, as in Prometheus without `--web.cors.origin`.
-    Any,
-    /// Origins that the pattern matches as a whole.
-    Pattern(Re2),
-}
-
-impl CorsOrigin {
-    /// From the pattern of `--web.cors.origin`.
-    ///
-    /// # Errors
-    /// If RE2 would refuse the pattern; the text says why.
-    pub fn new(pattern: &str) -> Result<Self, String> {
-        if pattern == ".*" { Ok(Self::Any) } else { Re2::new_anchored(pattern).map(Self::Pattern) }
     }
 }
 

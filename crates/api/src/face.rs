@@ -5,7 +5,7 @@
 //! `Append` and `Engine`, nor any route but the home page, which another face may replace.
 //!
 //! In reading order: `state` (what all stand on), `route` and `mount` (which path leads where), `home`,
-//! `layers` and `counters` (what happens around a handler), `tenant`, `body`, `form`, `params` and
+//! `gate`, `layers` and `counters` (what happens around a handler), `tenant`, `body`, `form`, `params` and
 //! `question` (requests), `admission`, `json`, `document` and `envelope` (answers).
 
 mod admission;
@@ -14,6 +14,7 @@ mod counters;
 mod document;
 mod envelope;
 mod form;
+mod gate;
 mod home;
 pub(crate) mod json;
 mod layers;

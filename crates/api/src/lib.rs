@@ -4,7 +4,7 @@
 //! turns requests into calls of the two doors and their answers into what Prometheus 3.16 would say:
 //! the same paths, parameters, texts, status codes and JSON, byte for byte where clients look.
 //!
-//! In reading order: `config` and `readiness` (what the binary hands in), `face` (what this and every
+//! In reading order: `callers`, `config` and `readiness` (what the binary hands in), `face` (what this and every
 //! other HTTP face needs, and how faces are mounted together), `state` (the doors), `routes` (the table:
 //! which path leads where), `query`, `listing`, `status` and `write` (the handlers).
 //!
@@ -17,6 +17,7 @@
 //!
 //! Source: prometheus v3.16 `web/api/v1/api.go`, `web/web.go`, `storage/remote/write_handler.go`.
 
+mod callers;
 mod config;
 mod readiness;
 
@@ -29,7 +30,8 @@ mod routes;
 mod status;
 mod write;
 
-pub use config::{ApiSettings, BuildInfo, CorsOrigin, LIMIT_FLAGS, RuntimeInfo};
+pub use callers::{AllowedHosts, CorsOrigin, HOSTS_FLAG, ORIGIN_FLAG};
+pub use config::{ApiSettings, BuildInfo, LIMIT_FLAGS, RuntimeInfo};
 pub use face::{
     ApiError, AskedTenants, Counters, Door, ErrorType, Face, FaceState, Form, HttpRoute, Items, Methods,
     Tenant, check_length, media_type, mount, not_utf8, read_form_body, request_context, success_parts,

@@ -38,9 +38,6 @@ use refused::Refused;
 /// From this decompressed size, decoding goes to the blocking pool: it takes milliseconds.
 pub(crate) const DECODE_INLINE_BYTES_MAX: usize = 512 << 10;
 
-/// Most bytes of an unwanted body that are read before it is refused.
-const DISCARD_BYTES_MAX: usize = 64 << 20;
-
 /// `POST /api/v1/write`
 pub(crate) async fn remote_write(
     State(api): State<ApiState>,
@@ -61,7 +58,7 @@ pub(crate) async fn remote_write(
             taken.unwrap_or_else(|refused| refuse(&api, refused))
         }
         Err(response) => {
-            discard_body(body, api.face.config.body_read_timeout, DISCARD_BYTES_MAX).await;
+            discard_body(body, api.face.config.body_read_timeout).await;
             response
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
-use promontory_api::{ApiSettings, ApiState, FaceState, Readiness, RuntimeInfo};
+use promontory_api::{AllowedHosts, ApiSettings, ApiState, FaceState, Readiness, RuntimeInfo};
 use promontory_model::Clock;
 use promontory_promql::Engine;
 use promontory_sql::{SqlSettings, SqlState};
@@ -35,11 +35,11 @@ pub struct Faces {
 }
 
 impl Faces {
-    /// Faces without doors.
+    /// Faces without doors, for a process that listens on `address`.
     #[must_use]
-    pub fn new(config: &Config, readiness: Readiness) -> Self {
+    pub fn new(config: &Config, address: SocketAddr, readiness: Readiness) -> Self {
         let (current, _) = watch::channel(Router::new());
-        let (api, sql) = (api_config(config), config.sql);
+        let (api, sql) = (api_config(config, address), config.sql);
         let faces = Self { config: api, sql, counters: Arc::default(), readiness, current };
         faces.open(Doors::default());
         faces
@@ -100,7 +100,8 @@ pub async fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)
     Ok((listener, address))
 }
 
-fn api_config(config: &Config) -> ApiSettings {
+fn api_config(config: &Config, address: SocketAddr) -> ApiSettings {
+    let is_loopback = address.ip().to_canonical().is_loopback();
     let working_directory = std::env::current_dir().map(|dir| dir.display().to_string());
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     ApiSettings {
@@ -112,6 +113,7 @@ fn api_config(config: &Config) -> ApiSettings {
         write_bytes_in_flight_max: config.write_in_flight_max,
         query_text_bytes_max: config.query.text_bytes_max,
         parser: config.query.engine.parser(),
+        allowed_hosts: if is_loopback { config.web.loopback_hosts.clone() } else { AllowedHosts::Any },
         cors_origin: config.web.cors_origin.clone(),
         runtime_info: RuntimeInfo {
             start_ms: SystemClock.now_ms(),

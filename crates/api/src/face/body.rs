@@ -7,6 +7,9 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_core::Stream;
 
+/// Of a body that is not wanted, as much is read before the refusal.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
+
 /// Why a body was not read whole.
 pub(crate) enum BodyError<E> {
     /// It did not come in time.
@@ -40,17 +43,17 @@ pub(crate) async fn read_body<E>(
     }
 }
 
-/// Reads a body of at most `bytes_max` and forgets it.
+/// Reads a body that is not wanted, as far as [`DISCARD_BYTES_MAX`], and forgets it.
 ///
 /// A client that writes its whole request before it looks for the answer would get a reset connection
 /// instead of the refusal, and try again for ever.
-pub(crate) async fn discard_body(body: Body, timeout: Duration, bytes_max: usize) {
+pub(crate) async fn discard_body(body: Body, timeout: Duration) {
     let mut stream = body.into_data_stream();
     let mut bytes = 0;
     let read = async {
         while let Some(Ok(part)) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
             bytes += part.len();
-            if bytes > bytes_max {
+            if bytes > DISCARD_BYTES_MAX {
                 return;
             }
         }

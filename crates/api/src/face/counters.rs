@@ -16,7 +16,7 @@ pub(crate) const PREFLIGHT: &str = "cors preflight";
 
 /// The status codes that the faces answer, and 499 for a request that went away before its answer; 0
 /// stands for any other.
-const CODES: [u16; 15] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
+const CODES: [u16; 16] = [200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
 const DURATION_BOUNDS: [f64; 12] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
@@ -110,6 +110,10 @@ pub struct Counters {
     pub write_exemplars_refused: AtomicU64,
     /// Entries of metric metadata dropped, because they are not stored.
     pub write_metadata_refused: AtomicU64,
+    /// Requests that called a process on a loopback address by a foreign name.
+    pub foreign_hosts_refused: AtomicU64,
+    /// Requests from foreign web pages that would have changed something.
+    pub foreign_origins_refused: AtomicU64,
     /// Bytes of write requests held now: a gauge.
     pub write_bytes_in_flight: AtomicU64,
 }
@@ -137,6 +141,8 @@ impl Default for Counters {
             write_histograms_refused: zero(),
             write_exemplars_refused: zero(),
             write_metadata_refused: zero(),
+            foreign_hosts_refused: zero(),
+            foreign_origins_refused: zero(),
             write_bytes_in_flight: zero(),
         }
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::config::CorsOrigin;
+use crate::callers::CorsOrigin;
 use crate::face::counters::{Counters, HandlerCounters, PREFLIGHT, UNKNOWN};
 use crate::face::envelope::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
 use crate::face::route::{Callers, Row};
@@ -121,13 +121,10 @@ fn allow_origin(allowed: &CorsOrigin, origin: HeaderValue, headers: &mut HeaderM
     for (name, value) in always {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let matches = |origin: &HeaderValue, pattern: &promontory_model::re2::Re2| {
-        origin.to_str().is_ok_and(|origin| pattern.is_match(origin))
-    };
     let value = match allowed {
         CorsOrigin::Any => HeaderValue::from_static("*"),
-        CorsOrigin::Pattern(pattern) if matches(&origin, pattern) => origin,
-        CorsOrigin::Pattern(_) => return,
+        named if origin.to_str().is_ok_and(|origin| named.names(origin)) => origin,
+        _ => return,
     };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
 }

@@ -1,7 +1,7 @@
 //! One router out of the faces of a process.
 //!
-//! Outermost first, a request passes: counters, panics, compression, CORS, and readiness where its
-//! route asks for it. Unknown paths answer 404 and known ones with another method 405, as Prometheus'
+//! Outermost first, a request passes: counters, panics, compression, the gate for strangers, CORS, and
+//! readiness where its route asks for it. Unknown paths answer 404 and known ones with another method 405, as Prometheus'
 //! router does.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::face::envelope::plain;
+use crate::face::gate::{self, Gate};
 use crate::face::home;
 use crate::face::layers::{self, Cors, Counted};
 use crate::face::route::{Face, Mount, Row, Served};
@@ -38,6 +39,7 @@ pub fn mount(state: &Arc<FaceState>, mut faces: Vec<Face>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Cors::new(state.clone(), &rows), layers::cors))
+        .layer(from_fn_with_state(Gate::new(state.clone(), &rows), gate::gate))
         // The fastest level: the network in a cluster is quicker than a better compression.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(CatchPanicLayer::custom(layers::panicked))

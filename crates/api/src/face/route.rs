@@ -122,6 +122,14 @@ impl Methods {
         }
     }
 
+    /// Does who is answered change something? Such routes are closed to web pages of other origins.
+    pub(crate) fn change(self) -> bool {
+        match self {
+            Self::Get | Self::GetAndPost => false,
+            Self::Post => true,
+        }
+    }
+
     /// The method that people should try first.
     pub(crate) fn first(self) -> &'static str {
         match self {

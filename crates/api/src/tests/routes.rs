@@ -1,11 +1,13 @@
 //! Which routes exist, by which methods, and what surrounds their answers.
 
 use std::io::Read as _;
+use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::CorsOrigin;
+use crate::routes::ROUTES;
+use crate::{AllowedHosts, CorsOrigin};
 
 /// One request below `/api/v1/` for each route that asks the engine.
 const QUESTIONS: [&str; 7] = [
@@ -97,7 +99,7 @@ async fn web_pages_of_allowed_origins_may_read() {
     let get =
         |origin: &str| Request::get("/api/v1/labels").header("origin", origin).body(Body::empty()).unwrap();
     let allowed = |reply: &Reply| reply.header("access-control-allow-origin").to_owned();
-    let faces = Faces::new();
+    let faces = Faces::with(|config| config.cors_origin = CorsOrigin::new(".*").unwrap());
     let reply = faces.send(get("https://a.example")).await;
     assert_eq!(allowed(&reply), "*");
     assert_eq!(reply.header("access-control-allow-methods"), "GET, POST, OPTIONS");
@@ -110,12 +112,14 @@ async fn web_pages_of_allowed_origins_may_read() {
     assert_eq!(allowed(&faces.send(get("https://a.example.evil")).await), "");
     let reply = faces.send(get("https://b.example")).await;
     assert_eq!((allowed(&reply).as_str(), reply.status.as_u16()), ("", 200));
+    let by_default = Faces::new().send(get("https://a.example")).await;
+    assert_eq!((allowed(&by_default).as_str(), by_default.status.as_u16()), ("", 200));
     assert!(reply.headers.get_all("vary").iter().any(|value| value == "Origin"));
 }
 
 #[tokio::test]
 async fn preflights_are_answered_for_every_path_of_the_api_but_write() {
-    let faces = Faces::new();
+    let faces = Faces::with(|config| config.cors_origin = CorsOrigin::Any);
     let options = |uri: &str| {
         let request = Request::builder().method("OPTIONS").uri(uri).header("origin", "https://a.example");
         request.body(Body::empty()).unwrap()
@@ -127,6 +131,76 @@ async fn preflights_are_answered_for_every_path_of_the_api_but_write() {
     }
     let reply = faces.send(options("/api/v1/write")).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (405, ""));
+
+    // Where no origin is named, what Prometheus answers to one that its pattern does not match.
+    let reply = Faces::new().send(options("/api/v1/query")).await;
+    reply.is(204, "");
+    assert_eq!(reply.header("access-control-allow-methods"), "GET, POST, OPTIONS");
+    assert_eq!(reply.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn a_loopback_process_answers_only_to_its_own_names() {
+    let faces = Faces::with(|config| {
+        config.allowed_hosts = AllowedHosts::loopback(&["prom.example".to_owned()]).unwrap();
+        config.cors_origin = CorsOrigin::Any;
+    });
+    let send = async |method: &str, uri: &str, host: &str| {
+        let request = Request::builder().method(method).uri(uri).header("host", host);
+        faces.send(request.header("origin", "http://evil.example").body(Body::empty()).unwrap()).await
+    };
+    for uri in ["/", "/-/healthy", "/nothing", "/api/v1/query?query=up", "/api/v1/status/flags"] {
+        for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+            let reply = send(method, uri, "evil.example:9090").await;
+            assert_eq!(reply.status, 403, "{method} {uri}");
+            assert_eq!(reply.header("access-control-allow-origin"), "", "{method} {uri}");
+        }
+        assert_ne!(send("GET", uri, "localhost:9090").await.status, 403, "{uri}");
+        assert_ne!(send("GET", uri, "prom.example").await.status, 403, "{uri}");
+    }
+    assert_eq!(faces.counters.foreign_hosts_refused.load(Relaxed), 20);
+    let reply = send("GET", "/", "evil.example").await;
+    reply.is(
+        403,
+        "this process listens on a loopback address and is not called \"evil.example\"; if it is, name that \
+         in --web.allowed-hosts\n",
+    );
+    assert_eq!(faces.asked().len(), 2, "the two that were called by a name of ours");
+}
+
+#[tokio::test]
+async fn web_pages_of_other_origins_change_nothing_and_may_ask() {
+    let send = async |faces: &Faces, method: &str, uri: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::builder().method(method).uri(uri).header("host", "127.0.0.1:9090");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        faces.send(request.body(Body::empty()).unwrap()).await
+    };
+    let evil = [("origin", "https://evil.example")];
+    let cross = [("sec-fetch-site", "cross-site")];
+    let faces = Faces::new();
+    for row in ROUTES.iter().map(|route| route.row) {
+        let path = row.path.replace("{name}", "job");
+        for (headers, writes_refused) in
+            [(&evil[..], true), (&cross, true), (&[("origin", "http://127.0.0.1:9090")], false), (&[], false)]
+        {
+            let method = row.methods.first();
+            let reply = send(&faces, method, &path, headers).await;
+            let refused = method == "POST" && writes_refused;
+            assert_eq!(reply.status == 403, refused, "{method} {path} {headers:?}: {}", reply.status);
+        }
+    }
+    assert_eq!(faces.counters.foreign_origins_refused.load(Relaxed), 2);
+    send(&faces, "POST", "/api/v1/write", &evil).await.is(
+        403,
+        "web pages of other origins (\"https://evil.example\") may not change anything here but those that \
+         --web.cors.origin names\n",
+    );
+    let codes = faces.counters.requests();
+    assert!(codes.contains(&("/api/v1/write", 403, 3)), "{codes:?}");
+    let named = Faces::with(|config| config.cors_origin = CorsOrigin::new("https://evil.*").unwrap());
+    assert_ne!(send(&named, "POST", "/api/v1/write", &evil).await.status, 403);
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
     let (listener, address) = faces::listen(&config).await?;
     tracing::info!(%address, store = %config.store, role = %config.roles, "listening");
     let readiness = Readiness::default();
-    let faces = Faces::new(&config, readiness.clone());
+    let faces = Faces::new(&config, address, readiness.clone());
     let mut server = Tasks::default();
     faces.serve(listener, config.web.limits, &mut server);
 

@@ -103,9 +103,10 @@ fn every_flag_is_shown_with_its_value_in_effect() {
 }
 
 #[test]
-fn limits_that_refusals_name_are_flags() {
+fn flags_that_refusals_name_are_flags() {
     let command = command();
-    for (_, flag) in promontory_api::LIMIT_FLAGS {
+    let limits = promontory_api::LIMIT_FLAGS.map(|(_, flag)| flag);
+    for flag in limits.into_iter().chain([promontory_api::HOSTS_FLAG, promontory_api::ORIGIN_FLAG]) {
         let known = command.get_arguments().any(|arg| arg.get_long() == Some(flag.trim_start_matches("--")));
         assert!(known, "{flag}");
     }
@@ -155,6 +156,7 @@ fn wrong_values_name_their_flag() {
         (&["--limits.write-body=0"], "limits.write-body"),
         (&["--limits.write-in-flight=1000"], "limits.write-in-flight"),
         (&["--web.cors.origin=("], "web.cors.origin"),
+        (&["--web.allowed-hosts=a.example,http://b"], "web.allowed-hosts"),
         (&["--cache.samples=lots"], "cache.samples"),
         (&["--cache.samples=5XB"], "cache.samples"),
         (&["--cache.samples=99999999999TB"], "cache.samples"),

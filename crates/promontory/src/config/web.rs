@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use promontory_api::CorsOrigin;
+use promontory_api::{AllowedHosts, CorsOrigin, HOSTS_FLAG, ORIGIN_FLAG};
 
 use super::values::{PositiveDuration, count};
 use crate::server::ServerLimits;
@@ -30,9 +30,14 @@ pub struct WebFlags {
     /// Maximum duration before timing out the reading of a request's head.
     #[arg(long = "web.read-timeout", default_value_t = PositiveDuration(ServerLimits::default().read_timeout))]
     read_timeout: PositiveDuration,
-    /// Regex for CORS origin; it is fully anchored.
-    #[arg(long = "web.cors.origin", default_value = ".*", value_name = "REGEX")]
-    cors_origin: String,
+    /// Names by which requests may call a process that listens on a loopback address, beside those of
+    /// loopback: prom.example.com, *.example.com for all below it, * for all. Elsewhere any name is taken.
+    #[arg(long = "web.allowed-hosts", value_delimiter = ',', value_name = "HOST")]
+    allowed_hosts: Vec<String>,
+    /// Regex for CORS origin; it is fully anchored. Web pages of these origins may read answers and write;
+    /// Prometheus' default is .*, here it is none.
+    #[arg(long = "web.cors.origin", value_name = "REGEX")]
+    cors_origin: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,21 +47,27 @@ pub struct WebConfig {
     /// Where to write the address that is listened on.
     pub address_file: Option<PathBuf>,
     pub limits: ServerLimits,
+    /// By which names requests may call this process, if it listens on a loopback address.
+    pub loopback_hosts: AllowedHosts,
+    /// Web pages of which other origins may call the API.
     pub cors_origin: CorsOrigin,
 }
 
 impl WebFlags {
-    /// Resolves the address and reads the pattern.
+    /// Resolves the address, reads names and pattern.
     ///
     /// # Errors
-    /// If the address does not resolve or RE2 would refuse the pattern.
+    /// If the address does not resolve, a name is none, or RE2 would refuse the pattern.
     pub fn check(&self) -> anyhow::Result<WebConfig> {
-        let origin = CorsOrigin::new(&self.cors_origin);
+        let origin = CorsOrigin::new(self.cors_origin.as_deref().unwrap_or_default());
+        let names: Vec<String> = self.allowed_hosts.iter().filter(|name| !name.is_empty()).cloned().collect();
+        let hosts = AllowedHosts::loopback(&names);
         Ok(WebConfig {
             listen_addresses: resolve(&self.listen_address)?,
             address_file: self.address_file.clone(),
             limits: ServerLimits { connections_max: self.max_connections, read_timeout: self.read_timeout.0 },
-            cors_origin: origin.map_err(|why| anyhow!("--web.cors.origin: {why}"))?,
+            loopback_hosts: hosts.map_err(|why| anyhow!("{HOSTS_FLAG}: {why}"))?,
+            cors_origin: origin.map_err(|why| anyhow!("{ORIGIN_FLAG}: {why}"))?,
         })
     }
 }

@@ -46,9 +46,14 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
         .with(&[("kind", "histogram")], counters.write_histograms_refused.load(Relaxed) as f64)
         .with(&[("kind", "exemplar")], counters.write_exemplars_refused.load(Relaxed) as f64)
         .with(&[("kind", "metadata")], counters.write_metadata_refused.load(Relaxed) as f64);
+    let help = "Requests refused at the gate: a foreign name in Host, a foreign web page that would change something.";
+    let strangers = Family::counter("promontory_http_requests_refused", help)
+        .with(&[("reason", "host")], counters.foreign_hosts_refused.load(Relaxed) as f64)
+        .with(&[("reason", "origin")], counters.foreign_origins_refused.load(Relaxed) as f64);
     vec![
         requests,
         durations,
+        strangers,
         refused,
         dropped,
         Family::count(
