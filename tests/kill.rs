@@ -45,8 +45,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(40);
 /// Until rows that are old enough have become an L2 block.
 const L2_DEADLINE: Duration = Duration::from_secs(90);
 /// Short, so that kills also meet the commits of blocks, adoptions and merges.
-const FLAGS: [&str; 4] = [
+const FLAGS: [&str; 5] = [
     "--ingester.block-interval=4s",
+    "--ingester.idle-interval=1s",
     "--compactor.adopt-after=3s",
     "--compactor.l2-after=8s",
     "--query.timeout=30s",

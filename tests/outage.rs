@@ -29,16 +29,21 @@ use crate::support::workdir::Workdir;
 use crate::support::write::{self, Request};
 use crate::support::{say, setting, skipped};
 
-const FLAGS: [&str; 4] = [
+const FLAGS: [&str; 5] = [
     "--ingester.block-interval=10s",
+    "--ingester.idle-interval=1s",
     "--ingester.append-timeout=5s",
     "--compactor.adopt-after=5s",
     "--query.timeout=10s",
 ];
 /// Writes wait for the frozen ingester: what it had taken is acknowledged under its new id, not sent
 /// again.
-const PATIENT_FLAGS: [&str; 3] =
-    ["--ingester.block-interval=10s", "--compactor.adopt-after=5s", "--query.timeout=10s"];
+const PATIENT_FLAGS: [&str; 4] = [
+    "--ingester.block-interval=10s",
+    "--ingester.idle-interval=1s",
+    "--compactor.adopt-after=5s",
+    "--query.timeout=10s",
+];
 /// The append timeout, and time for a loaded machine to say so.
 const PUT_OFF_MAX: Duration = Duration::from_secs(5 + 5);
 /// The query timeout, and time for a loaded machine to say so.

@@ -12,5 +12,6 @@ mod flips;
 mod kill;
 mod outage;
 mod role_ends;
+mod store_words;
 mod support;
 mod tutorial;

@@ -74,6 +74,21 @@ impl Store {
         }
     }
 
+    /// Whatever lies at `url`, with the credentials of MinIO.
+    pub fn at(url: String) -> Self {
+        let environment = vec![
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+        ];
+        Self { url, environment, reach: Reach::Unreached }
+    }
+
+    /// The same store, for a process without credentials.
+    pub fn without_credentials(mut self) -> Self {
+        self.environment.clear();
+        self
+    }
+
     /// The same store, for a process with one more environment variable.
     pub fn with_variable(mut self, name: &'static str, value: String) -> Self {
         self.environment.push((name, value));
@@ -181,23 +196,32 @@ pub struct Promontory {
 impl Promontory {
     /// Starts it and waits until it is ready.
     pub fn start(name: &str, folder: &Path, store: &Store, flags: &[&str]) -> Self {
+        let started = Instant::now();
+        let mut this = Self::begin(name, folder, store, flags);
+        this.wait_until_ready(started);
+        this
+    }
+
+    /// Starts it over a store that may be away or unusable.
+    pub fn begin(name: &str, folder: &Path, store: &Store, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let port = free_port();
-        let program = Program::start(name, command(store, port, &flags), folder);
-        let started = Instant::now();
-        let client = Client::new(port);
-        let mut this = Self {
+        Self {
             name: name.to_owned(),
-            program,
+            program: Program::start(name, command(store, port, &flags), folder),
             store: store.clone(),
             flags,
             folder: folder.to_owned(),
             port,
-            client,
+            client: Client::new(port),
             ready_after: Duration::ZERO,
-        };
-        this.wait_until_ready(started);
-        this
+        }
+    }
+
+    /// What it printed and logged so far, all its starts together.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.folder.join(format!("{}.log", self.name)));
+        String::from_utf8_lossy(&log.expect("a log")).into_owned()
     }
 
     /// Starts it again after its end, on the same port and store, and waits until it is ready.
@@ -336,6 +360,11 @@ impl Minio {
         let command = minio_command(&self.binary, &self.folder, self.port, self.console);
         self.program = Program::start("minio", command, &self.folder);
         self.wait_until_ready();
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `kill -9`.

@@ -1,15 +1,15 @@
 //! The loops of the compactor: look for dead writers and for L1 blocks that are old enough every few
 //! seconds, sweep now and then.
 //!
-//! An error of one round is logged and the next round goes on: every machine behind these calls can
-//! be stopped and started at any point.
+//! An error of one round goes to the log of outages and the next round goes on: every machine behind these
+//! calls can be stopped and started at any point.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use promontory_store::{
-    Adopter, AdopterSettings, Chain, Compaction, Error, MergerSettings, PlanSettings, Round, Sweep, Sweeper,
-    SweeperSettings,
+    Adopter, AdopterSettings, Chain, Compaction, Error, MergerSettings, OutageLog, PlanSettings, Round,
+    Sweep, Sweeper, SweeperSettings,
 };
 use tokio::time::sleep;
 
@@ -18,6 +18,14 @@ const ADOPT_TICK_MAX: Duration = Duration::from_secs(5);
 
 /// How often L1 blocks are looked at, unless `l2_after` is so short that more is needed.
 const COMPACT_TICK_MAX: Duration = Duration::from_secs(15);
+
+/// A sweep that failed is tried again after this long, or after the time between sweeps if that is shorter.
+const SWEEP_RETRY: Duration = Duration::from_secs(60);
+
+/// What the log of outages calls the three.
+const ADOPT: &str = "look for dead writers";
+const MERGE: &str = "look for L1 blocks to merge";
+const SWEEP: &str = "sweep";
 
 /// When a compactor adopts, merges and sweeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,7 @@ impl Default for CompactorSettings {
 #[derive(Debug)]
 pub struct Compactor {
     settings: CompactorSettings,
+    outages: Arc<OutageLog>,
     adopter: Adopter,
     compaction: Compaction,
     sweeper: Sweeper,
@@ -57,8 +66,9 @@ impl Compactor {
         let adopter = Adopter::new(chain.clone(), adopter);
         let plan = PlanSettings { l2_after: settings.l2_after, ..PlanSettings::default() };
         let compaction = Compaction::new(chain.clone(), MergerSettings::default(), plan);
+        let outages = chain.context().bucket.outages.clone();
         let sweeper = Sweeper::new(chain, SweeperSettings::default());
-        Self { settings, adopter, compaction, sweeper }
+        Self { settings, outages, adopter, compaction, sweeper }
     }
 
     /// Adopts, merges and sweeps until `shutdown` resolves. What is under way is dropped then: each machine
@@ -69,56 +79,68 @@ impl Compactor {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let adopt_pause = (self.settings.adopt_after / 4).clamp(Duration::from_millis(100), ADOPT_TICK_MAX);
         let compact_pause = (self.settings.l2_after / 4).clamp(Duration::from_millis(250), COMPACT_TICK_MAX);
-        let sweep_pause = self.settings.sweep_interval;
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = every(Duration::ZERO, adopt_pause, || self.adopt()) => {}
-            () = every(Duration::ZERO, compact_pause, || self.compact()) => {}
-            // Not at the start: a process that starts again and again would list the store each time.
-            () = every(sweep_pause, sweep_pause, || self.sweep()) => {}
+            () = every(adopt_pause, || self.adopt()) => {}
+            () = every(compact_pause, || self.compact()) => {}
+            () = self.sweep_on_and_on() => {}
         }
         Ok(())
     }
 
     async fn adopt(&self) {
         // The adopter logs each adoption itself.
-        if let Err(error) = self.adopter.tick().await {
-            tracing::warn!(%error, "cannot look for dead writers; the next round tries again");
-        }
+        let adopted = self.adopter.tick().await;
+        self.went(ADOPT, adopted.map(drop));
     }
 
     async fn compact(&self) {
-        match self.compaction.round().await {
-            Ok(round) => log_round(&round),
-            Err(error) => {
-                tracing::warn!(%error, "cannot look for L1 blocks to merge; the next round tries again");
-            }
+        let round = self.compaction.round().await;
+        self.went(MERGE, round.map(|round| log_round(&round)));
+    }
+
+    async fn sweep_on_and_on(&self) {
+        // Not at the start: a process that starts again and again would list the store each time.
+        let mut pause = self.settings.sweep_interval;
+        loop {
+            sleep(pause).await;
+            let swept = self.sweeper.sweep().await;
+            pause = match swept {
+                Ok(_) => self.settings.sweep_interval,
+                Err(_) => self.settings.sweep_interval.min(SWEEP_RETRY),
+            };
+            self.went(SWEEP, swept.map(|sweep| log_sweep(&sweep)));
         }
     }
 
-    async fn sweep(&self) {
-        match self.sweeper.sweep().await {
-            Ok(Sweep { skew_ms: Some(skew_ms), .. }) => tracing::warn!(
-                skew_ms,
-                "nothing is swept while this machine's clock differs from the store's by more than a minute"
-            ),
-            Ok(sweep) => tracing::info!(
-                block_objects = sweep.block_objects,
-                segments = sweep.segments,
-                catalog_objects = sweep.catalog_objects,
-                bytes = sweep.bytes,
-                floor = sweep.floor,
-                "swept"
-            ),
-            Err(error) => tracing::warn!(%error, "cannot sweep; the next round goes on"),
+    fn went(&self, doing: &'static str, outcome: Result<(), Error>) {
+        match outcome {
+            Ok(()) => self.outages.succeeded(doing),
+            Err(error) => self.outages.failed(doing, &error),
         }
     }
 }
 
+fn log_sweep(sweep: &Sweep) {
+    if let Some(skew_ms) = sweep.skew_ms {
+        return tracing::warn!(
+            skew_ms,
+            "nothing is swept while this machine's clock differs from the store's by more than a minute"
+        );
+    }
+    tracing::info!(
+        block_objects = sweep.block_objects,
+        segments = sweep.segments,
+        catalog_objects = sweep.catalog_objects,
+        bytes = sweep.bytes,
+        floor = sweep.floor,
+        "swept"
+    );
+}
+
 /// Does `round` again and again, with a pause after each.
-async fn every<F: Future<Output = ()>>(first_after: Duration, pause: Duration, round: impl Fn() -> F) {
-    sleep(first_after).await;
+async fn every<F: Future<Output = ()>>(pause: Duration, round: impl Fn() -> F) {
     loop {
         round().await;
         sleep(pause).await;

@@ -46,8 +46,8 @@ const BLOCK_SEGMENTS: u64 = 150;
 const EARLY_BLOCK_INTERVAL_MIN: Duration = Duration::from_secs(30);
 /// How often it is asked whether a block is due.
 const BLOCK_TICK: Duration = Duration::from_millis(500);
-/// How long the last cut, block and closed mark may take together, where the store does not answer.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the log of outages calls the block loop; samples stay in segments while it fails.
+const WRITE_BLOCKS: &str = "write L1 blocks";
 /// Series without a sample for this long leave the index.
 const IDLE_SERIES_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -175,7 +175,8 @@ impl Ingester {
         (collecting.intake.series(), collecting.intake.pending_bytes())
     }
 
-    /// Flushes and writes blocks until `shutdown` resolves, then stops gracefully.
+    /// Flushes and writes blocks until `shutdown` resolves, then stops gracefully, which takes as long as the
+    /// store does not take the last samples: whoever runs this bounds it.
     ///
     /// # Errors
     /// If the writer's slots end before, or the last cut, block or closed mark could not be written:
@@ -196,13 +197,7 @@ impl Ingester {
             ended = slots.join_next() => return Err(slots_ended(ended)),
             () = async { tokio::join!(self.flush_loop(&mut flushes), self.block_loop()); } => {}
         }
-        tokio::time::timeout(STOP_TIMEOUT, self.stop(flushes)).await.unwrap_or_else(|_| {
-            Err(promontory_store::Error::Busy(format!(
-                "the object store did not take the last samples within {} s; what was acknowledged is in it, and an \
-                 adopter will close this writer",
-                STOP_TIMEOUT.as_secs()
-            )))
-        })
+        self.stop(flushes).await
     }
 
     /// The last cut; closing the writer writes the last block and the closed mark.
@@ -306,10 +301,13 @@ impl Ingester {
             }
             last = Instant::now();
             next = last + interval;
-            if let Err(error) = self.writer.flush_l1().await {
-                self.counters.block_errors.fetch_add(1, Relaxed);
-                tracing::warn!(%error, "cannot write an L1 block; its samples stay in segments and it is tried again");
-                next = last + interval.min(Duration::from_secs(5));
+            match self.writer.flush_l1().await {
+                Ok(_) => self.writer.outages().succeeded(WRITE_BLOCKS),
+                Err(error) => {
+                    self.counters.block_errors.fetch_add(1, Relaxed);
+                    self.writer.outages().failed(WRITE_BLOCKS, &error);
+                    next = last + interval.min(Duration::from_secs(5));
+                }
             }
         }
     }
@@ -364,10 +362,9 @@ impl Ingester {
         let unavailable =
             |why: &str| AppendError::Unavailable(format!("{why}; the samples may be sent again"));
         let known = known.map_err(|_| {
-            unavailable(&format!(
-                "the object store did not take the samples in {:?}",
-                self.settings.append_timeout
-            ))
+            let late =
+                format!("the object store did not take the samples in {:?}", self.settings.append_timeout);
+            unavailable(&self.writer.outages().explained(late))
         })?;
         let known = known.map_err(|_| unavailable("the ingester stopped before the samples were durable"))?;
         match known.as_ref() {

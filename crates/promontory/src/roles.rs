@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use crate::config::{Config, Role};
 use crate::environment::{OsRandom, SystemClock};
 use crate::metrics::{Metrics, exports};
-use crate::store::Opened;
+use crate::store::{Opened, patiently, unusable};
 use crate::tasks::Tasks;
 
 /// What the roles of a process offer to its faces.
@@ -31,6 +31,8 @@ pub struct Doors {
 }
 
 /// Starts every role of the configuration; queries run on `query_runtime`.
+///
+/// A store that does not answer meanwhile is waited for.
 ///
 /// # Errors
 /// If a role cannot start.
@@ -66,8 +68,11 @@ impl Starting<'_> {
     async fn ingester(&mut self) -> anyhow::Result<()> {
         // A cut that is given up on still lies in the writer, and the next one would join it: senders
         // give up after the ingester's append timeout, cuts only hold their places.
-        let settings = WriterSettings { acknowledge_timeout: Duration::MAX, ..WriterSettings::default() };
-        let writer = Writer::open(self.chain.clone(), self.locals.clone(), settings).await?;
+        let settings = WriterSettings { acknowledge_timeout: Duration::MAX, ..self.config.writer };
+        let outages = &self.chain.context().bucket.outages;
+        let open = || Writer::open(self.chain.clone(), self.locals.clone(), settings);
+        let writer = patiently("begin a writer", outages, open).await;
+        let writer = writer.map_err(|error| unusable(&self.config.store, error))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ingester = Ingester::new(self.config.ingester.clone(), clock, &OsRandom, writer.clone());
         self.tasks.spawn("ingester", ingester.clone().run(self.tasks.stopping()));

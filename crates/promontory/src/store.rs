@@ -1,20 +1,27 @@
-//! Opening the object store: its self-test, its format, the catalog. A store that does not answer is
-//! tried again until it does; a store that cannot be used ends the process.
+//! Opening the object store: its self-test, its format, the catalog.
+//!
+//! What time may mend (a refused connection, an answer that does not come, a full disk) is tried again until it
+//! is mended; what only a person can mend (a bucket that is missing, a secret that is wrong) ends the process
+//! with one sentence that says what to do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use promontory_block::ParquetCodec;
 use promontory_store::{
-    Bucket, Chain, Context, Error as StoreError, Format, Planted, RequestCounters, StoreUrl, Timing,
-    self_test,
+    Bucket, Chain, Context, Error as StoreError, Format, OutageLog, Planted, RequestCounters, StoreTrouble,
+    StoreUrl, Timing, ask_first, self_test,
 };
+use tokio::time::{Instant, sleep};
 
 use crate::environment::{OsRandom, SystemClock};
 
-/// Pause between two tries to open a store that does not answer.
-const OPEN_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Shortest and longest pause before a store that fails is asked again. In between it is a tenth of the time
+/// that it has failed: after a short outage a process is ready at once, and a store that was away for an hour
+/// is not asked twice a second by everybody who waits for it.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 pub struct Opened {
     pub context: Arc<Context>,
@@ -29,16 +36,47 @@ pub struct Opened {
 /// # Errors
 /// If the store cannot be used.
 pub async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
+    patiently("open the object store", &OutageLog::default(), || open_once(url))
+        .await
+        .map_err(|error| unusable(url, error))
+}
+
+/// Does something with a store that may be away, again and again until it succeeds or time cannot mend what
+/// is wrong.
+///
+/// # Errors
+/// The first that does not mend itself.
+pub async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    doing: &'static str,
+    outages: &OutageLog,
+    attempt: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let begun = Instant::now();
     loop {
-        match open_once(url).await {
-            Ok(opened) => return Ok(opened),
-            Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
-                tracing::warn!(%error, store = %url, "cannot open the object store yet; trying again");
-                tokio::time::sleep(OPEN_RETRY_INTERVAL).await;
+        match attempt().await {
+            Err(error) if error.mends_itself() => outages.failed(doing, &error),
+            Err(error) => return Err(error),
+            Ok(done) => {
+                outages.succeeded(doing);
+                return Ok(done);
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot use store {url}")),
         }
+        sleep((begun.elapsed() / 10).clamp(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX)).await;
     }
+}
+
+/// One sentence: which store, what could not be done, why, and what to do.
+pub fn unusable(url: &StoreUrl, error: StoreError) -> anyhow::Error {
+    let (Some(trouble), StoreError::Unavailable { action, source }) = (error.trouble(), &error) else {
+        return anyhow::Error::new(error).context(format!("cannot use store {url}"));
+    };
+    // The store's own words may be pages of XML, and hold a key id.
+    tracing::debug!(%error, "what the store said");
+    let words = match trouble {
+        StoreTrouble::Refused | StoreTrouble::Other => format!("{trouble}: {source}"),
+        _ => format!("{trouble}; {}", trouble.mend()),
+    };
+    anyhow!("cannot use store {url}: cannot {action}: {words}")
 }
 
 /// Opens an existing store for a command that only reads.
@@ -61,6 +99,7 @@ pub async fn open_existing(url: &StoreUrl) -> anyhow::Result<Opened> {
 async fn open_once(url: &StoreUrl) -> Result<Opened, StoreError> {
     let requests = Arc::new(RequestCounters::default());
     let bucket = Bucket::open(url, &requests)?;
+    ask_first(&bucket).await?;
     let tested = self_test(&bucket, &OsRandom, env!("CARGO_PKG_VERSION")).await?;
     tracing::debug!(?tested, "store self-test passed");
     let format = Format::load_or_create(&bucket, Format::default()).await?;

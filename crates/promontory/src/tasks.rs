@@ -7,12 +7,17 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use promontory_store::panic_when_asked;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, timeout};
+
+/// How often a stop that takes long says what it waits for.
+const STOPPING_LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Named tasks with one signal to stop. Dropping it aborts those that still run.
 #[derive(Debug)]
@@ -75,20 +80,35 @@ impl Tasks {
         }
     }
 
-    /// Tells every task to stop and waits for their ends.
+    /// The tasks that have not ended, by name.
+    #[must_use]
+    pub fn running(&self) -> String {
+        let mut names: Vec<&str> = self.names.values().copied().collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
+    /// Tells every task to stop and waits for their ends; says now and then for which it still waits.
+    /// May be dropped and called again.
     ///
     /// # Errors
     /// The first failure, after all have ended.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         let mut first = Ok(());
-        while let Some((_, ended)) = self.next_end().await {
+        let begun = Instant::now();
+        loop {
+            let Ok(ended) = timeout(STOPPING_LINE_INTERVAL, self.next_end()).await else {
+                let seconds = begun.elapsed().as_secs();
+                tracing::info!(seconds, waits_for = self.running(), "still stopping");
+                continue;
+            };
+            let Some((_, ended)) = ended else { return first };
             if let Err(error) = &ended {
                 tracing::error!(error = format!("{error:#}"), "a role did not stop cleanly");
             }
             first = first.and(ended);
         }
-        first
     }
 
     /// The next task that ends, and how; an error names the task.

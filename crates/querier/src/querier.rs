@@ -2,8 +2,8 @@
 //!
 //! A query looks itself where the view is older than the probe interval, so the loop is not needed for
 //! a right answer: with it a query seldom waits for a probe, and a tail is fetched while it is short.
-//! A look that fails is logged and the next one comes as if it had not; what could not be seen for
-//! long is named in the warnings of the answers.
+//! A look that fails goes to the log of outages and the next one comes as if it had not; what could not be
+//! seen for long is named in the warnings of the answers.
 
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use promontory_store::{
     StoredSource,
 };
 use tokio::time::sleep;
+
+/// What the log of outages calls a look.
+const LOOK: &str = "look for new samples";
 
 /// When a querier looks, and what its reading may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,9 +68,11 @@ impl Querier {
     }
 
     async fn follow(&self) {
+        let outages = &self.reader.context().bucket.outages;
         loop {
-            if let Err(error) = self.reader.refresh().await {
-                tracing::warn!(%error, "cannot look for new samples; answers carry a warning if it lasts");
+            match self.reader.refresh().await {
+                Ok(()) => outages.succeeded(LOOK),
+                Err(error) => outages.failed(LOOK, &error),
             }
             sleep(self.settings.reader.probe_interval).await;
         }

@@ -1,10 +1,7 @@
 //! What can go wrong between us and the store, by what the caller should do next, and what clients are told
 //! of it.
 
-use std::error::Error as StdError;
-use std::io;
-
-use object_store::client::{HttpError, HttpErrorKind};
+use crate::trouble::StoreTrouble;
 
 /// Why the store did not do what was asked; the kind says what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -53,61 +50,31 @@ impl Error {
     #[must_use]
     pub fn told(&self, doing: &str) -> String {
         let Self::Unavailable { action, source } = self else { return format!("{doing}: {self}") };
+        let trouble = StoreTrouble::of(source);
         // Out of the machine's randomness: the id appears in two texts and decides nothing, so that a seed
         // replays all the same.
         let incident = format!("{:08x}", rand::random::<u32>());
         tracing::warn!(incident, error = %self, "the object store failed a request; its client reads the incident");
-        format!("{doing}: cannot {action}: {}; the log names it as incident {incident}", failure(source))
+        format!("{doing}: cannot {action}: {trouble}; the log names it as incident {incident}")
     }
-}
 
-/// Which kind of failure it was, by the first cause that says so.
-fn failure(source: &object_store::Error) -> &'static str {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(source);
-    while let Some(error) = cause {
-        let found =
-            error.downcast_ref().and_then(of_store).or_else(|| error.downcast_ref().and_then(of_http));
-        let found = found.or_else(|| error.downcast_ref().and_then(of_system));
-        let elapsed = error.is::<tokio::time::error::Elapsed>().then_some(LATE);
-        if let Some(failure) = found.or(elapsed) {
-            return failure;
+    /// What is wrong with the store, if this error is the store's.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StoreTrouble> {
+        match self {
+            Self::Unavailable { source, .. } => Some(StoreTrouble::of(source)),
+            _ => None,
         }
-        cause = error.source();
     }
-    "the object store failed"
-}
 
-const LATE: &str = "the object store did not answer in time";
-const DENIED: &str = "the object store denies access";
-const BROKEN: &str = "the connection to the object store broke";
-
-fn of_store(error: &object_store::Error) -> Option<&'static str> {
-    use object_store::Error as E;
-    match error {
-        E::PermissionDenied { .. } => Some(DENIED),
-        E::Unauthenticated { .. } => Some("the object store does not accept the credentials"),
-        E::NotFound { .. } => Some("the object store does not find it"),
-        E::NotSupported { .. } | E::NotImplemented { .. } => Some("the object store does not support it"),
-        _ => None,
-    }
-}
-
-fn of_http(error: &HttpError) -> Option<&'static str> {
-    match error.kind() {
-        HttpErrorKind::Connect => Some("the object store cannot be reached"),
-        HttpErrorKind::Timeout => Some(LATE),
-        HttpErrorKind::Request | HttpErrorKind::Interrupted => Some(BROKEN),
-        _ => None,
-    }
-}
-
-fn of_system(error: &io::Error) -> Option<&'static str> {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("the object store is full"),
-        io::ErrorKind::PermissionDenied => Some(DENIED),
-        io::ErrorKind::ReadOnlyFilesystem => Some("the object store can only be read"),
-        io::ErrorKind::TimedOut => Some(LATE),
-        _ => None,
+    /// True if the same request may succeed later without anybody's doing.
+    #[must_use]
+    pub fn mends_itself(&self) -> bool {
+        match self {
+            Self::Unavailable { source, .. } => StoreTrouble::of(source).mends_itself(),
+            Self::Busy(_) | Self::Stale(_) => true,
+            _ => false,
+        }
     }
 }
 

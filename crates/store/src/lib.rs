@@ -5,6 +5,7 @@
 //! the simulator runs the same ones.
 //!
 //! In reading order; each wing uses only those above it:
+//! - `trouble`, `outage`: what can be wrong with a store, in words, and how a loop that asks it logs that.
 //! - `object`: what the protocol asks of an object store, and how it asks.
 //! - `catalog`: which blocks and writers exist, and how one more version is made.
 //! - `write`: a sample from the ingester to a slot, then to a block.
@@ -15,7 +16,9 @@
 mod counters;
 mod error;
 mod heavy;
+mod outage;
 mod planted;
+mod trouble;
 
 mod object;
 
@@ -39,14 +42,17 @@ pub use error::Error;
 pub use object::bucket::{Bucket, StoreUrl};
 pub use object::context::{Context, Timing};
 pub use object::counted::{Component, Operation, RequestCounters};
+pub use object::first_request::ask_first;
 pub use object::format::Format;
 pub use object::keys::{BLOCKS, block_object};
 pub use object::self_test::self_test;
+pub use outage::OutageLog;
 pub use planted::{Bug, Planted, panic_when_asked};
 pub use read::blocks::{BlockReader, BlockReaderSettings};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
 pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
 pub use read::stored_source::StoredSource;
+pub use trouble::StoreTrouble;
 pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};
 pub use upkeep::compaction::{Compaction, PlanSettings, Round};
 pub use upkeep::fsck::{FsckReport, fsck};

@@ -7,6 +7,7 @@ pub(crate) mod context;
 pub(crate) mod counted;
 mod durable;
 pub(crate) mod encoding;
+pub(crate) mod first_request;
 pub(crate) mod format;
 pub(crate) mod keys;
 pub(crate) mod requests;

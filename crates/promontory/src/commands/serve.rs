@@ -3,7 +3,8 @@
 //! 1. Listen, and answer "not ready" while the store is opened.
 //! 2. Start the roles, hand their doors to the faces, be ready.
 //! 3. On SIGTERM or SIGINT: take no new requests, let those in flight finish, write the last segment,
-//!    block and closed mark, exit 0. A second signal ends the process at once.
+//!    block and closed mark, exit 0. A store that does not take them is waited for until the shutdown timeout,
+//!    and the exit status then is an error. A second signal ends the process at once.
 //! 4. If a role or the server ends by itself: be "not ready" at once, give the other roles a moment to
 //!    stop, exit with an error within [`FAILED_STOP_TIMEOUT`], so that a supervisor starts the process
 //!    again. What was acknowledged is in the store before it is acknowledged, so nothing needs more time.
@@ -14,8 +15,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use promontory_api::{Readiness, ReadyState};
-use promontory_store::StoreUrl;
+use promontory_store::{OutageLog, StoreUrl};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -66,12 +68,17 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
     let mut server = Tasks::default();
     faces.serve(listener, config.web.limits, &mut server);
 
-    let opened = tokio::select! {
-        opened = store::open(&config.store) => opened?,
-        asked = stop_asked.wait() => return asked.and(server.stop().await),
+    let started = async {
+        let opened = store::open(&config.store).await?;
+        let outages = opened.context.bucket.outages.clone();
+        let (doors, roles) = roles::start(&config, opened, query_runtime).await?;
+        anyhow::Ok((doors, roles, outages))
+    };
+    let (doors, mut roles, outages) = tokio::select! {
+        started = started => started?,
+        asked = stop_asked.wait() => return asked.and(stop_server(&config, &mut server).await),
         failure = server.failure() => return Err(failure),
     };
-    let (doors, mut roles) = roles::start(&config, opened, query_runtime).await?;
     faces.open(doors);
     readiness.set(ReadyState::Ready);
     tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "ready to receive requests");
@@ -83,25 +90,50 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
         failure = server.failure() => Err(failure),
     };
     readiness.set(ReadyState::Stopping);
+    let begun = Instant::now();
     let drained = match asked {
-        Ok(()) => drain(&mut server, &mut roles).await,
+        Ok(()) => drain(&config, &mut server, &mut roles).await,
         failed => failed,
     };
     if let Err(failure) = drained {
         return Err(give_up(failure, &mut roles).await);
     }
-    roles.stop().await?;
+    let rest = config.shutdown_timeout.saturating_sub(begun.elapsed());
+    let Ok(stopped) = timeout(rest, roles.stop()).await else {
+        return Err(unfinished(&config, &roles, &outages));
+    };
+    stopped?;
     tracing::info!("stopped; every acknowledged sample is in the store");
     Ok(())
 }
 
 /// Lets requests in flight finish, which needs every role.
-async fn drain(server: &mut Tasks, roles: &mut Tasks) -> anyhow::Result<()> {
-    tracing::info!("stopping");
+async fn drain(config: &Config, server: &mut Tasks, roles: &mut Tasks) -> anyhow::Result<()> {
+    tracing::info!(timeout = ?config.shutdown_timeout, "stopping");
     tokio::select! {
-        drained = server.stop() => drained,
+        drained = stop_server(config, server) => drained,
         failure = roles.failure() => Err(failure),
     }
+}
+
+/// Requests have most of the time: writes among them wait for the same store as the last samples do.
+async fn stop_server(config: &Config, server: &mut Tasks) -> anyhow::Result<()> {
+    match timeout(config.shutdown_timeout * 4 / 5, server.stop()).await {
+        Ok(stopped) => stopped,
+        Err(_) => {
+            tracing::warn!("requests still in flight are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// Why a graceful stop was given up, with what is wrong with the store.
+fn unfinished(config: &Config, roles: &Tasks, outages: &OutageLog) -> anyhow::Error {
+    let (limit, running) = (config.shutdown_timeout, roles.running());
+    anyhow!(outages.explained(format!(
+        "{running} did not stop within --shutdown-timeout ({limit:?}); what was acknowledged is in the store, and a \
+         compactor will close this process's writer"
+    )))
 }
 
 /// Gives the other roles a moment to stop while the process answers that it is not ready.

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use clap::Args;
 use promontory_ingester::IngesterSettings;
 use promontory_model::IngestLimits;
+use promontory_store::WriterSettings;
 
 use super::values::PositiveDuration;
 
@@ -31,6 +32,13 @@ pub struct IngesterFlags {
         default_value_t = PositiveDuration(IngesterSettings::default().append_timeout)
     )]
     append_timeout: PositiveDuration,
+    /// An ingester without samples shows this often that it is alive; compactors take over whoever does not for
+    /// --compactor.adopt-after.
+    #[arg(
+        long = "ingester.idle-interval",
+        default_value_t = PositiveDuration(WriterSettings::default().idle_interval)
+    )]
+    idle_interval: PositiveDuration,
 }
 
 /// Below it a segment holds too little to pay for its request.
@@ -58,5 +66,21 @@ impl IngesterFlags {
         );
         let append_timeout = self.append_timeout.0;
         Ok(IngesterSettings { flush_interval, block_interval, append_timeout, limits })
+    }
+
+    /// How the ingester's writer behaves.
+    ///
+    /// # Errors
+    /// If a compactor with `adopt_after` would take it over although it is only idle. The two may run in
+    /// different processes; each is given both flags then.
+    pub fn writer(&self, adopt_after: Duration) -> anyhow::Result<WriterSettings> {
+        ensure!(
+            adopt_after > self.idle_interval.0,
+            "--compactor.adopt-after ({}) must be longer than --ingester.idle-interval ({}), or every ingester \
+             without samples is taken for dead",
+            PositiveDuration(adopt_after),
+            self.idle_interval
+        );
+        Ok(WriterSettings { idle_interval: self.idle_interval.0, ..WriterSettings::default() })
     }
 }

@@ -31,13 +31,14 @@ mod web;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use promontory_compactor::CompactorSettings;
 use promontory_ingester::IngesterSettings;
 use promontory_querier::QuerierSettings;
 use promontory_sql::SqlSettings;
-use promontory_store::StoreUrl;
+use promontory_store::{StoreUrl, WriterSettings};
 
 pub use log::{LogFlags, LogFormat};
 pub use query::QueryConfig;
@@ -126,12 +127,16 @@ pub struct Flags {
 pub struct Config {
     pub store: StoreUrl,
     pub roles: Roles,
+    /// Longest graceful stop.
+    pub shutdown_timeout: Duration,
     pub web: WebConfig,
     pub tenant: TenantConfig,
     pub query: QueryConfig,
     pub sql: SqlSettings,
     pub querier: QuerierSettings,
     pub ingester: IngesterSettings,
+    /// The ingester's writer.
+    pub writer: WriterSettings,
     /// Most bytes of write requests in flight.
     pub write_in_flight_max: usize,
     pub compactor: CompactorSettings,
@@ -171,17 +176,20 @@ impl Config {
         let store = flags.store.check()?;
         let (limits, write_in_flight_max) = flags.limits.check()?;
         let blocks = flags.cache.check();
+        let compactor = flags.compactor.check();
         Ok(Self {
             shown_flags: shown::in_effect(&flags.given, &store, &blocks),
             roles: flags.roles.check()?,
+            shutdown_timeout: flags.roles.shutdown_timeout(),
             web: flags.web.check()?,
             tenant: flags.tenant.check()?,
             query: flags.query.check()?,
             sql: flags.sql.check(),
             querier: QuerierSettings { blocks, ..QuerierSettings::default() },
             ingester: flags.ingester.check(limits)?,
+            writer: flags.ingester.writer(compactor.adopt_after)?,
             write_in_flight_max,
-            compactor: flags.compactor.check(),
+            compactor,
             store,
         })
     }

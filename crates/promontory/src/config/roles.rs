@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
+
+use super::values::PositiveDuration;
 
 /// A duty of a process. Roles start in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -34,7 +37,14 @@ pub struct RoleFlags {
         value_parser = PossibleValuesParser::new(names())
     )]
     role: Vec<String>,
+    /// Maximum duration of a graceful stop after SIGTERM or SIGINT: requests in flight have four fifths of it,
+    /// the last samples the rest.
+    #[arg(long, default_value_t = PositiveDuration(SHUTDOWN_TIMEOUT))]
+    shutdown_timeout: PositiveDuration,
 }
+
+/// Below the 30 s after which Kubernetes kills a process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Every role in one process.
 const ALL: &str = "all";
@@ -55,6 +65,11 @@ impl RoleFlags {
         }
         ensure!(!roles.is_empty(), "--role must name at least one role");
         Ok(Roles(roles))
+    }
+
+    /// Longest graceful stop.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout.0
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a command line becomes, and what every flag must have.
 
-use std::time::Duration;
-
 use clap::Arg;
 
 use super::*;
@@ -45,6 +43,23 @@ fn defaults_are_those_of_the_crates() {
         (config.tenant.federation, config.tenant.federated_max),
         (api.federation, api.federated_tenants_max)
     );
+}
+
+#[test]
+fn an_idle_ingester_is_never_taken_for_dead() {
+    let error = check(&["--compactor.adopt-after=20s"]).unwrap_err().to_string();
+    for flag in ["--compactor.adopt-after", "--ingester.idle-interval"] {
+        assert!(error.contains(flag), "{error}");
+    }
+    let config = check(&["--compactor.adopt-after=20s", "--ingester.idle-interval=5s"]).unwrap();
+    assert_eq!(config.writer.idle_interval, Duration::from_secs(5));
+    assert_eq!(check(&[]).unwrap().writer, WriterSettings::default());
+}
+
+#[test]
+fn a_stop_ends_before_kubernetes_kills() {
+    assert_eq!(check(&[]).unwrap().shutdown_timeout, Duration::from_secs(25));
+    assert_eq!(check(&["--shutdown-timeout=1m"]).unwrap().shutdown_timeout, Duration::from_secs(60));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn check<T>(what: &str, answer: Result<T, EngineError>) {
     for secret in SECRETS {
         assert!(!text.contains(secret), "{what}: {text}");
     }
-    let expected = "cannot read blocks/x: the object store denies access; the log names it as incident ";
+    let expected = "cannot read blocks/x: the store refuses: access denied; the log names it as incident ";
     assert!(text.contains(expected), "{what}: {text}");
 }
 

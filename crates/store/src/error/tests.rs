@@ -1,5 +1,6 @@
 //! What clients read of a store's failure, and what they must not.
 
+use std::io;
 use std::sync::Arc;
 
 use object_store::ObjectStoreExt as _;
@@ -12,19 +13,20 @@ use crate::object::bucket::{Bucket, StoreUrl};
 use crate::object::requests::unavailable;
 
 /// What S3 says to whoever signs with a wrong secret.
-const BODY: &str = "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIDOFOURS</AWSAccessKeyId>\
-                    <StringToSign>AWS4-HMAC-SHA256 20261127T000000Z</StringToSign></Error>";
+const DETAILS: &str = "<AWSAccessKeyId>AKIDOFOURS</AWSAccessKeyId>\
+                       <StringToSign>AWS4-HMAC-SHA256 20261127T000000Z</StringToSign>";
 
-/// Answers every request with this status and [`BODY`].
-async fn refusing(status: &'static str) -> u16 {
+/// Answers every request with this status and code, and with [`DETAILS`].
+async fn refusing(status: &'static str, code: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
-            let length = BODY.len();
+            let body = format!("<Error><Code>{code}</Code>{DETAILS}</Error>");
+            let length = body.len();
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-            let _ = stream.write_all((head + BODY).as_bytes()).await;
+            let _ = stream.write_all((head + &body).as_bytes()).await;
         }
     });
     port
@@ -49,13 +51,14 @@ fn without_incident(told: &str) -> &str {
 
 #[tokio::test]
 async fn clients_read_the_object_and_the_class_but_nothing_of_the_stores_words() {
-    for (status, class) in [
-        ("403 Forbidden", "the object store denies access"),
-        ("401 Unauthorized", "the object store does not accept the credentials"),
-        ("404 Not Found", "the object store does not find it"),
-        ("400 Bad Request", "the object store failed"),
+    for (status, code, class) in [
+        ("403 Forbidden", "SignatureDoesNotMatch", StoreTrouble::WrongKey),
+        ("403 Forbidden", "AccessDenied", StoreTrouble::AccessDenied),
+        ("401 Unauthorized", "Unheard", StoreTrouble::WrongKey),
+        ("404 Not Found", "NoSuchKey", StoreTrouble::Missing),
+        ("400 Bad Request", "Unheard", StoreTrouble::Refused),
     ] {
-        let port = refusing(status).await;
+        let port = refusing(status, code).await;
         let error = error_of_s3(port).await;
         let whole = error.to_string();
         assert!(whole.contains("AKIDOFOURS") && whole.contains("our-bucket"), "the log has it all: {whole}");
@@ -72,18 +75,16 @@ async fn a_store_that_cannot_be_reached_is_not_named() {
     drop(listener);
     let told = error_of_s3(port).await.told("expanding series");
     let text = without_incident(&told);
-    assert_eq!(
-        text,
-        "expanding series: cannot read blocks/x/samples.parquet: the object store cannot be reached"
-    );
+    assert_eq!(text, "expanding series: cannot read blocks/x/samples.parquet: the store cannot be reached");
 }
 
 #[test]
 fn failures_of_a_folder_are_told_by_their_kind() {
     for (kind, class) in [
-        (io::ErrorKind::StorageFull, "the object store is full"),
-        (io::ErrorKind::PermissionDenied, "the object store denies access"),
-        (io::ErrorKind::NotADirectory, "the object store failed"),
+        (io::ErrorKind::StorageFull, StoreTrouble::NoSpace),
+        (io::ErrorKind::PermissionDenied, StoreTrouble::Unwritable),
+        (io::ErrorKind::NotADirectory, StoreTrouble::NotFolder),
+        (io::ErrorKind::Other, StoreTrouble::Other),
     ] {
         let cause = io::Error::new(kind, "/srv/secret/data");
         let source = object_store::Error::Generic { store: "DurableLocal", source: Box::new(cause) };

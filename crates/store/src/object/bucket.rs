@@ -21,6 +21,7 @@ use url::Url;
 use crate::error::Error;
 use crate::object::counted::{Component, CountedStore, RequestCounters};
 use crate::object::durable::DurableLocal;
+use crate::outage::OutageLog;
 
 /// One bucket (or folder) behind three clients that differ only in timeouts and retries.
 ///
@@ -34,6 +35,8 @@ pub struct Bucket {
     pub reads: Arc<dyn ObjectStore>,
     /// Uploads of whole blocks, which may take minutes.
     pub uploads: Arc<dyn ObjectStore>,
+    /// Where loops say how their requests went.
+    pub outages: Arc<OutageLog>,
 }
 
 /// Where the data lies: the checked form of `--store`.
@@ -83,7 +86,7 @@ impl Bucket {
     /// All three purposes through one client, as in tests and the simulator.
     #[must_use]
     pub fn single(store: Arc<dyn ObjectStore>) -> Self {
-        Self { metadata: store.clone(), reads: store.clone(), uploads: store }
+        Self { metadata: store.clone(), reads: store.clone(), uploads: store, outages: Arc::default() }
     }
 
     /// Opens the clients of `url`; makes the folder of a local store, sends no request to a remote
@@ -106,7 +109,8 @@ impl Bucket {
             };
             Ok(Arc::new(CountedStore::new(store, settings.component, counters.clone())))
         };
-        Ok(Self { metadata: client(&METADATA)?, reads: client(&READS)?, uploads: client(&UPLOADS)? })
+        let (metadata, reads, uploads) = (client(&METADATA)?, client(&READS)?, client(&UPLOADS)?);
+        Ok(Self { metadata, reads, uploads, outages: Arc::default() })
     }
 }
 

@@ -153,13 +153,25 @@ fn put_once(path: &FsPath, payload: &PutPayload, create: bool) -> io::Result<()>
     let (mut file, staging) = stage(path)?;
     let named = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| {
         file.sync_all()?;
-        if create { fs::hard_link(&staging, path) } else { fs::rename(&staging, path) }
+        if create { link(&staging, path) } else { fs::rename(&staging, path) }
     });
     if create || named.is_err() {
         // What stays behind is invisible to listings and harmless.
         let _ = fs::remove_file(&staging);
     }
     named.and_then(|()| File::open(folder)?.sync_all())
+}
+
+/// Gives a file its second name, unless that is taken.
+fn link(staging: &FsPath, path: &FsPath) -> io::Result<()> {
+    fs::hard_link(staging, path).map_err(|error| match error.kind() {
+        // The staging file was made in the same folder a moment ago, so it is not the folder that forbids this:
+        // exFAT and some network file systems answer EPERM for links, others that they do not know them.
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported => {
+            io::Error::new(ErrorKind::Unsupported, format!("cannot link {}: {error}", path.display()))
+        }
+        _ => error,
+    })
 }
 
 fn stage(path: &FsPath) -> io::Result<(File, PathBuf)> {

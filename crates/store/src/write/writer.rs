@@ -40,10 +40,17 @@ use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys;
+use crate::outage::OutageLog;
 use crate::planted::Bug;
 use crate::write::head::Contribution;
 use crate::write::life::{Life, LifeView, LocalLives};
 use crate::write::upload::upload_block;
+
+/// What [`OutageLog`] calls the putting of segments.
+const PUT_SEGMENTS: &str = "put segments";
+
+/// And that of a new writer.
+const BEGIN_WRITER: &str = "begin a new writer";
 
 /// Segments that wait for a free slot; more wait in the callers.
 const QUEUE_MAX: usize = 16;
@@ -195,6 +202,12 @@ impl Writer {
         self.chain.context()
     }
 
+    /// Where loops say how their requests to this writer's store went.
+    #[must_use]
+    pub fn outages(&self) -> &OutageLog {
+        &self.context().bucket.outages
+    }
+
     fn life(&self) -> Arc<Life> {
         self.life.read_locked().clone()
     }
@@ -242,7 +255,8 @@ impl Writer {
             return Ok(());
         };
         add(&self.context().counters.appends_backlogged, 1);
-        Err(Error::Busy(format!("{over}, wait for their block in writer {}; retry later", view.writer)))
+        let waits = format!("{over}, wait for their block in writer {}; retry later", view.writer);
+        Err(Error::Busy(self.outages().explained(waits)))
     }
 
     /// Stops taking segments, writes the last L1 block and the closed mark, and leaves the catalog.
@@ -364,11 +378,12 @@ impl Writer {
         loop {
             match birth(&self.chain).await {
                 Ok(life) => {
+                    self.outages().succeeded(BEGIN_WRITER);
                     self.locals.register(&life);
                     *self.life.write_locked() = life.clone();
                     return life;
                 }
-                Err(error) => tracing::warn!(%error, "cannot begin a new writer; trying again"),
+                Err(error) => self.outages().failed(BEGIN_WRITER, &error),
             }
             failures += 1;
             self.context().back_off(failures).await;
@@ -557,17 +572,22 @@ fn closing() -> Error {
 /// can tell. Its memory is bounded by the slots in flight.
 async fn resolve_slot(context: Arc<Context>, writer: WriterId, seq: u64, bytes: Bytes) -> Resolved {
     let key = keys::slot(writer, seq);
+    let outages = &context.bucket.outages;
     let mut failures = 0;
     loop {
-        if context.create(&key, bytes.clone()).await.is_ok() {
+        let Err(refusal) = context.create(&key, bytes.clone()).await else {
+            outages.succeeded(PUT_SEGMENTS);
             return Resolved::Ours;
-        }
+        };
         add(&context.counters.slot_unknown_answers, 1);
         let held = context.get_verified(&key, |found| resolved_by(&key, (writer, seq), &bytes, found)).await;
         match held {
-            Ok(Some(resolved)) => return resolved,
+            Ok(Some(resolved)) => {
+                outages.succeeded(PUT_SEGMENTS);
+                return resolved;
+            }
             Err(Error::Corrupt { why, .. }) => return Resolved::Foreign(why),
-            Ok(None) | Err(_) => {}
+            Ok(None) | Err(_) => outages.failed(PUT_SEGMENTS, &refusal),
         }
         failures += 1;
         context.back_off(failures).await;
