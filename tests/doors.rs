@@ -1,13 +1,19 @@
 //! What the program shows to those whom it does not know, and what they may do: the words of its store stay
-//! inside, and web pages of strangers neither read nor write.
+//! inside, web pages of strangers neither read nor write, and whoever is silent keeps nobody out.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::support::clock::now_ms;
-use crate::support::http::Answer;
+use crate::support::http::{Answer, Client};
+use crate::support::say;
 use crate::support::servers::{Promontory, Store};
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, HEADERS, Request};
+
+/// How long a probe may take beside silent connections on a loaded machine; it took 29 s.
+const PROBE_MAX: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_failing_store_is_told_by_class_and_incident_and_its_words_are_in_the_log() {
@@ -67,6 +73,27 @@ fn web_pages_of_strangers_neither_read_nor_write() {
     assert_eq!((read("evil.example").status, read("localhost:1").status), (403, 200));
     let refused = |reason| server.client.metric("promontory_http_requests_refused_total", reason);
     assert_eq!((refused("reason=\"host\""), refused("reason=\"origin\"")), (Some(2.0), Some(2.0)));
+}
+
+#[test]
+fn six_hundred_silent_connections_do_not_delay_a_probe() {
+    let workdir = Workdir::new("doors-silent");
+    let store = Store::folder(&workdir.join("data"));
+    let server = Promontory::start("promontory", workdir.path(), &store, &[]);
+    let connect = |_| TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+    let silent: Vec<TcpStream> = (0..600).map(connect).collect();
+    let started = Instant::now();
+    let answer = Client::new(server.port()).get("/-/healthy", &[]).expect("an answer");
+    assert_eq!(answer.status, 200);
+    let took = started.elapsed();
+    say(&format!("doors: beside {} silent connections a probe is answered in {took:?}", silent.len()));
+    assert!(took < PROBE_MAX, "answered after {took:?}");
+    // All are of one peer.
+    let closed = server.client.metric("promontory_http_connections_closed_total", "reason=\"peer_limit\"");
+    assert!(closed >= Some(600.0 - 256.0), "{closed:?}");
+    let waiting = server.client.metric("promontory_http_connections", "state=\"waiting\"");
+    assert!(waiting <= Some(256.0), "{waiting:?}");
+    drop(silent);
 }
 
 /// The answer has an incident and nothing of the machine; the line of the incident has both.

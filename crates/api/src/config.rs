@@ -10,7 +10,8 @@ use crate::callers::{AllowedHosts, CorsOrigin};
 
 /// The flags that raise limits, by the names of the limits' fields here and in [`IngestLimits`];
 /// refusals name them, so the binary must have each.
-pub const LIMIT_FLAGS: [(&str, &str); 7] = [
+pub const LIMIT_FLAGS: [(&str, &str); 8] = [
+    ("body_read_timeout", "--web.read-timeout"),
     ("body_bytes_max", "--limits.write-body"),
     ("decoded_bytes_max", "--limits.write-decoded"),
     ("series_per_request_max", "--limits.series-per-request"),
@@ -42,7 +43,7 @@ pub struct ApiSettings {
     /// Bytes of all write requests that are being read, decoded or made durable, as sent and
     /// decompressed together.
     pub write_bytes_in_flight_max: usize,
-    /// From a request's head to the end of its body.
+    /// From a request's head to the end of its body, however large; a body that trickles has less.
     pub body_read_timeout: Duration,
     /// Bytes of a form in the body of a POST.
     pub form_bytes_max: usize,
@@ -76,7 +77,7 @@ impl Default for ApiSettings {
             federated_tenants_max: 0,
             limits: IngestLimits::default(),
             write_bytes_in_flight_max: 512 << 20,
-            body_read_timeout: Duration::from_secs(30),
+            body_read_timeout: Duration::from_secs(300),
             form_bytes_max: 1 << 20,
             query_text_bytes_max: 64 << 10,
             points_per_series_max: 11_000,

@@ -26,7 +26,7 @@ mod state;
 mod tenant;
 
 pub(crate) use admission::HeldBytes;
-pub(crate) use body::{BodyError, discard_body, read_body};
+pub(crate) use body::{BodyError, discard_body, late, read_body};
 pub use counters::Counters;
 pub(crate) use counters::{WriteRefusal, add};
 pub use document::Items;

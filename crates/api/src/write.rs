@@ -29,7 +29,7 @@ use promontory_wire::remote_write_1::{self, Decoded, OtherContent};
 use promontory_wire::snappy;
 
 use crate::face::{
-    BodyError, Counters, HeldBytes, Tenant, WriteRefusal, add, discard_body, plain, read_body,
+    BodyError, Counters, HeldBytes, Tenant, WriteRefusal, add, discard_body, late, plain, read_body,
 };
 use crate::state::ApiState;
 use head::{announced, check_content_encoding, check_content_type};
@@ -131,8 +131,8 @@ async fn read(api: &ApiState, body: Body, held: &mut HeldBytes) -> Result<Vec<u8
             let text = format!("cannot read request body: {text}");
             Refused::new(WriteRefusal::BodyUnread, StatusCode::BAD_REQUEST, text)
         }
-        BodyError::Timeout(limit) => {
-            let text = format!("request body did not come within {limit:?}");
+        BodyError::Timeout { bytes, timeout } => {
+            let text = format!("the request body is late: {}", late(bytes, timeout));
             Refused::new(WriteRefusal::BodyUnread, StatusCode::REQUEST_TIMEOUT, text)
         }
     })

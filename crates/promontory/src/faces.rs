@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::environment::SystemClock;
 use crate::metrics::{self, exports};
 use crate::roles::Doors;
-use crate::server::{self, ServerLimits};
+use crate::server::{self, Places};
 use crate::tasks::Tasks;
 
 /// What all routers of this process share.
@@ -31,6 +31,7 @@ pub struct Faces {
     sql: SqlSettings,
     counters: Arc<promontory_api::Counters>,
     readiness: Readiness,
+    places: Arc<Places>,
     current: watch::Sender<Router>,
 }
 
@@ -40,17 +41,18 @@ impl Faces {
     pub fn new(config: &Config, address: SocketAddr, readiness: Readiness) -> Self {
         let (current, _) = watch::channel(Router::new());
         let (api, sql) = (api_config(config, address), config.sql);
-        let faces = Self { config: api, sql, counters: Arc::default(), readiness, current };
+        let places = Places::new(config.web.limits);
+        let faces = Self { config: api, sql, counters: Arc::default(), readiness, places, current };
         faces.open(Doors::default());
         faces
     }
 
     /// Serves on `listener` until the tasks are told to stop, then lets requests in flight finish.
-    pub fn serve(&self, listener: TcpListener, limits: ServerLimits, tasks: &mut Tasks) {
-        let router = swappable(self.current.subscribe());
+    pub fn serve(&self, listener: TcpListener, tasks: &mut Tasks) {
+        let (router, places) = (swappable(self.current.subscribe()), Arc::clone(&self.places));
         let stopping = tasks.stopping();
         tasks.spawn("http server", async move {
-            server::serve(listener, router, limits, stopping).await;
+            server::serve(listener, router, places, stopping).await;
             Ok::<(), anyhow::Error>(())
         });
     }
@@ -62,10 +64,11 @@ impl Faces {
 
     fn router(&self, doors: Doors) -> Router {
         let Doors { append, engine, mut metrics } = doors;
-        let counters = self.counters.clone();
+        let (counters, places) = (self.counters.clone(), self.places.clone());
         metrics.add(exports::build_info);
         metrics.add(metrics::process);
         metrics.add(move || exports::http(&counters));
+        metrics.add(move || exports::connections(&places));
         let face = Arc::new(FaceState {
             config: self.config.clone(),
             counters: self.counters.clone(),
@@ -111,6 +114,7 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiSettings {
         federated_tenants_max: config.tenant.federated_max,
         limits: config.ingester.limits.clone(),
         write_bytes_in_flight_max: config.write_in_flight_max,
+        body_read_timeout: config.web.limits.read_timeout,
         query_text_bytes_max: config.query.text_bytes_max,
         parser: config.query.engine.parser(),
         allowed_hosts: if is_loopback { config.web.loopback_hosts.clone() } else { AllowedHosts::Any },

@@ -1,35 +1,66 @@
-//! Accepts connections and serves a router on them, with bounds: connections, time for a request's
-//! head, time for the last requests at shutdown.
+//! Accepts connections and serves a router on them, so that nobody who is slow or silent keeps others out.
+//!
+//! - Connections are counted, and those without a request in flight *wait*. Where all places are taken, the
+//!   connection that has waited longest makes room; see [`places`].
+//! - Waiting has an end: a first request's head has [`ServerLimits::header_timeout`], a kept connection
+//!   [`ServerLimits::read_timeout`]; see [`connection`].
+//! - An answer that nobody reads is dropped after [`ServerLimits::write_stall_timeout`]; see [`answer`].
+//! - Where every place has a request in flight, a few places more answer probes, and 503 to all else.
+//!
+//! What hyper brings is used where it fits: HTTP/2's pings and bounds, the size of heads and buffers. Its time
+//! for heads does not know a first request from a kept connection, does not run before the version of HTTP
+//! is known (a silent socket keeps it waiting for ever), and does not concern HTTP/2.
+//!
+//! In reading order: `counters`, `places` (who is there), `answer` (a body and who reads it), `connection`.
+
+mod answer;
+mod connection;
+mod counters;
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use places::Places;
+
+use connection::Acceptor;
 
 /// How long requests in flight may go on after the shutdown signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(28);
 /// Pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Largest request head in bytes.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// Connections at a time; more wait in the listener's backlog.
+    /// Connections at a time, but for a few that are closed at once.
     pub connections_max: usize,
-    /// For a request's head, and between requests of a kept connection.
+    /// Of these, connections of one peer without a request in flight.
+    pub waiting_per_peer_max: usize,
+    /// From a connection's begin to the end of its first request's head.
+    pub header_timeout: Duration,
+    /// For the body of a request, and between requests of a kept connection.
     pub read_timeout: Duration,
+    /// Since a reader took something of its answer.
+    pub write_stall_timeout: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { connections_max: 512, read_timeout: Duration::from_secs(30) }
+        Self {
+            connections_max: 512,
+            // Half of all: one peer, which may be a proxy with everyone behind it, cannot take the places
+            // of all others by waiting.
+            waiting_per_peer_max: 256,
+            header_timeout: Duration::from_secs(10),
+            // As Prometheus, whose senders keep a connection as long: who closes earlier meets their next
+            // request.
+            read_timeout: Duration::from_secs(300),
+            write_stall_timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -37,54 +68,31 @@ impl Default for ServerLimits {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: ServerLimits,
+    places: Arc<Places>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.read_timeout)
-        .max_buf_size(HEAD_BYTES_MAX.max(8 << 10));
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));
+    let (stop, stopped) = watch::channel(false);
+    let acceptor = Acceptor::new(router, places, stopped);
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
-        // Small answers must not wait for the peer's acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended with an error");
+        match accepted {
+            Ok((stream, peer)) => acceptor.accept(stream, peer.ip()),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            drop(place);
-        });
+        }
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+    drop((listener, acceptor));
+    stop.send_replace(true);
+    if tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await.is_err() {
         tracing::warn!(seconds = DRAIN_TIMEOUT.as_secs(), "requests still in flight at shutdown are cut off");
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
 //! Reading the body of a request, within a time and with a say over its size.
+//!
+//! A body has [`PATIENCE`], and more as it comes: as much as its bytes so far take at
+//! [`BYTES_PER_SECOND_MIN`]. So a slow link is waited for and a trickle is not.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -6,14 +9,23 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_core::Stream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::flag_of;
 
 /// Of a body that is not wanted, as much is read before the refusal.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 
+/// Time for a body of which nothing comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The slowest sender that is waited for: a largest body (16 MiB) takes just below the read timeout (5m).
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
 /// Why a body was not read whole.
 pub(crate) enum BodyError<E> {
-    /// It did not come in time.
-    Timeout(Duration),
+    /// It did not come in time; what did, and the longest time for all of it.
+    Timeout { bytes: usize, timeout: Duration },
     /// The connection failed or the framing is wrong.
     Broken(String),
     /// `accept` refused it.
@@ -28,19 +40,33 @@ pub(crate) async fn read_body<E>(
 ) -> Result<Vec<u8>, BodyError<E>> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
-    let read = async {
-        while let Some(part) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
-            let part = part.map_err(|error| BodyError::Broken(error.to_string()))?;
-            accept(part.len(), bytes.len()).map_err(BodyError::Refused)?;
-            bytes.extend_from_slice(&part);
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(timeout, read).await {
-        Ok(Ok(())) => Ok(bytes),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(BodyError::Timeout(timeout)),
+    let begun = Instant::now();
+    loop {
+        let deadline = begun + time_for(bytes.len(), timeout);
+        let part = poll_fn(|context| Pin::new(&mut stream).poll_next(context));
+        let Ok(part) = timeout_at(deadline, part).await else {
+            return Err(BodyError::Timeout { bytes: bytes.len(), timeout });
+        };
+        let Some(part) = part else { return Ok(bytes) };
+        let part = part.map_err(|error| BodyError::Broken(error.to_string()))?;
+        accept(part.len(), bytes.len()).map_err(BodyError::Refused)?;
+        bytes.extend_from_slice(&part);
     }
+}
+
+/// How long a body may take of which so many bytes have come.
+fn time_for(bytes: usize, timeout: Duration) -> Duration {
+    let earned = Duration::from_millis((bytes as u64).saturating_mul(1_000) / BYTES_PER_SECOND_MIN);
+    timeout.min(PATIENCE + earned)
+}
+
+/// What the sender of a body that did not come in time is told.
+pub(crate) fn late(bytes: usize, timeout: Duration) -> String {
+    let (flag, patience, rate) = (flag_of("body_read_timeout"), PATIENCE.as_secs(), BYTES_PER_SECOND_MIN);
+    format!(
+        "{bytes} bytes of it came in time; after {patience} s at least {rate} bytes must come each second, and all \
+         within {timeout:?} (limit {flag})"
+    )
 }
 
 /// Reads a body that is not wanted, as far as [`DISCARD_BYTES_MAX`], and forgets it.
@@ -59,5 +85,5 @@ pub(crate) async fn discard_body(body: Body, timeout: Duration) {
         }
     };
     // Late or not, the refusal is sent.
-    let _ = tokio::time::timeout(timeout, read).await;
+    let _ = tokio::time::timeout(timeout.min(PATIENCE), read).await;
 }

@@ -11,7 +11,7 @@ use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
 
 use crate::config::ApiSettings;
-use crate::face::body::{BodyError, read_body};
+use crate::face::body::{BodyError, late, read_body};
 use crate::face::envelope::ApiError;
 use crate::face::state::FaceState;
 
@@ -106,8 +106,8 @@ impl From<BodyError<ApiError>> for ApiError {
         match error {
             BodyError::Refused(error) => error,
             BodyError::Broken(text) => Self::bad_data(format!("error parsing form values: {text}")),
-            BodyError::Timeout(limit) => {
-                let text = format!("error parsing form values: the body did not come within {limit:?}");
+            BodyError::Timeout { bytes, timeout } => {
+                let text = format!("error parsing form values: the body is late: {}", late(bytes, timeout));
                 Self::bad_data(text).with_status(StatusCode::REQUEST_TIMEOUT)
             }
         }

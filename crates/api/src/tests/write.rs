@@ -300,10 +300,49 @@ async fn a_body_that_does_not_come_is_given_up() {
     }
     let faces = Faces::with(|config| config.body_read_timeout = Duration::from_millis(50));
     let reply = faces.send(request(Body::from_stream(Never))).await;
-    reply.is(408, "request body did not come within 50ms\n");
+    let late = "0 bytes of it came in time; after 30 s at least 65536 bytes must come each second, and all \
+                within 50ms (limit --web.read-timeout)";
+    reply.is(408, &format!("the request body is late: {late}\n"));
     let form = Request::post("/api/v1/query").header("content-type", "application/x-www-form-urlencoded");
     let reply = faces.send(form.body(Body::from_stream(Never)).unwrap()).await;
-    reply.is_error(408, "bad_data", "error parsing form values: the body did not come within 50ms");
+    let text = format!("error parsing form values: the body is late: {late}");
+    reply.is_error(408, "bad_data", &text);
+}
+
+/// A body of parts that come one a second.
+struct EachSecond {
+    seconds: tokio::time::Interval,
+    parts: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl futures_core::Stream for EachSecond {
+    type Item = Result<bytes::Bytes, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::ready!(self.seconds.poll_tick(context));
+        std::task::Poll::Ready(self.parts.next().map(|part| Ok(part.into())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_is_waited_for_and_a_trickle_is_not() {
+    let send = async |part_bytes: usize, n: usize| {
+        let faces = Faces::new();
+        let begun = tokio::time::Instant::now();
+        let seconds = tokio::time::interval(Duration::from_secs(1));
+        let body = EachSecond { seconds, parts: vec![vec![0; part_bytes]; n].into_iter() };
+        let reply = faces.send(request(Body::from_stream(body))).await;
+        (reply.status.as_u16(), begun.elapsed().as_secs())
+    };
+    // Read whole, and then no snappy block.
+    assert_eq!(send(70_000, 200).await, (400, 200));
+    assert_eq!(send(1_000, 200).await, (408, 30));
+    // Half of what is needed each second: 30 s and as much again, with what came meanwhile.
+    assert_eq!(send(32 << 10, 200).await, (408, 60));
+    assert_eq!(send(40_000, 400).await.0, 408);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let faces = Faces::new(&config, address, readiness.clone());
     let mut server = Tasks::default();
-    faces.serve(listener, config.web.limits, &mut server);
+    faces.serve(listener, &mut server);
 
     let started = async {
         let opened = store::open(&config.store).await?;

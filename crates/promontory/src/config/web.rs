@@ -27,9 +27,25 @@ pub struct WebFlags {
         value_parser = count
     )]
     max_connections: usize,
-    /// Maximum duration before timing out the reading of a request's head.
+    /// Maximum number of these that one peer address may keep open without a request in flight.
+    #[arg(
+        long = "web.max-idle-connections-per-peer",
+        default_value_t = ServerLimits::default().waiting_per_peer_max,
+        value_parser = count
+    )]
+    max_idle_per_peer: usize,
+    /// Maximum duration from the begin of a connection to the end of its first request's head.
+    #[arg(long = "web.header-timeout", default_value_t = PositiveDuration(ServerLimits::default().header_timeout))]
+    header_timeout: PositiveDuration,
+    /// Maximum duration before timing out read of the request, and closing idle connections.
     #[arg(long = "web.read-timeout", default_value_t = PositiveDuration(ServerLimits::default().read_timeout))]
     read_timeout: PositiveDuration,
+    /// Maximum duration in which a client takes nothing of an answer before the answer is dropped.
+    #[arg(
+        long = "web.write-stall-timeout",
+        default_value_t = PositiveDuration(ServerLimits::default().write_stall_timeout)
+    )]
+    write_stall_timeout: PositiveDuration,
     /// Names by which requests may call a process that listens on a loopback address, beside those of
     /// loopback: prom.example.com, *.example.com for all below it, * for all. Elsewhere any name is taken.
     #[arg(long = "web.allowed-hosts", value_delimiter = ',', value_name = "HOST")]
@@ -65,10 +81,22 @@ impl WebFlags {
         Ok(WebConfig {
             listen_addresses: resolve(&self.listen_address)?,
             address_file: self.address_file.clone(),
-            limits: ServerLimits { connections_max: self.max_connections, read_timeout: self.read_timeout.0 },
+            limits: self.limits(),
             loopback_hosts: hosts.map_err(|why| anyhow!("{HOSTS_FLAG}: {why}"))?,
             cors_origin: origin.map_err(|why| anyhow!("{ORIGIN_FLAG}: {why}"))?,
         })
+    }
+}
+
+impl WebFlags {
+    fn limits(&self) -> ServerLimits {
+        ServerLimits {
+            connections_max: self.max_connections,
+            waiting_per_peer_max: self.max_idle_per_peer,
+            header_timeout: self.header_timeout.0,
+            read_timeout: self.read_timeout.0,
+            write_stall_timeout: self.write_stall_timeout.0,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use promontory_query::EngineCounters;
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
 
 use super::Family;
+use crate::server::Places;
 
 /// Build and version, as every Prometheus program shows them.
 #[must_use]
@@ -81,6 +82,28 @@ pub fn http(counters: &promontory_api::Counters) -> Vec<Family> {
             "Bytes of write requests that are being worked on.",
         )
         .with(&[], counters.write_bytes_in_flight.load(Relaxed) as f64),
+    ]
+}
+
+#[must_use]
+pub fn connections(places: &Places) -> Vec<Family> {
+    let (connected, counters) = (places.connected(), places.counters());
+    let help = "Connections now, by whether a request of theirs is in flight.";
+    let open = Family::gauge("promontory_http_connections", help)
+        .with(&[("state", "in_flight")], connected.in_flight as f64)
+        .with(&[("state", "waiting")], connected.waiting as f64);
+    let help = "Connections that the server closed or did not take, by reason.";
+    let mut closed = Family::counter("promontory_http_connections_closed", help);
+    for (closing, count) in counters.closed() {
+        closed = closed.with(&[("reason", closing.as_str())], count as f64);
+    }
+    let accepted = counters.accepted.load(Relaxed);
+    let stalled = counters.answers_stalled.load(Relaxed);
+    vec![
+        open,
+        closed,
+        Family::count("promontory_http_connections_accepted", "Connections that were taken.", accepted),
+        Family::count("promontory_http_answers_stalled", "Answers that nobody read to their end.", stalled),
     ]
 }
 

@@ -1,0 +1,153 @@
+//! One connection from its begin to its end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tower::ServiceExt as _;
+
+use super::answer::Answer;
+use super::counters::Closing;
+use super::places::{Place, PlaceKind, Places};
+
+/// Largest request head in bytes, and largest buffer of an answer in HTTP/1.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one answer that HTTP/2 buffers.
+const STREAM_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Requests of one connection that are in flight at a time.
+const STREAMS_MAX: u32 = 128;
+/// An HTTP/2 peer that does not answer a ping in this time is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection that is to be closed may take to say goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is answered also where every place is taken.
+const PROBES: [&str; 2] = ["/-/healthy", "/-/ready"];
+
+/// Makes a task of each connection.
+pub(super) struct Acceptor {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    places: Arc<Places>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    /// Serves `router` until `stopped` says so; every task holds a clone of it until it ends.
+    pub(super) fn new(router: Router, places: Arc<Places>, stopped: watch::Receiver<bool>) -> Self {
+        let limits = places.limits();
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // Behind our own times, which begin and end with requests.
+            .header_read_timeout(limits.read_timeout + limits.header_timeout)
+            .max_buf_size(HEAD_BYTES_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(PING_INTERVAL))
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_send_buf_size(STREAM_BUFFER_BYTES_MAX);
+        Self { builder, router, places, stopped }
+    }
+
+    /// Serves `stream` in a task of its own, or closes it where there is no place.
+    pub(super) fn accept(&self, stream: TcpStream, peer: IpAddr) {
+        let Some((place, told)) = self.places.admit(peer) else { return };
+        // Small answers must not wait for the peer's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let place = Arc::new(place);
+        tokio::spawn(run(
+            self.builder.clone(),
+            self.router.clone(),
+            stream,
+            place,
+            told,
+            self.stopped.clone(),
+        ));
+    }
+}
+
+async fn run(
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    stream: TcpStream,
+    place: Arc<Place>,
+    told: oneshot::Receiver<Closing>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = {
+        let place = Arc::clone(&place);
+        service_fn(move |request| answer(router.clone(), Arc::clone(&place), request))
+    };
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let closing = tokio::select! {
+        ended = connection.as_mut() => return report(ended),
+        Ok(closing) = told => Some(closing),
+        closing = place.overdue() => {
+            place.close(closing);
+            Some(closing)
+        }
+        Ok(_) = stopped.wait_for(|stopped| *stopped) => None,
+    };
+    if closing == Some(Closing::Stalled) || !place.was_served() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    loop {
+        match tokio::time::timeout(GOODBYE_TIMEOUT, connection.as_mut()).await {
+            Ok(ended) => return report(ended),
+            Err(_) if place.is_in_flight() => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn report<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended with an error");
+    }
+}
+
+async fn answer(
+    router: Router,
+    place: Arc<Place>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let in_flight = place.request();
+    let version = request.version();
+    let is_probe = PROBES.contains(&request.uri().path());
+    let mut response = match place.kind {
+        PlaceKind::Probe if !is_probe => crowded(&place),
+        _ => router.oneshot(request.map(Body::new)).await?,
+    };
+    if place.kind == PlaceKind::Probe && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer::new(body, in_flight, version)))
+}
+
+/// The answer where every place has a request in flight.
+fn crowded(place: &Place) -> Response<Body> {
+    place.counters().close(Closing::Full);
+    let text = format!(
+        "all {} connections have a request in flight, no more are answered now (limit --web.max-connections)\n",
+        place.limits().connections_max
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
+}
