@@ -1,17 +1,21 @@
 //! What the program shows to those whom it does not know, and what they may do: the words of its store stay
-//! inside, web pages of strangers neither read nor write, and whoever is silent keeps nobody out.
+//! inside, web pages of strangers neither read nor write, whoever is silent keeps nobody out, and whoever
+//! does not read holds no more than his places.
 
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::clock::now_ms;
+use crate::support::clock::{now_ms, wait_for};
 use crate::support::http::{Answer, Client};
 use crate::support::say;
 use crate::support::servers::{Promontory, Store};
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, HEADERS, Request};
 
+/// Until something happens that needs a few seconds.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a probe may take beside silent connections on a loaded machine; it took 29 s.
 const PROBE_MAX: Duration = Duration::from_secs(2);
 
@@ -94,6 +98,48 @@ fn six_hundred_silent_connections_do_not_delay_a_probe() {
     let waiting = server.client.metric("promontory_http_connections", "state=\"waiting\"");
     assert!(waiting <= Some(256.0), "{waiting:?}");
     drop(silent);
+}
+
+#[test]
+fn unread_answers_hold_their_places_until_they_are_given_up() {
+    let workdir = Workdir::new("doors-unread");
+    let store = Store::folder(&workdir.join("data"));
+    let flags = ["--query.max-concurrency=2", "--query.max-queue=0", "--web.write-stall-timeout=4s"];
+    let server = Promontory::start("promontory", workdir.path(), &store, &flags);
+    let base = now_ms() / 1_000 - 3_600;
+    let mut request = Request::default();
+    for series in 0..1_000 {
+        request.series(&[("__name__", "door"), ("series", &series.to_string())], &[(base * 1_000, 1.5)]);
+    }
+    assert_eq!(write::send(&server.client, request.body()).expect("an answer").status, 204);
+    // Some 50 MB, far above what sockets buffer.
+    let (start, end) = (base.to_string(), (base + 2_000).to_string());
+    let path =
+        format!("/api/v1/query_range?query=last_over_time(door%5B1h%5D)&start={start}&end={end}&step=1");
+    let ask = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).expect("a connection");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+        stream
+    };
+    let deaf: Vec<TcpStream> = (0..2).map(ask).collect();
+    let metric = |name: &str, labels: &str| server.client.metric(name, labels).unwrap_or_default();
+    let evaluated = || metric("promontory_engine_query_duration_seconds_count", "slice=\"inner_eval\"");
+    let running = || metric("promontory_engine_queries_running", "");
+    let small = || server.client.get("/api/v1/query", &[("query", "vector(1)")]).expect("an answer");
+    wait_for(
+        "both answers",
+        DEADLINE,
+        || if evaluated() == 2.0 { Ok(()) } else { Err(running().to_string()) },
+    );
+    assert_eq!((running(), small().status), (2.0, 503), "their places are taken");
+
+    wait_for("the end of their patience", DEADLINE, || {
+        if running() == 0.0 { Ok(()) } else { Err(running().to_string()) }
+    });
+    assert_eq!(metric("promontory_http_answers_stalled_total", ""), 2.0);
+    assert_eq!(metric("promontory_http_connections_closed_total", "reason=\"stalled\""), 2.0);
+    assert_eq!(small().status, 200);
+    drop(deaf);
 }
 
 /// The answer has an incident and nothing of the machine; the line of the incident has both.

@@ -35,6 +35,7 @@ pub use config::{ApiSettings, BuildInfo, LIMIT_FLAGS, RuntimeInfo};
 pub use face::{
     ApiError, AskedTenants, Counters, Door, ErrorType, Face, FaceState, Form, HttpRoute, Items, Methods,
     Tenant, check_length, media_type, mount, not_utf8, read_form_body, request_context, success_parts,
+    while_read,
 };
 pub use readiness::{Readiness, ReadyState};
 pub use routes::routes;

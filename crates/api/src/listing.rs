@@ -4,12 +4,15 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use promontory_model::labels::quote;
-use promontory_model::{Matcher, MetricMetadata, TimeRange};
-use promontory_promql::engine::{Annotations, Listing, ListingQuery, RequestContext};
+use promontory_model::{Labels, Matcher, MetricMetadata, TimeRange};
+use promontory_promql::engine::{Annotations, Listing, ListingQuery, RequestContext, UntilRead};
 use promontory_promql::parse_metric_selector;
 
 use crate::config::flag_of;
-use crate::face::{ApiError, AskedTenants, Form, TRUNCATED, Time, json, parse_int, success, success_parts};
+use crate::face::{
+    ApiError, AskedTenants, Form, Items, TRUNCATED, Time, json, parse_int, separated, success_parts,
+    while_read,
+};
 use crate::state::ApiState;
 
 /// Most selectors of one request.
@@ -29,18 +32,10 @@ pub(crate) async fn series(
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let query = listing_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
-    let listing = engine.series(&context(tenants), &query).await?;
-    let (items, annotations) = limited(listing, query.limit);
-    let mut items = items.into_iter();
-    let mut separator: &[u8] = b"";
-    let write = Box::new(move |out: &mut Vec<u8>| {
-        let Some(labels) = items.next() else { return false };
-        out.extend_from_slice(separator);
-        separator = b",";
-        json::labels(out, labels.as_ref());
-        true
-    });
-    Ok(success_parts(&annotations, |out| out.push(b'['), write, |out| out.push(b']')))
+    let context = context(tenants);
+    let (items, annotations) = limited(engine.series(&context, &query).await?, query.limit);
+    let write = |out: &mut Vec<u8>, labels: Labels| json::labels(out, labels.as_ref());
+    Ok(array(&context, &annotations, separated(items, write)))
 }
 
 /// `GET` or `POST /api/v1/labels`
@@ -51,8 +46,9 @@ pub(crate) async fn labels(
 ) -> Result<Response, ApiError> {
     let engine = api.engine()?;
     let query = listing_query(&api, &form, ApiError::bad_data)?;
-    let listing = engine.label_names(&context(tenants), &query).await?;
-    Ok(strings(listing, query.limit))
+    let context = context(tenants);
+    let listing = engine.label_names(&context, &query).await?;
+    Ok(strings(&context, listing, query.limit))
 }
 
 /// `GET /api/v1/label/NAME/values`
@@ -69,8 +65,9 @@ pub(crate) async fn label_values(
         return Err(ApiError::bad_data(format!("invalid label name: {}", quote(&name))));
     }
     let query = listing_query(&api, &form, ApiError::bad_data)?;
-    let listing = engine.label_values(&context(tenants), &name, &query).await?;
-    Ok(strings(listing, query.limit))
+    let context = context(tenants);
+    let listing = engine.label_values(&context, &name, &query).await?;
+    Ok(strings(&context, listing, query.limit))
 }
 
 /// `GET /api/v1/metadata`
@@ -83,7 +80,8 @@ pub(crate) async fn metrics(
     let limit = number(&form, "limit")?;
     let limit_per_metric = number(&form, "limit_per_metric")?;
     let metric = Some(form.first("metric")).filter(|metric| !metric.is_empty());
-    let mut metrics = engine.metadata(&context(tenants), metric).await?;
+    let context = context(tenants);
+    let mut metrics = engine.metadata(&context, metric).await?;
     // A limit of 0 shows none, a negative one all; per metric, 0 shows all, too. As in Prometheus.
     metrics.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     for (_, entries) in &mut metrics {
@@ -91,11 +89,13 @@ pub(crate) async fn metrics(
             usize::try_from(limit_per_metric).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX),
         );
     }
-    Ok(success(&Annotations::default(), |out| write_metadata(out, &metrics)))
+    let metrics = separated(metrics, |out, (name, entries)| write_metadata(out, &name, &entries));
+    let (before, after) = (|out: &mut Vec<u8>| out.push(b'{'), |out: &mut Vec<u8>| out.push(b'}'));
+    Ok(success_parts(&Annotations::default(), before, while_read(&context, metrics), after))
 }
 
 fn context(AskedTenants(tenants): AskedTenants) -> RequestContext {
-    RequestContext::new(tenants)
+    RequestContext::new(tenants).with_until_read(UntilRead::default())
 }
 
 fn listing_query(
@@ -147,31 +147,25 @@ fn limited<T>(listing: Listing<T>, limit: usize) -> (Vec<T>, Annotations) {
     (items, annotations)
 }
 
-fn strings(listing: Listing<String>, limit: usize) -> Response {
+fn strings(context: &RequestContext, listing: Listing<String>, limit: usize) -> Response {
     let (items, annotations) = limited(listing, limit);
-    success(&annotations, |out| json::strings(out, items))
+    array(context, &annotations, separated(items, |out, item| json::string(out, &item)))
 }
 
-fn write_metadata(out: &mut Vec<u8>, metrics: &[(String, Vec<MetricMetadata>)]) {
-    out.push(b'{');
-    for (i, (name, entries)) in metrics.iter().enumerate() {
+fn array(context: &RequestContext, annotations: &Annotations, items: Items) -> Response {
+    success_parts(annotations, |out| out.push(b'['), while_read(context, items), |out| out.push(b']'))
+}
+
+fn write_metadata(out: &mut Vec<u8>, name: &str, entries: &[MetricMetadata]) {
+    json::string(out, name);
+    out.extend_from_slice(b":[");
+    for (i, entry) in entries.iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        json::string(out, name);
-        out.extend_from_slice(b":[");
-        for (i, entry) in entries.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            json::string_map(
-                out,
-                [("type", entry.kind.as_str()), ("unit", &entry.unit), ("help", &entry.help)],
-            );
-        }
-        out.push(b']');
+        json::string_map(out, [("type", entry.kind.as_str()), ("unit", &entry.unit), ("help", &entry.help)]);
     }
-    out.push(b'}');
+    out.push(b']');
 }
 
 /// A name such as `U__http_2e_status` in plain letters; `None` if it is not such a name.

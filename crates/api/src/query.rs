@@ -11,13 +11,14 @@ use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
 use promontory_model::{Exemplar, TimeRange};
 use promontory_promql::engine::{
-    Answer, ExemplarQuery, InstantQuery, RangeQuery, RequestContext, SeriesExemplars, Statistics, Value,
+    Answer, ExemplarQuery, InstantQuery, RangeQuery, RequestContext, SeriesExemplars, Statistics, UntilRead,
+    Value,
 };
 use promontory_promql::parse;
 
 use crate::face::{
     ApiError, AskedTenants, Form, TRUNCATED, Time, check_length, json, parse_duration, request_context,
-    success, success_parts,
+    separated, success, success_parts, while_read,
 };
 use crate::state::ApiState;
 
@@ -34,7 +35,7 @@ pub(crate) async fn instant(
     let lookback_delta = lookback_delta(&form)?;
     let query = InstantQuery { expr: expression(&api, &form)?, time, lookback_delta };
     let answer = engine.instant(&context, &query).await.map_err(ApiError::of_query)?;
-    Ok(respond(answer, limit, form.first("stats")))
+    Ok(respond(&context, answer, limit, form.first("stats")))
 }
 
 /// `GET` or `POST /api/v1/query_range`
@@ -55,7 +56,7 @@ pub(crate) async fn range(
     let expr = expression(&api, &form)?;
     let query = RangeQuery { expr, start: start.ms(), end: end.ms(), step, lookback_delta };
     let answer = engine.range(&context, &query).await.map_err(ApiError::of_query)?;
-    Ok(respond(answer, limit, form.first("stats")))
+    Ok(respond(&context, answer, limit, form.first("stats")))
 }
 
 /// `GET` or `POST /api/v1/query_exemplars`: 204 for an expression without a selector.
@@ -71,11 +72,14 @@ pub(crate) async fn exemplars(
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
     let query = ExemplarQuery { expr: expression(&api, &form)?, range: TimeRange::new(start.ms(), end.ms()) };
-    let answer = engine.exemplars(&RequestContext::new(tenants), &query).await?;
+    let context = RequestContext::new(tenants).with_until_read(UntilRead::default());
+    let answer = engine.exemplars(&context, &query).await?;
     if !answer.selects {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(success(&Default::default(), |out| write_exemplars(out, &answer.series)))
+    let series = separated(answer.series, |out, one| write_exemplars(out, &one));
+    let (before, after) = (|out: &mut Vec<u8>| out.push(b'['), |out: &mut Vec<u8>| out.push(b']'));
+    Ok(success_parts(&Default::default(), before, while_read(&context, series), after))
 }
 
 /// `GET` or `POST /api/v1/format_query`
@@ -130,7 +134,7 @@ fn thousands(n: u64) -> String {
     groups.join(",")
 }
 
-fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
+fn respond(context: &RequestContext, answer: Answer, limit: usize, stats: &str) -> Response {
     let Answer { mut value, mut annotations, statistics, dependencies: _ } = answer;
     let mut warnings = Vec::new();
     if truncate(&mut value, limit) {
@@ -162,7 +166,7 @@ fn respond(answer: Answer, limit: usize, stats: &str) -> Response {
         }
         out.push(b'}');
     };
-    success_parts(&annotations, before, result::items(value), after)
+    success_parts(&annotations, before, while_read(context, result::items(value)), after)
 }
 
 fn truncate(value: &mut Value, limit: usize) -> bool {
@@ -179,20 +183,14 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
 }
 
 /// Source: prometheus v3.16 `model/exemplar`, `web/api/v1/json_codec.go`.
-fn write_exemplars(out: &mut Vec<u8>, series: &[SeriesExemplars]) {
-    let mut separator: &[u8] = b"[";
-    for one in series {
-        out.extend_from_slice(separator);
-        separator = b",";
-        out.extend_from_slice(b"{\"seriesLabels\":");
-        json::labels(out, one.labels.as_ref());
-        for (idx, exemplar) in one.exemplars.iter().enumerate() {
-            out.extend_from_slice(if idx == 0 { b",\"exemplars\":[" } else { b"," });
-            write_exemplar(out, exemplar);
-        }
-        out.extend_from_slice(b"]}");
+fn write_exemplars(out: &mut Vec<u8>, series: &SeriesExemplars) {
+    out.extend_from_slice(b"{\"seriesLabels\":");
+    json::labels(out, series.labels.as_ref());
+    for (idx, exemplar) in series.exemplars.iter().enumerate() {
+        out.extend_from_slice(if idx == 0 { b",\"exemplars\":[" } else { b"," });
+        write_exemplar(out, exemplar);
     }
-    out.extend_from_slice(if series.is_empty() { b"[]" } else { b"]" });
+    out.extend_from_slice(b"]}");
 }
 
 fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {

@@ -46,6 +46,8 @@ struct FakeEngine {
     metadata: Mutex<Vec<(String, Vec<MetricMetadata>)>>,
     exemplars: Mutex<ExemplarAnswer>,
     asked: Mutex<Vec<String>>,
+    /// Kept by every answer until it was read.
+    place: Arc<()>,
 }
 
 impl Default for FakeEngine {
@@ -57,6 +59,7 @@ impl Default for FakeEngine {
             metadata: Mutex::default(),
             exemplars: Mutex::default(),
             asked: Mutex::default(),
+            place: Arc::default(),
         }
     }
 }
@@ -65,6 +68,8 @@ impl FakeEngine {
     fn ask(&self, context: &RequestContext, what: String) {
         let timeout = context.timeout.map(|timeout| format!(" timeout {timeout:?}")).unwrap_or_default();
         self.asked.lock().unwrap().push(format!("{}: {what}{timeout}", context.tenants));
+        let until_read = context.until_read.as_ref().expect("every face reads its answers to their end");
+        until_read.keep(Arc::clone(&self.place));
     }
 }
 

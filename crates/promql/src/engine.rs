@@ -21,7 +21,7 @@ pub use answer::{
 pub use error::EngineError;
 pub use request::{
     Caller, ExemplarQuery, InstantQuery, LabelPolicy, ListingQuery, LoweredLimits, Question, RangeQuery,
-    RequestContext, ResultCache, SamplesQuery,
+    RequestContext, ResultCache, SamplesQuery, UntilRead,
 };
 
 /// The door for questions.

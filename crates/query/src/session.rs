@@ -39,7 +39,8 @@ pub(crate) struct Sessions {
     environment: RuntimeEnv,
 }
 
-/// A request that has its place among those that run, and keeps it until this is dropped.
+/// A request that has its place among those that run, and keeps it until this is dropped, or until its answer
+/// was read where the request says so.
 pub(crate) struct Session {
     shared: Arc<Sessions>,
     /// Deadline and counters.
@@ -49,7 +50,7 @@ pub(crate) struct Session {
     pub(crate) entered: Instant,
     /// How long it waited for its place.
     pub(crate) queued: Duration,
-    _place: Place,
+    place: Arc<Place>,
 }
 
 impl Sessions {
@@ -127,9 +128,13 @@ impl Sessions {
         let run = {
             let (shared, request, context) = (Arc::clone(self), request.clone(), Arc::clone(&context));
             async move {
-                let counters = Arc::clone(&shared.counters);
+                let (counters, until_read) = (Arc::clone(&shared.counters), request.until_read.clone());
                 let session = Session::enter(shared, request, Arc::clone(&context)).await?;
+                let place = Arc::clone(&session.place);
                 let ended = within(&context, work(session)).await;
+                if let Some(until_read) = until_read.filter(|_| ended.is_ok()) {
+                    until_read.keep(place);
+                }
                 if matches!(ended, Err(EngineError::Limited(_))) {
                     add_one(&counters.refused_limit);
                 }
@@ -184,7 +189,7 @@ impl Session {
     ) -> Result<Self, EngineError> {
         let entered = Instant::now();
         let place = shared.places.enter(context.deadline()).await?;
-        Ok(Self { shared, context, request, entered, queued: entered.elapsed(), _place: place })
+        Ok(Self { shared, context, request, entered, queued: entered.elapsed(), place: Arc::new(place) })
     }
 
     /// What it shares with others.

@@ -76,7 +76,8 @@ async fn answer(
     check_length(&state.face.config, &statement.text)?;
     let context = request_context(tenants, &statement.parameters)?;
     let query = SqlQuery { text: statement.text, rows_max: state.config.rows_max };
-    json::respond(engine.sql(&context, &query).await?)
+    let answer = engine.sql(&context, &query).await?;
+    json::respond(&context, answer)
 }
 
 struct Statement {

@@ -13,24 +13,24 @@ use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use axum::response::Response;
-use promontory_api::{ApiError, ErrorType, Items, success_parts};
-use promontory_promql::engine::Annotations;
+use promontory_api::{ApiError, ErrorType, Items, success_parts, while_read};
+use promontory_promql::engine::{Annotations, RequestContext};
 use promontory_query::SqlAnswer;
 
 /// Rows that are written between two looks at the size of a part.
 const ROWS_PER_CALL: usize = 256;
 
-/// The response of an answer.
+/// The response of an answer to a request.
 ///
 /// # Errors
 /// If a column has a type that JSON cannot show; the statement can cast it.
-pub fn respond(answer: SqlAnswer) -> Result<Response, ApiError> {
+pub fn respond(context: &RequestContext, answer: SqlAnswer) -> Result<Response, ApiError> {
     check_types(&answer)?;
     let annotations = Annotations { warnings: answer.warnings, infos: Vec::new() };
     let schema = answer.schema;
     let before = |out: &mut Vec<u8>| columns(out, &schema);
     let after = |out: &mut Vec<u8>| out.extend_from_slice(b"]}");
-    Ok(success_parts(&annotations, before, rows(answer.batches), after))
+    Ok(success_parts(&annotations, before, while_read(context, rows(answer.batches)), after))
 }
 
 /// Finds out before the answer begins whether all of it can be written.

@@ -3,7 +3,8 @@
 //! A range query over 20,000 series is a hundred megabytes of JSON. Written in one go it would hold
 //! the thread, on which acknowledgements of writes also run, for a good part of a second, and exist
 //! twice in memory. So what is small is written at once, and what is larger becomes a stream that
-//! writes its next part when the connection has taken the one before.
+//! writes its next part when the connection has taken the one before. What the engine keeps for the answer
+//! stays kept until the last part is written.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,12 +13,39 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
+use promontory_promql::engine::RequestContext;
 
 /// Bytes after which a part is handed over.
 const PART_BYTES: usize = 64 << 10;
 
 /// Appends the next few items; false when nothing was left.
 pub type Items = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
+
+/// Items that are written one by one, with commas between them.
+pub(crate) fn separated<I>(items: I, mut write: impl FnMut(&mut Vec<u8>, I::Item) + Send + 'static) -> Items
+where
+    I: IntoIterator<IntoIter: Send + 'static>,
+{
+    let mut items = items.into_iter();
+    let mut separator: &[u8] = b"";
+    Box::new(move |out| {
+        let Some(item) = items.next() else { return false };
+        out.extend_from_slice(separator);
+        separator = b",";
+        write(out, item);
+        true
+    })
+}
+
+/// Items, and with them until they are written what the engine keeps for the answer of this request.
+pub fn while_read(context: &RequestContext, mut items: Items) -> Items {
+    let until_read = context.until_read.clone();
+    Box::new(move |out| {
+        // Moved into the items, so that it goes when they go.
+        let _ = &until_read;
+        items(out)
+    })
+}
 
 /// `head`, then items, then `tail`.
 pub(crate) struct Document {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use promontory_promql::engine::RequestContext;
+use promontory_promql::engine::{RequestContext, UntilRead};
 
 use crate::config::{ApiSettings, flag_of};
 use crate::face::envelope::ApiError;
@@ -11,7 +11,8 @@ use crate::face::form::Form;
 use crate::face::params::go_duration;
 use crate::face::tenant::AskedTenants;
 
-/// Whose question it is and how long it may take, by the parameter `timeout`.
+/// Whose question it is and how long it may take, by the parameter `timeout`; what the engine keeps for the
+/// answer goes into the response by [`crate::while_read`].
 ///
 /// # Errors
 /// If the parameter is no duration, or none that is longer than nothing.
@@ -24,7 +25,7 @@ pub fn request_context(AskedTenants(tenants): AskedTenants, form: &Form) -> Resu
             return Err(ApiError::parameter("timeout", why));
         }
     };
-    Ok(RequestContext::new(tenants).with_timeout(timeout))
+    Ok(RequestContext::new(tenants).with_timeout(timeout).with_until_read(UntilRead::default()))
 }
 
 /// Refuses a query text, in whatever language, above the limit.

@@ -2,6 +2,10 @@
 
 use promontory_model::histogram::{BucketSpan, Buckets, CounterResetHint, Flavour, Histogram, Layout, Parts};
 
+use std::pin::Pin;
+
+use futures_core::Stream as _;
+
 use super::*;
 
 const NAN: f64 = f64::NAN;
@@ -409,4 +413,40 @@ async fn grafana_is_content() {
         (&json["data"]["version"], &json["data"]["features"]),
         (&"3.16.0".into(), &serde_json::Value::Null)
     );
+}
+
+#[tokio::test]
+async fn what_the_engine_keeps_for_an_answer_is_free_when_the_answer_was_read() {
+    let faces = Faces::new();
+    let kept = || Arc::strong_count(&faces.engine.place) - 1;
+    let many = || (0..20_000).map(|i| sample(&[("i", &i.to_string())], 0, 0.0)).collect();
+    let names: Vec<String> = (0..20_000).map(|i| format!("name_{i}")).collect();
+    *faces.engine.strings.lock().unwrap() = listing(names);
+    for uri in ["/api/v1/query?query=up", "/api/v1/labels"] {
+        faces.will_answer(Value::Vector(many()));
+        let request = || Request::get(uri).body(Body::empty()).unwrap();
+        let mut body = faces.router.clone().oneshot(request()).await.unwrap().into_body().into_data_stream();
+        let mut next = async || std::future::poll_fn(|poll| Pin::new(&mut body).poll_next(poll)).await;
+        assert_eq!(kept(), 1, "{uri}: before anything was read");
+        let mut parts = 1;
+        assert!(next().await.is_some());
+        assert_eq!(kept(), 1, "{uri}: in the middle");
+        while let Some(part) = next().await {
+            assert!(part.unwrap().len() < 128 << 10, "{uri}: parts are bounded");
+            parts += 1;
+        }
+        assert!(parts > 3, "{uri}: {parts}");
+        assert_eq!(kept(), 0, "{uri}: at the end");
+
+        let unread = faces.router.clone().oneshot(request()).await.unwrap();
+        assert_eq!(kept(), 1, "{uri}");
+        drop(unread);
+        assert_eq!(kept(), 0, "{uri}: without a reader");
+    }
+    faces.will_answer(Value::Vector(Vec::new()));
+    let small =
+        faces.router.clone().oneshot(Request::get("/api/v1/query?query=up").body(Body::empty()).unwrap());
+    let small = small.await.unwrap();
+    assert_eq!(kept(), 0, "a small answer is written at once");
+    drop(small);
 }

@@ -1,9 +1,11 @@
 //! Requests: what all carry, and what each asks.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use promontory_model::{Matcher, Position, SnapshotId, Tenants, TimeRange};
+use promontory_model::{Matcher, MutexExt as _, Position, SnapshotId, Tenants, TimeRange};
 
 /// What every request carries.
 ///
@@ -27,6 +29,30 @@ pub struct RequestContext {
     pub caller: Caller,
     /// Whether the answer may come from a cache of results.
     pub result_cache: ResultCache,
+    /// Where the engine puts what it keeps for the answer; `None`: it keeps nothing once it has answered.
+    pub until_read: Option<UntilRead>,
+}
+
+/// What an engine keeps for an answer until somebody has read it: a place among the running queries, for one.
+///
+/// An answer is as large in memory as what made it. So it counts as running until its reader has all of it,
+/// however slowly that reads. Clones are one; what is kept is free when the last is dropped.
+#[derive(Clone, Default)]
+pub struct UntilRead {
+    kept: Arc<Mutex<Vec<Box<dyn Any + Send>>>>,
+}
+
+impl UntilRead {
+    /// Keeps this, too.
+    pub fn keep(&self, kept: impl Any + Send) {
+        self.kept.locked().push(Box::new(kept));
+    }
+}
+
+impl fmt::Debug for UntilRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UntilRead").field(&self.kept.locked().len()).finish()
+    }
 }
 
 /// Limits of one request. Each can only lower the engine's own; `None` leaves it as it is.
@@ -80,6 +106,7 @@ impl RequestContext {
             label_policy: LabelPolicy::default(),
             caller: Caller::Person,
             result_cache: ResultCache::Allowed,
+            until_read: None,
         }
     }
 
@@ -117,6 +144,12 @@ impl RequestContext {
     #[must_use]
     pub fn with_caller(self, caller: Caller) -> Self {
         Self { caller, ..self }
+    }
+
+    /// What is kept for its answer is kept there.
+    #[must_use]
+    pub fn with_until_read(self, until_read: UntilRead) -> Self {
+        Self { until_read: Some(until_read), ..self }
     }
 
     /// The answer is computed anew.

@@ -2,7 +2,8 @@
 //! its answer says that it depends on.
 
 use promontory_model::{MatchOp, SnapshotId};
-use promontory_promql::engine::{Answer, Caller, Dependencies, LabelPolicy, LoweredLimits};
+use promontory_promql::engine::{Answer, Caller, Dependencies, LabelPolicy, LoweredLimits, UntilRead};
+use promontory_query::SqlQuery;
 use promontory_testkit::stored::{Placement, StoredWorld};
 
 use super::*;
@@ -212,4 +213,38 @@ fn what_is_in_blocks_only_changes_by_late_samples_only() {
         let (_, answer) = count_at(&engine, &runtime, &other).unwrap();
         assert_eq!(answer.dependencies.mutable_from, i64::MIN, "{placement:?}");
     }
+}
+
+#[test]
+fn a_place_is_held_until_the_answer_was_read() {
+    let house = House::new(2, 2, 240);
+    let engine = house.engine(EngineSettings { concurrency_max: 1, ..EngineSettings::default() });
+    let running = || engine.counters().running.load(Relaxed);
+    let query = InstantQuery { expr: "temperature".into(), time: 60_000, lookback_delta: None };
+    let sql = SqlQuery { text: "SELECT * FROM samples".into(), rows_max: 1_000_000 };
+    let hasty = context().with_timeout(Duration::from_millis(50));
+    house.runtime.block_on(async {
+        for way in ["PromQL", "SQL", "series"] {
+            let until_read = UntilRead::default();
+            let request = context().with_until_read(until_read.clone());
+            match way {
+                "PromQL" => drop(engine.instant(&request, &query).await.unwrap()),
+                "SQL" => drop(engine.sql(&request, &sql).await.unwrap()),
+                _ => drop(engine.series(&request, &all_series()).await.unwrap()),
+            }
+            drop(request);
+            assert_eq!(running(), 1, "{way}");
+            let waited = engine.instant(&hasty, &query).await;
+            let text = "query timed out in query queue".to_owned();
+            assert_eq!(waited.map(drop), Err(EngineError::TimedOut(text)), "{way}");
+            drop(until_read);
+            assert_eq!(running(), 0, "{way}");
+            assert!(engine.instant(&hasty, &query).await.is_ok(), "{way}");
+        }
+        // Of an error nothing is read.
+        let request = context().with_until_read(UntilRead::default());
+        let wrong = InstantQuery { expr: "temperature + on () temperature".into(), ..query };
+        assert!(engine.instant(&request, &wrong).await.is_err());
+        assert_eq!(running(), 0);
+    });
 }
