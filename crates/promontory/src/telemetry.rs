@@ -17,7 +17,7 @@ use crate::config::LogFormat;
 /// # Errors
 /// If `level` is not a level or filter.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(with_quiet_guests(level))
         .map_err(|error| anyhow::anyhow!("--log.level: cannot understand \"{level}\": {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -25,6 +25,13 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// The client of the object store logs each of its repeats at `info`, several a second while a store is away;
+/// what those come to is in the log of outages. Who names the client in the filter gets what it says.
+fn with_quiet_guests(level: &str) -> String {
+    const CLIENT: &str = "object_store";
+    if level.contains(CLIENT) { level.to_owned() } else { format!("{level},{CLIENT}=warn") }
 }
 
 /// `time=... level=INFO source=... msg="..." key=value`, as Prometheus logs.
@@ -85,5 +92,19 @@ fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         promontory_model::labels::quote(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_of_the_stores_client_are_no_story() {
+        assert_eq!(with_quiet_guests("info"), "info,object_store=warn");
+        assert_eq!(with_quiet_guests("debug,object_store=info"), "debug,object_store=info");
+        for level in ["info", "warn", "error", "info,promontory_store=debug"] {
+            assert!(EnvFilter::try_new(with_quiet_guests(level)).is_ok(), "{level}");
+        }
     }
 }
