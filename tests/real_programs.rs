@@ -15,3 +15,4 @@ mod role_ends;
 mod store_words;
 mod support;
 mod tutorial;
+mod vanish;

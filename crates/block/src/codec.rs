@@ -35,6 +35,32 @@ pub enum ObjectKind {
     Series,
     /// One row per sample.
     Samples,
+    /// One row per native histogram; not written yet.
+    Histograms,
+    /// One row per exemplar; not written yet.
+    Exemplars,
+    /// One row per metric; not written yet.
+    Metadata,
+    /// Aggregates that answer coarse questions; not written yet.
+    Summaries,
+    /// How many distinct series there are; not written yet.
+    Sketch,
+    /// Which series are certainly not in the block; not written yet.
+    KeyFilter,
+    /// What a newer program added, and whoever does not know it may pass over: the number of its kind.
+    Other(u8),
+}
+
+impl BlockMeta {
+    /// The rows of one of the block's objects, as its entry says them.
+    #[must_use]
+    pub fn rows_of(&self, kind: ObjectKind) -> u64 {
+        match kind {
+            ObjectKind::Series => self.series,
+            ObjectKind::Samples => self.rows,
+            _ => 0,
+        }
+    }
 }
 
 impl ObjectKind {
@@ -44,7 +70,20 @@ impl ObjectKind {
         match self {
             Self::Series => "series.parquet",
             Self::Samples => "samples.parquet",
+            Self::Histograms => "histograms.parquet",
+            Self::Exemplars => "exemplars.parquet",
+            Self::Metadata => "metadata.parquet",
+            Self::Summaries => "summaries.parquet",
+            Self::Sketch => "sketch.bin",
+            Self::KeyFilter => "keys.bin",
+            Self::Other(_) => "other",
         }
+    }
+
+    /// True if the rows of the block cannot be read without it.
+    #[must_use]
+    pub fn is_essential(self) -> bool {
+        matches!(self, Self::Series | Self::Samples)
     }
 }
 
@@ -55,6 +94,8 @@ pub struct ObjectMeta {
     pub kind: ObjectKind,
     /// Its whole size in bytes.
     pub size: u64,
+    /// Its rows; of what is no table, 0.
+    pub rows: u64,
     /// xxh3-128 of all its bytes.
     pub checksum: u128,
     /// Bytes of the tail that hold the Parquet footer (metadata, its length and the magic).
@@ -72,7 +113,9 @@ pub struct TenantSpan {
     pub series: Range<u64>,
     /// Rows of the samples table, one per sample, series after series.
     pub rows: Range<u64>,
-    /// Time range of those samples in milliseconds.
+    /// Rows of further tables, in order of kind.
+    pub other_rows: Vec<(ObjectKind, Range<u64>)>,
+    /// Time range of those samples.
     pub time_range: TimeRange,
 }
 
@@ -157,6 +200,7 @@ pub(crate) fn describe(level: Level, tenants: &[TenantRows]) -> Result<BlockMeta
             tenant: tenant.clone(),
             series: series..series + run.keys().len() as u64,
             rows: rows..rows + run.rows() as u64,
+            other_rows: Vec::new(),
             time_range: run.time_range(),
         });
     }

@@ -92,6 +92,7 @@ impl BlockCodec for ParquetCodec {
             meta.objects.push(ObjectMeta {
                 kind,
                 size: file.bytes.len() as u64,
+                rows: meta.rows_of(kind),
                 checksum: xxh3_128(&file.bytes),
                 footer_size: file.footer_size,
                 footer_crc: crc32c::crc32c(tail),

@@ -52,7 +52,7 @@ impl BlockCodec for PlainCodec {
         }
         let objects = [(ObjectKind::Series, series), (ObjectKind::Samples, samples)];
         let objects = objects.map(|(kind, bytes)| EncodedObject { kind, bytes: bytes.into() });
-        meta.objects = objects.iter().map(object_meta).collect();
+        meta.objects = objects.iter().map(|object| object_meta(object, meta.rows_of(object.kind))).collect();
         Ok(EncodedBlock { objects: objects.into(), meta })
     }
 
@@ -71,10 +71,11 @@ impl BlockCodec for PlainCodec {
     }
 }
 
-fn object_meta(object: &EncodedObject) -> ObjectMeta {
+fn object_meta(object: &EncodedObject, rows: u64) -> ObjectMeta {
     ObjectMeta {
         kind: object.kind,
         size: object.bytes.len() as u64,
+        rows,
         checksum: xxh3_128(&object.bytes),
         footer_size: 0,
         footer_crc: crc32c::crc32c(&[]),

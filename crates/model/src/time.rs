@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+/// Length of the windows by which changes of stored data are counted; they begin at multiples of it, in UTC.
+pub const EPOCH_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
+
 /// An inclusive range of timestamps in milliseconds: both `start` and `end` are inside.
 ///
 /// Empty if `start > end`.

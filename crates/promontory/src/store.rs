@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use promontory_block::ParquetCodec;
 use promontory_store::{
-    Bucket, Chain, Context, Error as StoreError, Format, OutageLog, Planted, RequestCounters, StoreTrouble,
-    StoreUrl, Timing, ask_first, self_test,
+    Bucket, Chain, Context, Error as StoreError, Format, LEVEL, OutageLog, Planted, RequestCounters,
+    StoreTrouble, StoreUrl, Timing, ask_first, find_bucket, find_or_found_bucket, self_test,
 };
 use tokio::time::{Instant, sleep};
 
@@ -90,9 +90,8 @@ pub async fn open_existing(url: &StoreUrl) -> anyhow::Result<Opened> {
     let requests = Arc::default();
     let bucket = Bucket::open(url, &requests)?;
     let cannot_open = || format!("cannot open store {url}");
-    let format = Format::load(&bucket).await.with_context(cannot_open)?.with_context(|| {
-        format!("cannot open store {url}: it holds no object `format`: nothing was written there yet, or that object was deleted")
-    })?;
+    let format = find_bucket(&bucket).await.with_context(cannot_open)?;
+    let format = format.with_context(|| format!("cannot open store {url}: nothing was written there yet"))?;
     open_catalog(bucket, format, requests).await.with_context(cannot_open)
 }
 
@@ -100,9 +99,11 @@ async fn open_once(url: &StoreUrl) -> Result<Opened, StoreError> {
     let requests = Arc::new(RequestCounters::default());
     let bucket = Bucket::open(url, &requests)?;
     ask_first(&bucket).await?;
+    // Before anything is written: what is no store of ours stays as it is.
+    find_bucket(&bucket).await?;
     let tested = self_test(&bucket, &OsRandom, env!("CARGO_PKG_VERSION")).await?;
     tracing::debug!(?tested, "store self-test passed");
-    let format = Format::load_or_create(&bucket, Format::default()).await?;
+    let format = find_or_found_bucket(&bucket, Format::default(), &OsRandom).await?;
     open_catalog(bucket, format, requests).await
 }
 
@@ -111,16 +112,22 @@ async fn open_catalog(
     format: Format,
     requests: Arc<RequestCounters>,
 ) -> Result<Opened, StoreError> {
-    let context = Arc::new(Context {
+    let context = context(bucket, format);
+    let chain = Chain::open(context.clone()).await?;
+    Ok(Opened { context, chain, requests })
+}
+
+/// What the machines of the protocol get handed in this program.
+pub fn context(bucket: Bucket, format: Format) -> Arc<Context> {
+    Arc::new(Context {
         bucket,
         format,
         codec: Arc::new(ParquetCodec),
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom),
         timing: Timing::default(),
+        level: LEVEL,
         counters: Arc::default(),
         planted: Planted::NONE,
-    });
-    let chain = Chain::open(context.clone()).await?;
-    Ok(Opened { context, chain, requests })
+    })
 }

@@ -14,9 +14,9 @@ use promontory_model::Labels;
 pub use promontory_model::append::BoxFuture;
 
 pub use answer::{
-    Annotations, Answer, CHUNK_SAMPLES_MAX, Dependencies, EPOCH_WINDOW_MS, ExemplarAnswer, Explanation,
-    Listing, MetadataByMetric, Price, Sample, SampleStream, Series, SeriesChunk, SeriesExemplars, Statistics,
-    Value, WindowEpochs,
+    Annotations, Answer, CHUNK_SAMPLES_MAX, Dependencies, ExemplarAnswer, Explanation, Listing,
+    MetadataByMetric, Price, Sample, SampleStream, Series, SeriesChunk, SeriesExemplars, Statistics, Value,
+    WindowEpochs,
 };
 pub use error::EngineError;
 pub use request::{

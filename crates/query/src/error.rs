@@ -84,9 +84,10 @@ pub fn store_error(error: &StoreError) -> EngineError {
     match error {
         StoreError::Limited(_) => EngineError::Limited(text),
         // Asking again later may help; for what remains a human is needed.
-        StoreError::Unavailable { .. } | StoreError::Busy(_) | StoreError::Stale(_) => {
-            EngineError::Unavailable(text)
-        }
+        StoreError::Unavailable { .. }
+        | StoreError::Missing { .. }
+        | StoreError::Busy(_)
+        | StoreError::Stale(_) => EngineError::Unavailable(text),
         StoreError::Corrupt { .. } | StoreError::Unsupported(_) => EngineError::Corrupt(text),
         StoreError::Bug(_) => EngineError::Bug(text),
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use promontory_model::{Exemplar, Labels, Matcher, MetricMetadata, SnapshotId, TenantId, TimeRange};
-use promontory_promql::engine::{Dependencies, RequestContext};
+use promontory_promql::engine::{Dependencies, RequestContext, WindowEpochs};
 use promontory_store::{Error as StoreError, PinnedViews, SampleSnapshot, Selection};
 
 use self::dependencies::windows;
@@ -158,7 +158,11 @@ impl RequestView {
             if !runs.is_empty() {
                 mutable_from = mutable_from.min(view.mutable_from());
             }
-            epochs.extend(runs);
+            let parts = |run: WindowEpochs| {
+                let parts = view.epochs(run.windows).into_iter();
+                parts.map(move |(windows, epoch)| WindowEpochs { windows, epoch, ..run.clone() })
+            };
+            epochs.extend(runs.into_iter().flat_map(parts));
         }
         Dependencies { snapshot: self.id.clone(), epochs, mutable_from }
     }

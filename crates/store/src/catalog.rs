@@ -4,4 +4,6 @@
 
 pub(crate) mod bytes;
 pub(crate) mod chain;
+pub(crate) mod epochs;
+pub(crate) mod founding;
 pub(crate) mod state;

@@ -79,6 +79,8 @@ counters! {
     tail_bytes,
     /// Probes of a writer's next slot that failed.
     tail_probe_failures,
+    /// Looks at the store that do not count, because it denied what had been there before.
+    absences_refused,
     /// Reads of one object repeated because its bytes were damaged.
     damaged_reads,
 }

@@ -14,6 +14,13 @@ pub enum Error {
         /// What the client of the object store answered, after its own retries.
         source: object_store::Error,
     },
+    /// An object that the catalog names is not shown. That proves nothing: retry; if it stays away, call a
+    /// human.
+    #[error("{object}: is missing")]
+    Missing {
+        /// The object's key.
+        object: String,
+    },
     /// Bytes in the store are damaged or missing: call a human.
     #[error("{object}: {why}")]
     Corrupt {
@@ -72,7 +79,7 @@ impl Error {
     pub fn mends_itself(&self) -> bool {
         match self {
             Self::Unavailable { source, .. } => StoreTrouble::of(source).mends_itself(),
-            Self::Busy(_) | Self::Stale(_) => true,
+            Self::Missing { .. } | Self::Busy(_) | Self::Stale(_) => true,
             _ => false,
         }
     }

@@ -14,9 +14,11 @@
 mod history;
 mod probe;
 mod regions;
+mod vanish;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;

@@ -36,7 +36,8 @@ mod flips;
 mod testing;
 
 pub use catalog::chain::Chain;
-pub use catalog::state::{BlockEntry, Catalog};
+pub use catalog::founding::{find_bucket, find_or_found_bucket};
+pub use catalog::state::{BlockEntry, Catalog, L1Place, LEVEL};
 pub use counters::Counters;
 pub use error::Error;
 pub use object::bucket::{Bucket, StoreUrl};
@@ -44,7 +45,7 @@ pub use object::context::{Context, Timing};
 pub use object::counted::{Component, Operation, RequestCounters};
 pub use object::first_request::ask_first;
 pub use object::format::Format;
-pub use object::keys::{BLOCKS, block_object};
+pub use object::keys::{BLOCKS, BlockId, block_object};
 pub use object::self_test::self_test;
 pub use outage::OutageLog;
 pub use planted::{Bug, Planted, panic_when_asked};
@@ -57,6 +58,9 @@ pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};
 pub use upkeep::compaction::{Compaction, PlanSettings, Round};
 pub use upkeep::fsck::{FsckReport, fsck};
 pub use upkeep::merger::{Merged, Merger, MergerSettings};
+pub use upkeep::repair::{
+    Step, chain_steps, data_steps, find_format, forget_block, forget_segment, mend_chain,
+};
 pub use upkeep::sweeper::{Sweep, Sweeper, SweeperSettings};
 pub use write::life::LocalLives;
 pub use write::writer::{Writer, WriterSettings};

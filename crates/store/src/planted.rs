@@ -42,11 +42,13 @@ pub enum Bug {
     SwallowUnavailable,
     /// Blocks are decoded whatever their checksums say.
     SkipChecksum,
+    /// What the store denies is absent: nobody looks for what must be there.
+    BelieveAbsence,
 }
 
 impl Bug {
-    /// In the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    /// Every planted bug.
+    pub const ALL: [Self; 15] = [
         Self::AcknowledgeEarly,
         Self::SkipWatermarkCheck,
         Self::IgnoreClosedMark,
@@ -61,6 +63,7 @@ impl Bug {
         Self::WrongTenantPrefix,
         Self::SwallowUnavailable,
         Self::SkipChecksum,
+        Self::BelieveAbsence,
     ];
 
     /// The name in reports and on the command line.
@@ -81,6 +84,7 @@ impl Bug {
             Self::WrongTenantPrefix => "wrong-tenant-prefix",
             Self::SwallowUnavailable => "swallow-unavailable",
             Self::SkipChecksum => "skip-checksum",
+            Self::BelieveAbsence => "believe-absence",
         }
     }
 }

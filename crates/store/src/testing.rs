@@ -21,6 +21,7 @@ use promontory_model::{Clock, Labels, RandomSource, TenantId};
 use tokio::task::JoinHandle;
 
 use crate::catalog::chain::Chain;
+use crate::catalog::state::LEVEL;
 use crate::counters::Counters;
 use crate::object::bucket::Bucket;
 use crate::object::context::{Context, Timing};
@@ -200,7 +201,7 @@ impl World {
         Self {
             store: Arc::default(),
             clock: Arc::default(),
-            format: Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms },
+            format: Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms, bucket: 0 },
             processes: AtomicU64::new(0),
         }
     }
@@ -214,6 +215,7 @@ impl World {
             clock: self.clock.clone(),
             random: Arc::new(Seeded(AtomicU64::new(seed << 32))),
             timing: Timing { backoff_min: Duration::from_millis(1), ..Timing::default() },
+            level: LEVEL,
             counters: Arc::new(Counters::default()),
             planted: Planted::NONE,
         })

@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use promontory_block::{ParquetCodec, SeriesRun};
 use promontory_model::{Clock, Labels, TenantId};
 use promontory_store::{
-    BlockReader, BlockReaderSettings, Bucket, Chain, Context, Error, Format, LocalLives, Merger,
+    BlockReader, BlockReaderSettings, Bucket, Chain, Context, Error, Format, LEVEL, LocalLives, Merger,
     MergerSettings, Planted, Reader, ReaderSettings, StoredSource, Timing, Writer, WriterSettings,
 };
 
@@ -64,6 +64,7 @@ impl StoredWorld {
             clock: Arc::new(Epoch),
             random: Arc::new(SeededRandom::new(1)),
             timing: Timing::default(),
+            level: LEVEL,
             counters: Arc::default(),
             planted: Planted::NONE,
         });

@@ -79,6 +79,7 @@ fn a_block_of_the_first_version_is_still_read() {
         meta.objects.push(ObjectMeta {
             kind,
             size: bytes.len() as u64,
+            rows: meta.rows_of(kind),
             checksum: xxh3_128(bytes),
             footer_size,
             footer_crc: crc32c::crc32c(&bytes[bytes.len() - footer_size as usize..]),

@@ -1,7 +1,8 @@
-//! What the program does, one module per command: serving, and commands that only read a store.
+//! What the program does, one module per command: serving, commands that only read a store, and repair.
 
 mod blocks;
 mod fsck;
+mod repair;
 mod serve;
 
 use promontory_store::StoreUrl;
@@ -21,6 +22,11 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             block_on(blocks::ls(&store, files, tenant.as_deref()))
         }
         Command::Fsck(store) => block_on(fsck::run(&store)),
+        Command::Repair { store, apply } => block_on(repair::run(&store, apply)),
+        Command::ForgetBlock { store, block } => block_on(repair::forget_block(&store, &block)),
+        Command::ForgetSegment { store, writer, seq } => {
+            block_on(repair::forget_segment(&store, &writer, seq))
+        }
     }
 }
 

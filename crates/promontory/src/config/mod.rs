@@ -72,6 +72,34 @@ pub enum Command {
     },
     /// Reads everything that counts and verifies that it is present and whole.
     Fsck(StoreFlags),
+    /// Shows what would bring a damaged store back to a state that opens, and what that gives up; does it with
+    /// --apply, while no other process uses the store.
+    Repair {
+        /// Of which store.
+        #[command(flatten)]
+        store: StoreFlags,
+        /// Does what is shown.
+        #[arg(long)]
+        apply: bool,
+    },
+    /// Gives up a block that is lost for ever, so that queries do not fail for it.
+    ForgetBlock {
+        /// Of which store.
+        #[command(flatten)]
+        store: StoreFlags,
+        /// Which block, as `blocks ls` prints it.
+        block: String,
+    },
+    /// Gives up a segment that is lost for ever, so that the rest of its writer can be adopted.
+    ForgetSegment {
+        /// Of which store.
+        #[command(flatten)]
+        store: StoreFlags,
+        /// Which writer: 32 hexadecimal digits, as under wal/.
+        writer: String,
+        /// Which of its segments.
+        seq: u64,
+    },
 }
 
 /// Commands on blocks.

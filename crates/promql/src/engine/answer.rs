@@ -104,7 +104,7 @@ pub struct Answer {
 pub struct Dependencies {
     /// The snapshot that was asked. The same question to the same snapshot has the same answer.
     pub snapshot: SnapshotId,
-    /// The data that selectors asked for, whether or not there was any: runs of two-hour windows,
+    /// The data that selectors asked for, whether or not there was any: runs of two-hour windows of one epoch,
     /// ordered by tenant and time, without overlap.
     pub epochs: Vec<WindowEpochs>,
     /// From this time on (milliseconds) samples were still on their way when the snapshot was taken. Before
@@ -119,9 +119,6 @@ impl Default for Dependencies {
     }
 }
 
-/// Length of a window of [`WindowEpochs`]; windows begin at multiples of it.
-pub const EPOCH_WINDOW_MS: i64 = 2 * 60 * 60 * 1_000;
-
 /// Consecutive two-hour windows of one tenant whose data is in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowEpochs {
@@ -130,7 +127,7 @@ pub struct WindowEpochs {
     /// Whole windows, from the first millisecond of the first to the last of the last; ends that time in
     /// milliseconds does not reach are cut off.
     pub windows: TimeRange,
-    /// How often late samples have changed the data. Nobody counts yet: always 0.
+    /// The last catalog version that changed it; 0 if none did since data epochs are kept.
     pub epoch: u64,
 }
 

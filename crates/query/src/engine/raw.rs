@@ -11,8 +11,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use promontory_model::time::EPOCH_WINDOW_MS;
 use promontory_model::{Labels, Samples, SamplesView, TimeRange};
-use promontory_promql::engine::{CHUNK_SAMPLES_MAX, EPOCH_WINDOW_MS, EngineError, SamplesQuery, SeriesChunk};
+use promontory_promql::engine::{CHUNK_SAMPLES_MAX, EngineError, SamplesQuery, SeriesChunk};
 use promontory_store::Selection;
 use tokio::sync::mpsc;
 

@@ -1,7 +1,8 @@
 //! Which two-hour windows a request has looked at.
 
+use promontory_model::time::EPOCH_WINDOW_MS;
 use promontory_model::{TenantId, TimeRange};
-use promontory_promql::engine::{EPOCH_WINDOW_MS, WindowEpochs};
+use promontory_promql::engine::WindowEpochs;
 
 /// The windows of one tenant that any of `ranges` touches, as runs that ascend and do not touch.
 ///

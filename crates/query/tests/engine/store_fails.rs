@@ -77,6 +77,10 @@ impl SampleSnapshot for Failing<dyn SampleSnapshot> {
         self.inner.warnings()
     }
 
+    fn epochs(&self, range: TimeRange) -> Vec<(TimeRange, u64)> {
+        self.inner.epochs(range)
+    }
+
     fn mutable_from(&self) -> i64 {
         self.inner.mutable_from()
     }

@@ -10,24 +10,26 @@
 //! - Nothing is published that was read forward from a version whose epoch was swept meanwhile.
 //! - A commit counts only if its version's epoch is not swept after it was created.
 //! - An attempt is repeated byte for byte until its version exists; only then is another begun.
+//! - Absence proves nothing: an answer "there is none" counts only if the newest version that is known is
+//!   seen afterwards, with its identity ([`Chain::vouch`]). So nobody builds on a version that was taken
+//!   away or replaced under a running process, and a gateway that denies everything stops the look.
 //!
-//! Start-up:
-//! 1. Find the first epoch without a `swept/` mark by doubling and bisection; its first version, or
-//!    the empty state, is there.
-//! 2. Find the newest version from there by doubling and bisection.
-//! 3. Read the newest complete checkpoint at or below it, then the deltas above that.
-//! 4. If a mark appeared meanwhile, start again.
+//! Start-up (`catalog::chain::start`) finds the newest version, and refuses a chain with a hole.
+
+mod start;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, RwLock};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::Error as StoreError;
+use object_store::path::Path;
 use promontory_model::{MutexExt as _, RwLockExt as _, TenantId};
 use tokio::time::Instant;
 
-use crate::catalog::bytes::CheckpointRoot;
-use crate::catalog::state::{Catalog, Change, Delta, TenantState, Void};
+use crate::catalog::bytes::{CheckpointRoot, Page};
+use crate::catalog::state::{Catalog, Change, Delta, Void};
 use crate::counters::add;
 use crate::error::Error;
 use crate::object::context::Context;
@@ -36,9 +38,6 @@ use crate::planted::Bug;
 
 /// Requests in flight while a checkpoint or a range of deltas is read or written.
 const PARALLEL_MAX: usize = 16;
-
-/// How often start-up begins again because its epoch was swept meanwhile.
-const STARTS_MAX: u32 = 8;
 
 /// How often one commit loses its version to others; at six commits a second that is half a minute.
 const CONFLICTS_MAX: u32 = 200;
@@ -52,6 +51,8 @@ const ATTEMPTS_MAX: u32 = 30;
 pub struct Chain {
     context: Arc<Context>,
     latest: RwLock<Latest>,
+    /// When the newest version that is known was asked for last and seen.
+    seen: Mutex<Instant>,
     /// Per tenant the newest page that is known to be stored.
     pages: Mutex<BTreeMap<TenantId, u64>>,
 }
@@ -66,7 +67,6 @@ pub struct Latest {
 
 /// What a committer wants on the version at hand.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives as long as one call")]
 pub enum Next<T> {
     /// Commit this on exactly this version.
     Try(Change),
@@ -95,13 +95,23 @@ impl Chain {
     /// # Errors
     /// `Unavailable`, or `Corrupt` if versions are missing or damaged.
     pub async fn open(context: Arc<Context>) -> Result<Arc<Self>, Error> {
-        let latest = Latest { catalog: Arc::default(), as_of: Instant::now() };
-        let chain = Self { context, latest: RwLock::new(latest), pages: Mutex::default() };
+        let chain = Self::unopened(context);
         chain.start().await?;
         Ok(Arc::new(chain))
     }
 
-    /// The bucket, clock and randomness that the chain was opened with.
+    /// A chain that knows nothing yet, for whoever repairs one that does not open.
+    pub(crate) fn unopened(context: Arc<Context>) -> Self {
+        let latest = Latest { catalog: Arc::default(), as_of: Instant::now() };
+        Self {
+            context,
+            latest: RwLock::new(latest),
+            seen: Mutex::new(Instant::now()),
+            pages: Mutex::default(),
+        }
+    }
+
+    /// The machine's surroundings.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         &self.context
@@ -133,7 +143,9 @@ impl Chain {
     /// # Errors
     /// `Unavailable`, or `Corrupt` if a version is damaged or breaks a precondition.
     pub async fn refresh(&self) -> Result<Arc<Catalog>, Error> {
-        let (held, as_of) = (self.latest(), Instant::now());
+        let held = self.latest();
+        self.see_first(&held).await;
+        let as_of = Instant::now();
         match self.read_forward(&held).await? {
             Some(catalog) => {
                 self.publish(catalog.clone(), as_of);
@@ -148,9 +160,14 @@ impl Chain {
         let mut state = held.clone();
         // In a hole anything may lie; only outside of one is it damage.
         let damage = loop {
+            let asked = Instant::now();
             match self.delta(state.version + 1).await {
+                Ok(Some(Delta { change: Change::Lost { .. }, .. })) => return Ok(None),
                 Ok(Some(delta)) => match self.apply(&state, &delta) {
-                    Ok(next) => state = Arc::new(next),
+                    Ok(next) => {
+                        state = Arc::new(next);
+                        *self.seen.locked() = asked;
+                    }
                     Err(damage) => break Some(damage),
                 },
                 Ok(None) => break None,
@@ -162,12 +179,80 @@ impl Chain {
         if !blind && self.is_swept(held.version + 1).await? {
             return Ok(None);
         }
-        damage.map_or(Ok(Some(state)), Err)
+        if let Some(damage) = damage {
+            return Err(damage);
+        }
+        self.vouch_for(&state).await?;
+        Ok(Some(state))
+    }
+
+    /// Sees the newest version that is known, so that what was denied since it was seen last may count as
+    /// absent: a store that denies everything does so for longer than [`Timing::absence_window`], and would
+    /// have denied one of the two.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store denies it or it was seen too long ago, `Corrupt` if another version stands
+    /// in its place.
+    pub(crate) async fn vouch(&self) -> Result<(), Error> {
+        self.vouch_for(&self.latest()).await
+    }
+
+    async fn vouch_for(&self, state: &Catalog) -> Result<(), Error> {
+        let seen = *self.seen.locked();
+        self.see(state).await?;
+        let since = seen.elapsed();
+        if since > self.context.timing.absence_window && !self.context.planted.is(Bug::BelieveAbsence) {
+            add(&self.context.counters.absences_refused, 1);
+            let why = format!(
+                "a look took {} ms: what the store denied meanwhile proves nothing",
+                since.as_millis()
+            );
+            return Err(Error::Busy(why));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::vouch`], however long ago the version was seen last.
+    pub(crate) async fn see_newest(&self) -> Result<(), Error> {
+        self.see(&self.latest()).await
+    }
+
+    async fn see(&self, state: &Catalog) -> Result<(), Error> {
+        let (key, asked) = (keys::version(state.version), Instant::now());
+        if state.version == 0 || self.context.planted.is(Bug::BelieveAbsence) {
+            *self.seen.locked() = asked;
+            return Ok(());
+        }
+        match self.delta(state.version).await? {
+            Some(delta) if state.attempt == 0 || delta.attempt == state.attempt => {}
+            // A repair put it there; the state is that of the checkpoint that it names.
+            Some(Delta { change: Change::Lost { .. }, .. }) => {}
+            Some(_) => {
+                let why = "is another version than the one that was read before: the bucket was restored or \
+                           changed under this process; stop all processes and run `promontory fsck`";
+                return Err(Error::Corrupt { object: key.to_string(), why: why.into() });
+            }
+            // Its epoch may have been swept since: whoever looks next starts again.
+            None => {
+                add(&self.context.counters.absences_refused, 1);
+                return Err(denied(&key));
+            }
+        }
+        *self.seen.locked() = asked;
+        Ok(())
+    }
+
+    /// Sees the version at hand at the beginning of a look, if that was long ago. What it meets is the matter
+    /// of the end of the look: the version may lie in a hole.
+    async fn see_first(&self, held: &Catalog) {
+        if self.seen.locked().elapsed() > self.context.timing.absence_window / 2 {
+            let _ = self.see(held).await;
+        }
     }
 
     pub(crate) fn apply(&self, state: &Catalog, delta: &Delta) -> Result<Catalog, Error> {
         add(&self.context.counters.versions_applied, 1);
-        state.apply(&delta.change, self.context.planted).map_err(|Void(why)| Error::Corrupt {
+        state.follow(delta, self.context.planted).map_err(|Void(why)| Error::Corrupt {
             object: keys::version(delta.version).to_string(),
             why: format!("breaks a precondition: {why}"),
         })
@@ -191,90 +276,6 @@ impl Chain {
         self.context.exists(&keys::swept(self.context.format.epoch(version))).await
     }
 
-    // --- Start-up ---
-
-    async fn start(&self) -> Result<Arc<Catalog>, Error> {
-        for starts in 1..=STARTS_MAX {
-            add(&self.context.counters.catalog_starts, 1);
-            let as_of = Instant::now();
-            if let Some(catalog) = self.load(None).await? {
-                let catalog = Arc::new(catalog);
-                self.publish(catalog.clone(), as_of);
-                return Ok(catalog);
-            }
-            self.context.back_off(starts).await;
-        }
-        Err(Error::Stale(format!("the catalog was swept {STARTS_MAX} times while it was read")))
-    }
-
-    /// The state at `wanted` or the newest version; `None` if its epoch was swept meanwhile.
-    pub(crate) async fn load(&self, wanted: Option<u64>) -> Result<Option<Catalog>, Error> {
-        let epoch = self.first_unswept_epoch().await?;
-        let first = self.context.format.first_version(epoch);
-        let up_to = match wanted {
-            Some(version) if version < first => return Ok(None),
-            Some(version) => version,
-            None => last_present(first, |version| self.version_exists(version)).await?,
-        };
-        let loaded = self.load_from(first, up_to).await;
-        match loaded {
-            Err(error @ Error::Unavailable { .. }) => Err(error),
-            loaded if self.context.exists(&keys::swept(epoch)).await? => {
-                drop(loaded);
-                Ok(None)
-            }
-            loaded => loaded.map(Some),
-        }
-    }
-
-    async fn version_exists(&self, version: u64) -> Result<bool, Error> {
-        self.context.exists(&keys::version(version)).await
-    }
-
-    /// The first epoch without a mark.
-    pub(crate) async fn first_unswept_epoch(&self) -> Result<u64, Error> {
-        // Shifted by one, so that "none is swept" is the first present number.
-        let swept = |n: u64| async move { self.context.exists(&keys::swept(n - 1)).await };
-        last_present(0, swept).await
-    }
-
-    /// The state at `up_to`, out of a checkpoint not below `first` and the deltas above it.
-    async fn load_from(&self, first: u64, up_to: u64) -> Result<Catalog, Error> {
-        let spacing = self.context.format.checkpoint_spacing;
-        let mut candidate = up_to - up_to % spacing;
-        let mut damage = None;
-        let mut state = loop {
-            if candidate == 0 {
-                break Catalog::default();
-            }
-            if candidate < first {
-                let why = format!("no complete checkpoint from version {first} to {up_to}");
-                return Err(damage.unwrap_or(Error::Corrupt { object: keys::CHECKPOINT.into(), why }));
-            }
-            match self.read_checkpoint(candidate).await {
-                Ok(Some(state)) => break state,
-                Ok(None) => {}
-                Err(error @ Error::Corrupt { .. }) => {
-                    add(&self.context.counters.checkpoints_failed, 1);
-                    tracing::error!(%error, "checkpoint is damaged; an older one is tried");
-                    damage.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
-            candidate -= spacing;
-        };
-        let versions = state.version + 1..=up_to;
-        let mut deltas = stream::iter(versions.map(|v| self.delta(v))).buffered(PARALLEL_MAX);
-        while let Some(delta) = deltas.try_next().await? {
-            let Some(delta) = delta else {
-                let object = keys::version(state.version + 1).to_string();
-                return Err(Error::Corrupt { object, why: "is missing from the chain".into() });
-            };
-            state = self.apply(&state, &delta)?;
-        }
-        Ok(state)
-    }
-
     // --- Checkpoints ---
 
     /// The state of a checkpoint, or `None` if it is missing or incomplete.
@@ -294,21 +295,18 @@ impl Chain {
             let Some((tenant, page)) = page else {
                 return Ok(None);
             };
-            self.remember_page(&tenant, page.changed);
-            catalog.tenants.insert(tenant, Arc::new(page));
+            self.remember_page(&tenant, page.changed());
+            catalog.epochs.extend(page.epochs.map(|epochs| (tenant.clone(), epochs)));
+            catalog.tenants.extend(page.state.map(|state| (tenant, state)));
         }
         Ok(Some(catalog))
     }
 
-    async fn read_page(
-        &self,
-        tenant: TenantId,
-        changed: u64,
-    ) -> Result<Option<(TenantId, TenantState)>, Error> {
+    async fn read_page(&self, tenant: TenantId, changed: u64) -> Result<Option<(TenantId, Page)>, Error> {
         let key = keys::page(&tenant, changed);
-        match self.context.get_decoded(&key, TenantState::decode).await? {
-            Some((of, page)) if of != tenant || page.changed != changed => {
-                let why = format!("says that it is of tenant {of} at version {}", page.changed);
+        match self.context.get_decoded(&key, Page::decode).await? {
+            Some((of, page)) if of != tenant || page.changed() != changed => {
+                let why = format!("says that it is of tenant {of} at version {}", page.changed());
                 Err(Error::Corrupt { object: key.to_string(), why })
             }
             page => Ok(page),
@@ -317,24 +315,38 @@ impl Chain {
 
     /// Writes the pages that are not known to be stored, then the root.
     pub(crate) async fn write_checkpoint(&self, catalog: &Catalog) -> Result<(), Error> {
+        let root = CheckpointRoot::of(catalog, self.context.format);
         // Owned ids and pages: a closure over references would leave the future without `Send`.
-        let unknown: Vec<(TenantId, Arc<TenantState>)> = {
+        let unknown: Vec<(TenantId, Page)> = {
             let pages = self.pages.locked();
-            let all = catalog.tenants.iter().map(|(id, tenant)| (id.clone(), tenant.clone()));
-            all.filter(|(id, tenant)| pages.get(id) != Some(&tenant.changed)).collect()
+            let unknown = root.pages.iter().filter(|(id, changed)| pages.get(*id) != Some(*changed));
+            unknown.map(|(id, _)| (id.clone(), Page::of(catalog, id))).collect()
         };
-        let writes = unknown.into_iter().map(|(id, tenant)| async move {
-            self.context.create_equal(&keys::page(&id, tenant.changed), &tenant.encode(&id)).await?;
-            self.remember_page(&id, tenant.changed);
+        let writes = unknown.into_iter().map(|(id, page)| async move {
+            let (key, bytes) = (keys::page(&id, page.changed()), page.encode(&id));
+            let same =
+                |found: &[u8]| Page::decode(found).is_ok_and(|found| found == (id.clone(), page.clone()));
+            self.context.create_equal(&key, &bytes, same).await?;
+            self.remember_page(&id, page.changed());
             Ok::<(), Error>(())
         });
         // Collected, because a future that holds a closure over references is not `Send`.
         let writes: Vec<_> = writes.collect();
         stream::iter(writes).buffered(PARALLEL_MAX).try_collect::<()>().await?;
-        let root = CheckpointRoot::of(catalog).encode();
-        self.context.create_equal(&keys::checkpoint(catalog.version), &root).await?;
+        let same = |found: &[u8]| CheckpointRoot::decode(found).is_ok_and(|found| found.is_as_good_as(&root));
+        self.context.create_equal(&keys::checkpoint(catalog.version), &root.encode(), same).await?;
         add(&self.context.counters.checkpoints_written, 1);
         Ok(())
+    }
+
+    /// Writes a checkpoint over whatever is there: for a repair.
+    pub(crate) async fn overwrite_checkpoint(&self, catalog: &Catalog) -> Result<(), Error> {
+        let root = CheckpointRoot::of(catalog, self.context.format);
+        for (id, changed) in &root.pages {
+            let page = Page::of(catalog, id);
+            self.context.overwrite(&keys::page(id, *changed), page.encode(id)).await?;
+        }
+        self.context.overwrite(&keys::checkpoint(catalog.version), root.encode()).await
     }
 
     /// From now on no page is known to be stored.
@@ -370,16 +382,18 @@ impl Chain {
                 Next::Try(change) => change,
                 Next::Stop(value) => return Ok(Outcome::Stopped(value)),
             };
-            let next = match base.apply(&change, self.context.planted) {
+            // Never 0, which stands for an identity that was not kept.
+            let attempt = self.context.random.next_u128() | 1;
+            let delta = Delta { version: base.version + 1, attempt, predecessor: base.attempt, change };
+            let next = match base.follow(&delta, self.context.planted) {
                 Ok(next) => next,
                 Err(void) => {
                     add(&counters.commits_void, 1);
                     return Ok(Outcome::Void(void));
                 }
             };
-            let attempt = self.context.random.next_u128();
-            match self.create(&Delta { version: next.version, attempt, change }).await? {
-                Holder::Ours if self.fell_into_hole(next.version).await? => {
+            match self.create(&delta).await? {
+                Holder::Ours if self.fell_into_hole(&next).await? => {
                     add(&counters.commits_in_swept_epochs, 1);
                 }
                 Holder::Ours => return Ok(Outcome::Committed(self.committed(next, as_of).await)),
@@ -412,11 +426,16 @@ impl Chain {
         }
     }
 
-    async fn fell_into_hole(&self, version: u64) -> Result<bool, Error> {
+    /// Whether `next`, which was just created, lies among versions that are being deleted.
+    async fn fell_into_hole(&self, next: &Catalog) -> Result<bool, Error> {
         if self.context.planted.is(Bug::CommitIntoSweptEpoch) {
             return Ok(false);
         }
-        self.is_swept(version).await
+        if self.is_swept(next.version).await? {
+            return Ok(true);
+        }
+        self.vouch_for(next).await?;
+        Ok(false)
     }
 
     async fn committed(&self, next: Catalog, as_of: Instant) -> Arc<Catalog> {
@@ -431,6 +450,14 @@ impl Chain {
         }
         catalog
     }
+}
+
+/// The store does not show what was read or written there before.
+fn denied(key: &Path) -> Error {
+    let why = "it was there before: the store denies what it holds, or the bucket was restored or emptied under \
+               this process";
+    let source = StoreError::NotFound { path: key.to_string(), source: why.into() };
+    Error::Unavailable { action: format!("find {key}"), source }
 }
 
 /// The last present number, if every number up to it is present from `first` on, which is.

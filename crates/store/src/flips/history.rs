@@ -24,6 +24,7 @@ use promontory_model::{Labels, WriterId, stale_nan};
 
 use super::probe::{self, Rows, SELECTORS};
 use crate::catalog::chain::{Chain, Next};
+use crate::catalog::founding::find_or_found_bucket;
 use crate::catalog::state::{BlockEntry, Change};
 use crate::object::bucket::Bucket;
 use crate::object::context::Context;
@@ -63,7 +64,8 @@ impl History {
         let bucket = Bucket::single(world.store.clone());
         let random = world.context().random.clone();
         self_test(&bucket, &*random, "0.0.0").await.unwrap();
-        Format::load_or_create(&bucket, world.format).await.unwrap();
+        let mut world = world;
+        world.format = find_or_found_bucket(&bucket, world.format, &*random).await.unwrap();
         let mut history = Self {
             world,
             writer: WriterId(0),
@@ -122,10 +124,12 @@ impl History {
 
     /// Lets the first samples of tenant b go.
     async fn retain(&mut self, process: &Process, from_ts: i64) {
-        let change = Change::Retain { tenant: tenant("b"), from_ts };
-        let mut change = Some(change);
-        let outcome = process.chain.commit(|_| change.take().map_or(Next::Stop(()), Next::Try));
-        outcome.await.unwrap();
+        // In two steps, so that the newest version has no checkpoint of its own.
+        for from_ts in [from_ts - 1, from_ts] {
+            let mut change = Some(Change::Retain { tenant: tenant("b"), from_ts });
+            let outcome = process.chain.commit(|_| change.take().map_or(Next::Stop(()), Next::Try));
+            outcome.await.unwrap();
+        }
         let b = self.model.get_mut("b").unwrap();
         b.values_mut().for_each(|samples| samples.retain(|ts, _| *ts >= from_ts));
     }
@@ -141,6 +145,17 @@ impl History {
         let key = keys::slot(self.writer, 3);
         self.world.store.inner.put(&key, mark.encode().into()).await.unwrap();
         // It would find the mark when much time has passed, and write more versions and checkpoints.
+        life.abort();
+    }
+
+    /// A writer that died with so many segments above its watermark, which is the one of the tail from now on.
+    pub(super) async fn longer_tail(&mut self, n_segments: i64) {
+        let process = self.process(self.world.format.grace_ms).await;
+        let (writer, life) = process.mortal_writer(WriterSettings::default()).await;
+        for segment in 0..n_segments {
+            let rows = vec![self.rows("a", 10_000 + 2 * segment, 2)];
+            self.writer = writer.append_segment(rows).await.unwrap().writer;
+        }
         life.abort();
     }
 

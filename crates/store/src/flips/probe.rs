@@ -12,7 +12,6 @@ use crate::catalog::chain::Chain;
 use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::context::Context;
-use crate::object::format::Format;
 use crate::read::blocks::{BlockReader, BlockReaderSettings};
 use crate::read::reader::{Reader, ReaderSettings};
 use crate::read::source::{SampleSource as _, SnapshotWish};
@@ -92,8 +91,9 @@ type Opened = Result<(Arc<Context>, Arc<Chain>), (Option<Arc<Context>>, String)>
 
 async fn open(world: &World) -> Opened {
     let bucket = Bucket::single(world.store.clone());
-    let format = Format::load_or_create(&bucket, Format::default()).await;
-    let format = format.map_err(|error| (None, error.to_string()))?;
+    let format =
+        crate::catalog::founding::find_bucket(&bucket).await.map_err(|error| (None, error.to_string()))?;
+    let format = format.ok_or((None, "there is no bucket".to_owned()))?;
     let context = Context { format, codec: Arc::new(ParquetCodec), ..(*world.context()).clone() };
     let context = Arc::new(context);
     match Chain::open(context.clone()).await {

@@ -129,6 +129,7 @@ fn footer(key: &Path, bytes: &Bytes, tail: usize) -> Footer {
     let meta = ObjectMeta {
         kind,
         size: bytes.len() as u64,
+        rows: 0,
         checksum: 0,
         footer_size: tail.len() as u32,
         footer_crc: crc32c::crc32c(&tail),

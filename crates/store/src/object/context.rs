@@ -50,6 +50,9 @@ pub struct Timing {
     pub backoff_min: Duration,
     /// Longest wait after any failure.
     pub backoff_max: Duration,
+    /// A store that denies what it holds does so for at least this long: within it, an answer between two that
+    /// showed what must be there is true.
+    pub absence_window: Duration,
 }
 
 impl Default for Timing {
@@ -59,6 +62,7 @@ impl Default for Timing {
             transfer_timeout: Duration::from_secs(600),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(2),
+            absence_window: Duration::from_secs(5),
         }
     }
 }
@@ -78,7 +82,9 @@ pub struct Context {
     pub random: Arc<dyn RandomSource>,
     /// Bounds of requests and of waiting between them.
     pub timing: Timing,
-    /// What the protocol did in this process, by name.
+    /// The level that this program knows; [`crate::LEVEL`] outside of tests.
+    pub level: u32,
+    /// What happened.
     pub counters: Arc<Counters>,
     /// [`Planted::NONE`] in every shipped build.
     pub planted: Planted,
@@ -145,14 +151,20 @@ impl Context {
         answer.map(drop).map_err(|source| unavailable("create", key, source))
     }
 
-    /// Creates a small object whose bytes follow from its key, so that it does not matter who did.
-    pub(crate) async fn create_equal(&self, key: &Path, bytes: &Bytes) -> Result<(), Error> {
+    /// Creates a small object whose content follows from its key, so that it does not matter who did; `same`
+    /// tells whether other bytes mean the same.
+    pub(crate) async fn create_equal(
+        &self,
+        key: &Path,
+        bytes: &Bytes,
+        same: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Error> {
         let same = |found: &[u8]| {
             let other = || Error::Corrupt {
                 object: key.to_string(),
                 why: "holds other bytes than its key demands".into(),
             };
-            if found == bytes { Ok(()) } else { Err(other()) }
+            if found == bytes || same(found) { Ok(()) } else { Err(other()) }
         };
         let mut tries = 0;
         loop {

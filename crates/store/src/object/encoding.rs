@@ -102,11 +102,12 @@ pub(crate) fn corrupt<T>(at: Range<usize>, why: impl Into<String>) -> Result<T, 
 pub(crate) struct Decoder<'a> {
     body: &'a [u8],
     at: usize,
+    version: u16,
 }
 
 impl<'a> Decoder<'a> {
-    /// Verifies checksum, magic and version.
-    pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], version: u16) -> Result<Self, DecodeError> {
+    /// Verifies checksum and magic, and that the version is not above `newest`.
+    pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], newest: u16) -> Result<Self, DecodeError> {
         let Some((body, crc)) = bytes.split_last_chunk::<4>().filter(|(body, _)| body.len() >= 6) else {
             return corrupt(0..bytes.len(), format!("{} bytes, at least 10 are needed", bytes.len()));
         };
@@ -117,10 +118,15 @@ impl<'a> Decoder<'a> {
             return corrupt(0..bytes.len(), "the checksum in the last four bytes differs");
         }
         let found = u16::from_le_bytes([body[4], body[5]]);
-        if found != version {
-            return Err(DecodeError::Unsupported(format!("version {found}, this program knows {version}")));
+        if found == 0 || found > newest {
+            return Err(DecodeError::Unsupported(format!("version {found}, this program knows {newest}")));
         }
-        Ok(Self { body, at: 6 })
+        Ok(Self { body, at: 6, version: found })
+    }
+
+    /// Which version the object has, from 1.
+    pub(crate) fn version(&self) -> u16 {
+        self.version
     }
 
     /// Nothing may be left.

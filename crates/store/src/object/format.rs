@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use object_store::{PutMode, PutOptions};
 
 use crate::error::Error;
 use crate::object::bucket::Bucket;
@@ -14,10 +13,7 @@ use crate::object::requests::{found, unavailable, within};
 use crate::object::verified::{READ_TIMEOUT_BASE, read_verified};
 
 const MAGIC: [u8; 4] = *b"PMFO";
-const VERSION: u16 = 1;
-
-/// How often `format` is created before giving up.
-const CREATES_MAX: u32 = 5;
+const VERSION: u16 = 2;
 
 /// The constants that a bucket was made with: its `format` object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +24,14 @@ pub struct Format {
     pub checkpoint_spacing: u64,
     /// Longer than any query and any merge, in milliseconds.
     pub grace_ms: u64,
+    /// The bucket's id, which version 1 of its catalog repeats; 0 in a bucket that began with the first
+    /// encoding.
+    pub bucket: u128,
 }
 
 impl Default for Format {
     fn default() -> Self {
-        Self { epoch_length: 1_024, checkpoint_spacing: 64, grace_ms: 3_600_000 }
+        Self { epoch_length: 1_024, checkpoint_spacing: 64, grace_ms: 3_600_000, bucket: 0 }
     }
 }
 
@@ -68,6 +67,7 @@ impl Format {
         encoder.number(self.epoch_length);
         encoder.number(self.checkpoint_spacing);
         encoder.number(self.grace_ms);
+        encoder.u128(self.bucket);
         encoder.finish()
     }
 
@@ -81,11 +81,15 @@ impl Format {
 
     pub(crate) fn decode_inner(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::new(bytes, MAGIC, VERSION)?;
-        let format = Self {
+        let mut format = Self {
             epoch_length: decoder.number()?,
             checkpoint_spacing: decoder.number()?,
             grace_ms: decoder.number()?,
+            bucket: 0,
         };
+        if decoder.version() > 1 {
+            format.bucket = decoder.u128()?;
+        }
         let spacing = format.checkpoint_spacing;
         if spacing == 0 || format.epoch_length == 0 || !format.epoch_length.is_multiple_of(spacing) {
             let why = format!("epochs of {} with checkpoints each {spacing}", format.epoch_length);
@@ -111,66 +115,34 @@ impl Format {
         let decode = |bytes: Option<Bytes>| bytes.map(|bytes| Self::decode(&bytes)).transpose();
         read_verified(&damaged_reads, read, decode).await
     }
-
-    /// As [`Self::load`]; creates the format as `wanted` if the bucket is new.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub async fn load_or_create(bucket: &Bucket, wanted: Self) -> Result<Self, Error> {
-        let key = keys::format();
-        let mut last = None;
-        for _ in 0..CREATES_MAX {
-            if let Some(found) = Self::load(bucket).await? {
-                return Ok(found);
-            }
-            let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-            // Whatever the answer, only reading tells what is there.
-            if let Err(source) = bucket.metadata.put_opts(&key, wanted.encode().into(), options).await {
-                last = Some(source);
-            }
-        }
-        if let Some(found) = Self::load(bucket).await? {
-            return Ok(found);
-        }
-        match last {
-            Some(source) => Err(Error::Unavailable { action: format!("create {key}"), source }),
-            None => Err(Error::Unsupported(format!("the store does not show {key} after it was created"))),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-
     use super::*;
 
     #[test]
     fn format_bytes_are_stable() {
-        let bytes = Format::default().encode();
+        let format = Format { bucket: 7, ..Format::default() };
+        let bytes = format.encode();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN);
-        assert_eq!(Format::decode(&bytes).unwrap(), Format::default());
+        assert_eq!(Format::decode(&bytes).unwrap(), format);
+        let first: Vec<u8> = (0..GOLDEN_V1.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&GOLDEN_V1[at..at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(Format::decode(&first).unwrap(), Format::default());
     }
 
-    const GOLDEN: &str = "504d464f010080084080dddb017ec373f8";
-
-    #[tokio::test]
-    async fn the_first_format_stays() {
-        let bucket = Bucket::single(Arc::new(InMemory::new()));
-        let first = Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms: 10 };
-        assert_eq!(Format::load(&bucket).await.unwrap(), None);
-        assert_eq!(Format::load_or_create(&bucket, first).await.unwrap(), first);
-        assert_eq!(Format::load_or_create(&bucket, Format::default()).await.unwrap(), first);
-        assert_eq!(Format::load(&bucket).await.unwrap(), Some(first));
-    }
+    const GOLDEN: &str = "504d464f020080084080dddb0107000000000000000000000000000000b816cee9";
+    /// Bytes of the first encoding, which has no id.
+    const GOLDEN_V1: &str = "504d464f010080084080dddb017ec373f8";
 
     #[test]
     fn a_spacing_that_does_not_divide_the_epoch_is_refused() {
         for (epoch_length, checkpoint_spacing) in [(0, 1), (8, 0), (8, 3)] {
-            let bytes = Format { epoch_length, checkpoint_spacing, grace_ms: 1 }.encode();
+            let bytes = Format { epoch_length, checkpoint_spacing, grace_ms: 1, bucket: 0 }.encode();
             assert!(Format::decode(&bytes).is_err());
         }
     }

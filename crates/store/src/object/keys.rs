@@ -27,6 +27,7 @@ use promontory_model::{TenantId, WriterId};
 
 const DAY_MS: i64 = 86_400_000;
 
+/// The name of one block, with the version that its uploader had read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId {
     /// The catalog version that was read before the upload.
@@ -70,6 +71,10 @@ pub const SWEPT: &str = "swept";
 pub const WAL: &str = "wal";
 /// The folder of all blocks, of every level and tenant, below the bucket's root.
 pub const BLOCKS: &str = "blocks";
+
+/// Unresolved slots of a writer, whatever it is set to: with a slot so much further up, one that is not there
+/// must have been.
+pub(crate) const IN_FLIGHT_MAX: usize = 4;
 
 /// The constants that the bucket was made with.
 #[must_use]

@@ -412,9 +412,7 @@ impl BlockReader {
                 self.counters.request_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok((range.start, bytes))
             }
-            Err(StoreError::NotFound { .. }) => {
-                Err(Error::Corrupt { object: key.to_string(), why: "is missing".into() })
-            }
+            Err(StoreError::NotFound { .. }) => Err(Error::Missing { object: key.to_string() }),
             Err(source) => Err(unavailable("read", key, source)),
         }
     }

@@ -185,6 +185,7 @@ fn shared(error: &Arc<Error>) -> Error {
             action: action.clone(),
             source: object_store::Error::Generic { store: "blocks", source: Box::new(Cause(error.clone())) },
         },
+        Error::Missing { object } => Error::Missing { object: object.clone() },
         Error::Corrupt { object, why } => Error::Corrupt { object: object.clone(), why: why.clone() },
         Error::Unsupported(why) => Error::Unsupported(why.clone()),
         Error::Limited(why) => Error::Limited(why.clone()),

@@ -22,6 +22,7 @@ use promontory_model::{Position, RwLockExt as _, SnapshotId, TenantId, TimeRange
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::chain::{Chain, Latest};
+use crate::catalog::epochs::Epochs;
 use crate::catalog::state::{BlockEntry, Catalog};
 use crate::counters::add;
 use crate::error::Error;
@@ -145,6 +146,8 @@ pub struct View {
     pub tails: Vec<Tail>,
     /// Samples before this time in milliseconds do not count any more; `None`: all count.
     pub retained_from: Option<i64>,
+    /// Which version changed the data last, by window; `None` if none did since epochs are kept.
+    pub epochs: Option<Arc<Epochs>>,
     /// After this moment the snapshot's objects may be swept; `None` for a view that nobody sweeps.
     pub expires: Option<Instant>,
     /// What is missing or uncertain, as text for users.
@@ -179,6 +182,7 @@ impl Snapshot {
             blocks: l1.chain(self.catalog.blocks_of(tenant)).cloned().collect(),
             tails: self.tails.values().filter(|tail| tail.last > tail.after).cloned().collect(),
             retained_from: self.catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from),
+            epochs: self.catalog.epochs.get(tenant).cloned(),
             expires: Some(self.expires()),
             warnings: self.warnings.clone(),
         }
@@ -337,7 +341,13 @@ impl Reader {
         let live = catalog.writers.iter().filter(|(id, _)| !local.contains_key(id));
         let follows = live.map(|(id, state)| self.follow(*id, state.watermark, following.get(id).cloned()));
         let follows: Vec<_> = follows.collect();
-        *following = stream::iter(follows).buffered(PROBES_MAX).collect().await;
+        let followed: BTreeMap<WriterId, Followed> =
+            stream::iter(follows).buffered(PROBES_MAX).collect().await;
+        // The end of a tail is an absence.
+        if !followed.is_empty() {
+            self.chain.vouch().await?;
+        }
+        *following = followed;
         // SlotLog above a watermark stay for a grace after the version was the newest; what was looked
         // at later may have been a hole.
         if as_of.elapsed() > self.context().format.snapshot_age_max() {
@@ -388,6 +398,12 @@ impl Reader {
                     tail.last = segment.seq;
                     continue;
                 }
+                // Whoever followed it from the beginning would have seen what is gone.
+                Ok(Found::Nothing) if tail.probed.is_none() => match slots.vanished().await {
+                    Ok(Some(why)) => tail.end = TailEnd::Foreign(why),
+                    Ok(None) => tail.end = TailEnd::Open,
+                    Err(_) => break,
+                },
                 Ok(Found::Nothing) => tail.end = TailEnd::Open,
                 Ok(Found::ClosedMark) => tail.end = TailEnd::Closed,
                 Ok(Found::Foreign(why)) => tail.end = TailEnd::Foreign(why),

@@ -25,6 +25,7 @@ use promontory_model::samples::{Floats, SampleLists};
 use promontory_model::{Labels, METRIC_NAME, Matcher, RwLockExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
+use crate::catalog::epochs::Epochs;
 use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::read::blocks::{BlockReader, NameRange, span_of};
@@ -83,6 +84,10 @@ impl SampleSnapshot for ViewSnapshot {
 
     fn warnings(&self) -> Vec<String> {
         self.view.warnings.clone()
+    }
+
+    fn epochs(&self, range: TimeRange) -> Vec<(TimeRange, u64)> {
+        self.view.epochs.as_deref().unwrap_or(&Epochs::default()).within(range)
     }
 
     fn mutable_from(&self) -> i64 {

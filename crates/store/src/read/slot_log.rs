@@ -4,7 +4,7 @@
 //! there ends the log. While a log is long its slots are fetched some at a time.
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use promontory_block::{Error as BlockError, Segment, Slot};
 use promontory_model::WriterId;
@@ -12,10 +12,10 @@ use promontory_model::WriterId;
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
-use crate::object::keys;
+use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::object::verified::read_verified;
 
-/// Most slots of one writer that are fetched at once.
+/// Slots of one writer fetched at once.
 const WINDOW_MAX: u64 = 16;
 
 /// What a slot of a log holds.
@@ -65,6 +65,24 @@ impl<'a> SlotLog<'a> {
             _ => self.fetched.clear(),
         }
         Ok(found)
+    }
+
+    /// Why the next slot, which is not there, must have been: at most [`IN_FLIGHT_MAX`] slots of a writer are
+    /// unresolved, so with one further up it was known to hold its segment.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store does not answer.
+    pub(crate) async fn vanished(&self) -> Result<Option<String>, Error> {
+        let (writer, resolved) = (self.writer, self.next + IN_FLIGHT_MAX as u64);
+        let mut listed = self.context.list(&format!("{}/{writer}", keys::WAL));
+        while let Some(meta) = listed.try_next().await? {
+            if let Some((_, seq)) = keys::parse_slot(&meta.location).filter(|(_, seq)| *seq >= resolved) {
+                // It may have been denied, or have come since.
+                let there = self.context.exists(&keys::slot(writer, self.next)).await?;
+                return Ok((!there).then(|| format!("is missing, and slot {seq} is there")));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives a slot up as if it were an empty segment: the planted bug.

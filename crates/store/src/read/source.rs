@@ -83,6 +83,10 @@ pub trait SampleSnapshot: Send + Sync + fmt::Debug {
     /// What is missing or uncertain in this view, for the answer's warnings.
     fn warnings(&self) -> Vec<String>;
 
+    /// The parts of `range` by the last change of what lies there, in whole two-hour windows, in order and without
+    /// a gap: 0 where nothing is known to have changed. What is still on its way counts for none.
+    fn epochs(&self, range: TimeRange) -> Vec<(TimeRange, u64)>;
+
     /// The time in milliseconds from which on samples were still on their way when the snapshot was taken:
     /// before it, a later snapshot differs only by samples that came late.
     fn mutable_from(&self) -> i64;

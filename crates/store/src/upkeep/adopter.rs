@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use promontory_block::{Closed, Level, TenantRows, merge_tenants};
+use promontory_block::{Closed, TenantRows, merge_tenants};
 use promontory_model::WriterId;
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Next, Outcome, last_present};
-use crate::catalog::state::{BlockEntry, Catalog, Change};
+use crate::catalog::state::{Addition, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
@@ -30,7 +30,7 @@ use crate::object::context::Context;
 use crate::object::keys;
 use crate::planted::Bug;
 use crate::read::slot_log::{Found, SlotLog};
-use crate::write::upload::upload_block;
+use crate::write::upload::upload_l1;
 
 /// How many writers are probed at once.
 const PROBES_MAX: usize = 16;
@@ -137,7 +137,15 @@ impl Adopter {
             watched.last = watched.last.max(state.watermark);
             self.probe(*id, watched)
         });
-        *watched = stream::iter(probes.collect::<Vec<_>>()).buffered(PROBES_MAX).collect().await;
+        let probed: Vec<(WriterId, Watched)> =
+            stream::iter(probes.collect::<Vec<_>>()).buffered(PROBES_MAX).collect().await;
+        // What a store denies that denies everything is no silence of a writer.
+        if let Err(error) = self.chain.vouch().await {
+            let unanswered = |(id, watched)| (id, Watched { answered: None, ..watched });
+            *watched = known.into_iter().map(unanswered).collect();
+            return Err(error);
+        }
+        *watched = probed.into_iter().collect();
         let dead = watched.iter().filter(|(_, watched)| watched.quiet >= self.settings.dead_after);
         Ok(dead.map(|(id, _)| *id).collect())
     }
@@ -212,6 +220,9 @@ impl Adopter {
                 Ok(Found::ClosedMark) => break ReplayEnd::Mark(last + 1),
                 Ok(Found::Foreign(why)) => break ReplayEnd::Foreign(why),
                 Ok(Found::Nothing) => {
+                    if let Some(why) = slots.vanished().await? {
+                        break ReplayEnd::Foreign(why);
+                    }
                     let seq = last + 1;
                     let mark = Closed { writer, seq, applied: self.chain.latest().version };
                     match self.context().create(&keys::slot(writer, seq), mark.encode()).await {
@@ -246,17 +257,14 @@ impl Adopter {
             _ if replay.last == from => return Ok(true),
             _ => None,
         };
-        let entry = match &replay.rows[..] {
-            [] => None,
-            rows => Some(upload_block(self.context(), catalog.version, Level::L1, rows).await?),
-        };
+        let rows = upload_l1(self.context(), catalog.version, &replay.rows).await?;
         let change = match mark {
-            Some(mark) => Change::Close { writer, from, mark, entry: entry.clone() },
-            None => Change::L1 { writer, from, to: replay.last, entry: entry.clone() },
+            Some(mark) => Change::Close { writer, from, mark, rows: rows.clone() },
+            None => Change::L1 { writer, from, to: replay.last, rows: rows.clone() },
         };
         let outcome = self
             .chain
-            .commit(|catalog| match self.stop(catalog, writer, from, entry.as_ref()) {
+            .commit(|catalog| match self.stop(catalog, writer, from, &rows) {
                 Some(committed) => Next::Stop(committed),
                 None => Next::Try(change.clone()),
             })
@@ -269,13 +277,7 @@ impl Adopter {
     }
 
     /// Whether the commit is pointless on this version; if so, whether somebody made it.
-    fn stop(
-        &self,
-        catalog: &Catalog,
-        writer: WriterId,
-        from: u64,
-        entry: Option<&BlockEntry>,
-    ) -> Option<bool> {
+    fn stop(&self, catalog: &Catalog, writer: WriterId, from: u64, rows: &Addition) -> Option<bool> {
         let planted = self.context().planted;
         let Some(state) = catalog.writers.get(&writer) else {
             // Closed by us with a lost answer, by another adopter, or by itself. Who reads the
@@ -283,8 +285,7 @@ impl Adopter {
             return Some(false);
         };
         let moved = state.watermark != from && !planted.is(Bug::SkipWatermarkCheck);
-        let below = entry.is_some_and(|entry| entry.id.base < catalog.floor);
-        (moved || below && !planted.is(Bug::CommitBelowFloor)).then_some(false)
+        (moved || rows.is_below(catalog.floor) && !planted.is(Bug::CommitBelowFloor)).then_some(false)
     }
 }
 

@@ -11,7 +11,7 @@
 //! - A merge takes everything of its tenant that is in L1, young rows too: a merge for each L1 block
 //!   would make as many small L2 blocks as there were L1 blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,11 +64,11 @@ pub fn plan(
     salt: u64,
 ) -> Vec<L1Merge> {
     let mut waiting: BTreeMap<&TenantId, Waiting> = BTreeMap::new();
-    for (version, entry) in &catalog.l1 {
-        let age = ages.get(version).copied().unwrap_or(Duration::MAX);
+    for (place, entry) in &catalog.l1 {
+        let age = ages.get(&place.version).copied().unwrap_or(Duration::MAX);
         for span in &entry.meta.tenants {
             // What was passed over lies below and waits for no merge.
-            if catalog.l1_watermark(&span.tenant) < *version {
+            if catalog.l1_watermark(&span.tenant) < place.version {
                 let waiting = waiting.entry(&span.tenant).or_default();
                 waiting.blocks += 1;
                 waiting.oldest = waiting.oldest.max(age);
@@ -174,14 +174,14 @@ impl Compaction {
     /// The age of each version that added an L1 block: one small request for each that is new.
     async fn ages(&self, catalog: &Catalog) -> Result<BTreeMap<u64, Duration>, Error> {
         let mut known = self.known().clone();
-        known.retain(|version, _| catalog.l1.contains_key(version));
-        for version in catalog.l1.keys() {
-            if !known.contains_key(version) {
-                // A version that was swept is older than any wait.
-                let created = self.context().head(&keys::version(*version)).await?;
-                let created = created.map_or(i64::MIN, |object| object.last_modified.timestamp_millis());
-                known.insert(*version, created);
-            }
+        let versions: BTreeSet<u64> = catalog.l1.keys().map(|place| place.version).collect();
+        known.retain(|version, _| versions.contains(version));
+        let fresh: Vec<u64> = versions.into_iter().filter(|version| !known.contains_key(version)).collect();
+        for version in fresh {
+            // A version that was swept is older than any wait.
+            let created = self.context().head(&keys::version(version)).await?;
+            let created = created.map_or(i64::MIN, |object| object.last_modified.timestamp_millis());
+            known.insert(version, created);
         }
         let now_ms = self.context().clock.now_ms();
         let age = |created_ms: i64| Duration::from_millis(now_ms.saturating_sub(created_ms).max(0) as u64);

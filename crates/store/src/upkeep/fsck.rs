@@ -4,20 +4,22 @@
 //! version that is left, checking every precondition, compares every checkpoint on the way, and
 //! reads every referenced object, `format` and every mark of a swept epoch.
 //!
-//! Not read, because nobody needs what they hold: segments below a watermark, the closed marks of
-//! writers that have left (that they are there is enough), the mark of the self-test.
+//! Of writers that have left, only the closed mark is looked for. Not read, because nobody needs what they
+//! hold: segments below a watermark, the mark of the self-test.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
+use promontory_block::Slot;
 use promontory_model::WriterId;
 
 use crate::catalog::chain::Chain;
-use crate::catalog::state::{BlockEntry, Catalog};
+use crate::catalog::state::{BlockEntry, Catalog, Change, Delta};
 use crate::error::Error;
 use crate::object::context::Context;
 use crate::object::format::Format;
-use crate::object::keys;
+use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::planted::Planted;
 use crate::read::slot_log::{Found, SlotLog};
 use crate::read::whole_blocks;
@@ -85,7 +87,8 @@ pub async fn fsck(context: &Context) -> Result<FsckReport, Error> {
     };
     check_format(&context, &mut report).await?;
     check_marks(&chain, &mut report).await?;
-    let newest = chain.latest();
+    let logs = last_slots(&context).await?;
+    let newest = chain.refresh().await?;
     report.version = newest.version;
     replay(&chain, &newest, &mut report).await?;
     for entry in newest.entries() {
@@ -94,6 +97,11 @@ pub async fn fsck(context: &Context) -> Result<FsckReport, Error> {
     for (writer, state) in &newest.writers {
         check_tail(&context, *writer, state.watermark, &mut report).await?;
     }
+    for (writer, last) in logs.iter().filter(|(writer, _)| !newest.writers.contains_key(writer)) {
+        check_end(&context, *writer, *last, &mut report).await?;
+    }
+    // A store that denies what it holds gives no report.
+    chain.see_newest().await?;
     let latest = chain.latest_as_of();
     if !report.is_clean() && latest.as_of.elapsed() > context.format.snapshot_age_max() {
         return Err(Error::Stale("the check took longer than half the grace of a bucket in use".into()));
@@ -157,6 +165,12 @@ async fn replay(chain: &Chain, newest: &Catalog, report: &mut FsckReport) -> Res
     while state.version < newest.version {
         let version = state.version + 1;
         let next = match chain.delta(version).await {
+            Ok(Some(Delta { change: Change::Lost { checkpoint }, .. })) => {
+                let read = chain.read_checkpoint(checkpoint).await;
+                read.and_then(|state| {
+                    state.ok_or_else(|| Error::Missing { object: keys::checkpoint(checkpoint).to_string() })
+                })
+            }
             Ok(Some(delta)) => chain.apply(&state, &delta),
             Ok(None) if chain.is_swept(version).await? => {
                 return Err(Error::Stale(format!("version {version} was swept while it was checked")));
@@ -229,10 +243,54 @@ async fn check_tail(
                 report.problem(format!("{}: {why}", keys::slot(writer, seq + 1)));
                 break;
             }
-            Found::Nothing | Found::ClosedMark => break,
+            Found::Nothing => {
+                if let Some(why) = slots.vanished().await? {
+                    report.problem(format!("{}: {why}", keys::slot(writer, seq + 1)));
+                }
+                break;
+            }
+            Found::ClosedMark => break,
         }
     }
     report.segments += seq - watermark;
+    Ok(())
+}
+
+/// The last slot of every writer that has any.
+async fn last_slots(context: &Context) -> Result<BTreeMap<WriterId, u64>, Error> {
+    let mut last = BTreeMap::new();
+    let mut listed = context.list(keys::WAL);
+    while let Some(meta) = listed.try_next().await? {
+        if let Some((writer, seq)) = keys::parse_slot(&meta.location) {
+            let known = last.entry(writer).or_insert(seq);
+            *known = seq.max(*known);
+        }
+    }
+    Ok(last)
+}
+
+/// That a writer which is in no version has left: its closed mark stays for ever.
+///
+/// Above its mark may lie what landed late, so the mark is looked for from there downwards.
+async fn check_end(
+    context: &Context,
+    writer: WriterId,
+    last: u64,
+    report: &mut FsckReport,
+) -> Result<(), Error> {
+    for seq in (1..=last).rev() {
+        let key = keys::slot(writer, seq);
+        match context.get(&key).await? {
+            // Damaged bytes may have been the mark, and end a writer as well as it does.
+            Some(bytes) if !matches!(Slot::decode(&bytes), Ok(Slot::Segment(_))) => return Ok(()),
+            Some(_) if seq + IN_FLIGHT_MAX as u64 <= last => break,
+            _ => {}
+        }
+    }
+    let slot = keys::slot(writer, last);
+    report.problem(format!(
+        "{slot}: its writer is in no version and left no closed mark; its samples may count for nobody"
+    ));
     Ok(())
 }
 
@@ -240,6 +298,7 @@ async fn check_tail(
 fn damage(error: Error, report: &mut FsckReport) -> Result<(), Error> {
     match error {
         Error::Corrupt { object, why } => report.problem(format!("{object}: {why}")),
+        missing @ Error::Missing { .. } => report.problem(missing.to_string()),
         Error::Unsupported(why) => report.problem(why),
         error => return Err(error),
     }

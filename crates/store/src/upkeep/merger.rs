@@ -23,7 +23,7 @@ use promontory_model::{Labels, MutexExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Latest, Next, Outcome};
-use crate::catalog::state::{BlockEntry, Catalog, Change};
+use crate::catalog::state::{BlockEntry, Catalog, Change, L1Place};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
@@ -39,7 +39,10 @@ const HOUR_MS: i64 = 3_600_000;
 /// Most inputs that are decoded at the same time.
 const INPUTS_AT_ONCE: usize = 4;
 
-/// Bounds of one merge, and the windows that its outputs are cut by.
+/// How often a block must be looked for, in a grace at least, before a merge goes past it.
+const MISSING_LOOKS: u32 = 3;
+
+/// Bounds of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MergerSettings {
     /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one. Inputs, result and
@@ -91,6 +94,14 @@ pub struct Merger {
     chain: Arc<Chain>,
     settings: MergerSettings,
     inputs: Mutex<Inputs>,
+    missing: Mutex<BTreeMap<BlockId, Missing>>,
+}
+
+/// How often a block was looked for that the store does not show.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    since: Instant,
+    looks: u32,
 }
 
 /// L1 blocks that were decoded for one tenant and may be wanted for the next.
@@ -104,7 +115,7 @@ impl Merger {
     /// A merger that commits through `chain`.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: MergerSettings) -> Self {
-        Self { chain, settings, inputs: Mutex::default() }
+        Self { chain, settings, inputs: Mutex::default(), missing: Mutex::default() }
     }
 
     /// Gives the memory of decoded inputs back: call it after a round of merges.
@@ -132,12 +143,12 @@ impl Merger {
         if inputs.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let (versions, inputs): (Vec<u64>, Vec<Arc<BlockEntry>>) = inputs.into_iter().unzip();
+        let (places, inputs): (Vec<L1Place>, Vec<Arc<BlockEntry>>) = inputs.into_iter().unzip();
         let (planted, mut passed_over) = (self.context().planted, Vec::new());
         let rows = self.read(&catalog, as_of, tenant, &inputs, |input, error| {
             tracing::error!(%tenant, %error, "an L1 block is damaged and is passed over: its rows are not merged");
             if !planted.is(Bug::ForgetPassedOver) {
-                passed_over.push(versions[input]);
+                passed_over.push(places[input]);
             }
             Ok(())
         });
@@ -150,17 +161,18 @@ impl Merger {
     }
 
     /// The first L1 blocks above the tenant's L1 watermark, and the watermark that they reach.
-    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(u64, Arc<BlockEntry>)>, u64) {
-        let (mut inputs, mut rows, mut to) = (Vec::new(), 0, catalog.version);
-        for (version, entry) in catalog.unmerged_l1_of(tenant) {
+    fn l1_inputs(&self, catalog: &Catalog, tenant: &TenantId) -> (Vec<(L1Place, Arc<BlockEntry>)>, u64) {
+        let (mut inputs, mut rows, mut to) = (Vec::<(L1Place, Arc<BlockEntry>)>::new(), 0, catalog.version);
+        for (place, entry) in catalog.unmerged_l1_of(tenant) {
             let spans = entry.meta.tenants.iter().filter(|span| span.tenant == *tenant);
             rows += spans.map(|span| span.rows.end - span.rows.start).sum::<u64>();
-            if rows > self.settings.rows_max && !inputs.is_empty() {
-                // Everything below this one is taken, and nothing of it.
-                to = version - 1;
+            // A version is taken with all its blocks, or not at all.
+            let of_next = inputs.last().is_some_and(|(last, _)| last.version < place.version);
+            if rows > self.settings.rows_max && of_next {
+                to = place.version - 1;
                 break;
             }
-            inputs.push((version, entry.clone()));
+            inputs.push((place, entry.clone()));
         }
         (inputs, to)
     }
@@ -224,6 +236,9 @@ impl Merger {
                         return Err(overtaken(&error));
                     }
                     Err(error @ Error::Corrupt { .. }) => damaged(input, error)?,
+                    Err(error @ Error::Missing { .. }) if self.is_gone(entry).await? => {
+                        damaged(input, error)?
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -242,12 +257,25 @@ impl Merger {
         })
     }
 
+    /// True once a block that the store does not show was looked for often and long enough, while the store
+    /// showed what must be there. One answer, or one evening of a gateway that denies everything, passes no
+    /// block over.
+    async fn is_gone(&self, entry: &BlockEntry) -> Result<bool, Error> {
+        self.chain.see_newest().await?;
+        let fresh = Missing { since: Instant::now(), looks: 0 };
+        let mut missing = self.missing.locked();
+        let known = missing.entry(entry.id).or_insert(fresh);
+        known.looks += 1;
+        Ok(known.looks >= MISSING_LOOKS && known.since.elapsed() > self.context().format.grace())
+    }
+
     /// The rows of one block, which may have been decoded for another tenant.
     async fn read_input(&self, entry: &Arc<BlockEntry>) -> Result<Arc<Vec<TenantRows>>, Error> {
         if let Some(rows) = self.inputs().blocks.get(&entry.id) {
             return Ok(rows.clone());
         }
         let rows = Arc::new(whole_blocks::read(self.context(), entry).await?);
+        self.missing.locked().remove(&entry.id);
         let mut inputs = self.inputs();
         let total = inputs.rows.saturating_add(entry.meta.rows);
         let wanted_again = entry.meta.tenants.len() > 1;

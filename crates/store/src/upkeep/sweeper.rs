@@ -64,7 +64,8 @@ impl Default for SweeperSettings {
     }
 }
 
-fn encode_mark(epoch: u64) -> Bytes {
+/// The object `swept/<epoch>`.
+pub(crate) fn encode_mark(epoch: u64) -> Bytes {
     let mut mark = Encoder::new(MAGIC_SWEPT, VERSION);
     mark.number(epoch);
     mark.finish()
@@ -158,8 +159,9 @@ impl Sweeper {
         if floor == 0 {
             return Ok(sweep);
         }
-        let blocks = self.list_blocks(floor).await?;
-        let slots = self.list_slots().await?;
+        let young = self.youngest_swept(store_ms);
+        let blocks = self.list_blocks(floor, young).await?;
+        let slots = self.list_slots(young).await?;
         let newest = self.chain.refresh().await?;
         let references = self.references(floor, newest.version).await?;
         self.sweep_blocks(&references, blocks, &mut sweep).await?;
@@ -179,7 +181,7 @@ impl Sweeper {
         let key = keys::clock(self.context().random.next_u128());
         self.context().overwrite(&key, Bytes::from_static(b"what time is it?\n")).await?;
         let Some(meta) = self.context().head(&key).await? else {
-            return Err(Error::Unsupported(format!("the store does not show {key} after it was written")));
+            return Err(Error::Missing { object: key.to_string() });
         };
         self.context().delete(&key).await?;
         Ok(meta.last_modified.timestamp_millis())
@@ -226,8 +228,17 @@ impl Sweeper {
 
     // --- Step 3 ---
 
-    async fn list_blocks(&self, floor: u64) -> Result<Vec<(BlockId, ObjectMeta)>, Error> {
-        let listed = self.context().list(keys::BLOCKS);
+    /// What was stored at or after this time stays, whatever the catalog says: its age does not rest on any
+    /// version.
+    fn youngest_swept(&self, store_ms: i64) -> i64 {
+        match self.context().planted.is(Bug::SweepWithoutGrace) {
+            true => i64::MAX,
+            false => store_ms.saturating_sub(self.context().format.grace_ms as i64),
+        }
+    }
+
+    async fn list_blocks(&self, floor: u64, young: i64) -> Result<Vec<(BlockId, ObjectMeta)>, Error> {
+        let listed = self.context().list(keys::BLOCKS).try_filter(move |meta| old_enough(meta, young));
         let old = listed.try_filter_map(|meta| async move {
             let id = keys::parse_block(&meta.location).filter(|id| id.base < floor);
             Ok(id.map(|id| (id, meta)))
@@ -237,8 +248,8 @@ impl Sweeper {
         old.try_collect().await
     }
 
-    async fn list_slots(&self) -> Result<Vec<(WriterId, u64, ObjectMeta)>, Error> {
-        let listed = self.context().list(keys::WAL);
+    async fn list_slots(&self, young: i64) -> Result<Vec<(WriterId, u64, ObjectMeta)>, Error> {
+        let listed = self.context().list(keys::WAL).try_filter(move |meta| old_enough(meta, young));
         let slots = listed.try_filter_map(|meta| async move {
             Ok(keys::parse_slot(&meta.location).map(|(writer, seq)| (writer, seq, meta)))
         });
@@ -337,7 +348,7 @@ impl Sweeper {
         let mut epoch = self.chain.first_unswept_epoch().await?;
         while floor >= format.first_version(epoch + 1) {
             self.ensure_checkpoint(format.first_version(epoch + 1)).await?;
-            self.context().create_equal(&keys::swept(epoch), &encode_mark(epoch)).await?;
+            self.context().create_equal(&keys::swept(epoch), &encode_mark(epoch), |_| false).await?;
             sweep.epochs += 1;
             epoch += 1;
         }
@@ -409,6 +420,10 @@ impl Sweeper {
         *bytes += objects.iter().map(|meta| meta.size).sum::<u64>();
         Ok(objects.len() as u64)
     }
+}
+
+fn old_enough(meta: &ObjectMeta, young: i64) -> std::future::Ready<bool> {
+    std::future::ready(meta.last_modified.timestamp_millis() < young)
 }
 
 #[cfg(test)]

@@ -2,11 +2,26 @@
 
 use promontory_block::{Level, TenantRows};
 
-use crate::catalog::state::BlockEntry;
+use crate::catalog::epochs::Touched;
+use crate::catalog::state::{Addition, BlockEntry};
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys::{self, BlockId};
+
+/// Uploads rows as an L1 block, if there are any.
+pub(crate) async fn upload_l1(
+    context: &Context,
+    base: u64,
+    tenants: &[TenantRows],
+) -> Result<Addition, Error> {
+    if tenants.is_empty() {
+        return Ok(Addition::default());
+    }
+    let entries = vec![upload_block(context, base, Level::L1, tenants).await?];
+    let touched = tenants.iter().map(|(tenant, run)| Touched::by_samples(tenant, run.samples().ts()));
+    Ok(Addition { entries, touched: heavy(|| touched.collect()) })
+}
 
 /// Encodes rows and uploads them under a name that carries `base`.
 ///

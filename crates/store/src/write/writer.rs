@@ -28,23 +28,23 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use object_store::path::Path;
-use promontory_block::{Closed, Level, Slot, TenantRows, encode_segment, merge_tenants};
+use promontory_block::{Closed, Slot, TenantRows, encode_segment, merge_tenants};
 use promontory_model::{MutexExt as _, Position, RwLockExt as _, WriterId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::catalog::chain::{Chain, Next, Outcome};
-use crate::catalog::state::{BlockEntry, Catalog, Change};
+use crate::catalog::state::{Addition, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
 use crate::object::context::Context;
-use crate::object::keys;
+use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::outage::OutageLog;
 use crate::planted::Bug;
 use crate::write::head::Contribution;
 use crate::write::life::{Life, LifeView, LocalLives};
-use crate::write::upload::upload_block;
+use crate::write::upload::upload_l1;
 
 /// What [`OutageLog`] calls the putting of segments.
 const PUT_SEGMENTS: &str = "put segments";
@@ -61,7 +61,7 @@ const UPLOADS_MAX: u32 = 3;
 /// Bounds and intervals of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterSettings {
-    /// Slots that may be in flight at once: written, and not yet known to hold what was sent.
+    /// Unresolved slots at once, at most 4.
     pub in_flight_max: usize,
     /// Segments above the watermark from which appends are refused.
     pub segments_max: u64,
@@ -78,7 +78,7 @@ pub struct WriterSettings {
 impl Default for WriterSettings {
     fn default() -> Self {
         Self {
-            in_flight_max: 4,
+            in_flight_max: IN_FLIGHT_MAX,
             segments_max: 300,
             bytes_max: 1 << 30,
             idle_interval: Duration::from_secs(30),
@@ -142,7 +142,7 @@ struct PreparedBlock {
     writer: WriterId,
     from: u64,
     to: u64,
-    entry: Option<BlockEntry>,
+    rows: Addition,
 }
 
 /// What a slot turned out to hold.
@@ -282,12 +282,13 @@ impl Writer {
         let mut inbox = inbox.ok_or_else(|| Error::Bug("a writer runs twice".into()))?;
         let mut slots = LifeSlots::new(self.life(), VecDeque::new(), self.settings.idle_interval);
         loop {
-            while slots.flight.len() < self.settings.in_flight_max
+            let in_flight_max = self.settings.in_flight_max.min(IN_FLIGHT_MAX);
+            while slots.flight.len() < in_flight_max
                 && let Some(pending) = slots.moved.pop_front()
             {
                 self.start(&mut slots, pending)?;
             }
-            let room = slots.flight.len() < self.settings.in_flight_max;
+            let room = slots.flight.len() < in_flight_max;
             let idle = slots.flight.is_empty() && slots.moved.is_empty();
             tokio::select! {
                 biased;
@@ -452,8 +453,8 @@ impl Writer {
                 match self.chain.commit(|catalog| decide(self.context(), catalog, ready, mark)).await? {
                     Outcome::Committed(_) => {
                         let counters = &self.context().counters;
-                        add(&counters.l1_commits, u64::from(ready.entry.is_some()));
-                        add(&counters.l1_rows, ready.entry.as_ref().map_or(0, |entry| entry.meta.rows));
+                        add(&counters.l1_commits, u64::from(!ready.rows.entries.is_empty()));
+                        add(&counters.l1_rows, ready.rows.rows());
                         Stopped::Moved(ready.to)
                     }
                     Outcome::Stopped(stopped) => stopped,
@@ -485,14 +486,13 @@ impl Writer {
         let contributions = view.contributions(to);
         let inputs: Vec<&[TenantRows]> = contributions.iter().map(|rows| rows.as_slice()).collect();
         let rows = heavy(|| merge_tenants(&inputs));
-        let prepared = |entry| Some(PreparedBlock { writer: view.writer, from, to, entry });
-        if rows.is_empty() {
-            let worth_it = last || to - from >= self.settings.empty_segments_max;
-            return Ok(if worth_it { prepared(None) } else { None });
+        let worth_it = !rows.is_empty() || last || to - from >= self.settings.empty_segments_max;
+        if !worth_it {
+            return Ok(None);
         }
         let base = self.chain.latest().version;
-        let entry = upload_block(self.context(), base, Level::L1, &rows).await?;
-        Ok(prepared(Some(entry)))
+        let rows = upload_l1(self.context(), base, &rows).await?;
+        Ok(Some(PreparedBlock { writer: view.writer, from, to, rows }))
     }
 }
 
@@ -504,14 +504,13 @@ fn decide(context: &Context, catalog: &Catalog, ready: &PreparedBlock, mark: Opt
     if state.watermark != ready.from && !context.planted.is(Bug::SkipWatermarkCheck) {
         return Next::Stop(Stopped::Moved(state.watermark));
     }
-    let below = ready.entry.as_ref().is_some_and(|entry| entry.id.base < catalog.floor);
-    if below && !context.planted.is(Bug::CommitBelowFloor) {
+    if ready.rows.is_below(catalog.floor) && !context.planted.is(Bug::CommitBelowFloor) {
         return Next::Stop(Stopped::BelowFloor);
     }
-    let (writer, from, entry) = (ready.writer, ready.from, ready.entry.clone());
+    let (writer, from, rows) = (ready.writer, ready.from, ready.rows.clone());
     Next::Try(match mark {
-        Some(mark) => Change::Close { writer, from, mark, entry },
-        None => Change::L1 { writer, from, to: ready.to, entry },
+        Some(mark) => Change::Close { writer, from, mark, rows },
+        None => Change::L1 { writer, from, to: ready.to, rows },
     })
 }
 
@@ -527,7 +526,7 @@ async fn birth(chain: &Chain) -> Result<Arc<Life>, Error> {
             }
             let writer = WriterId(chain.context().random.next_u128());
             tried.push(writer);
-            Next::Try(Change::Birth { writer })
+            Next::Try(Change::Birth { writer, level: chain.context().level })
         })
         .await?;
     let (writer, born) = match outcome {

@@ -589,7 +589,8 @@ async fn hold(
 fn judge_read(stage: &Stage, process: &Process, snapshot: &Snapshot, error: &Error) {
     match error {
         Error::Stale(_) => stage.event("stale_snapshots"),
-        Error::Corrupt { why, .. } if why == "is missing" => {
+        Error::Missing { object } if stage.world.holds(object) => stage.event("denied_blocks"),
+        Error::Missing { .. } => {
             let what = format!("version {} of {}: {error}", snapshot.catalog.version, process.name());
             stage.violate(Violation::Removed { what });
         }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use promontory_model::{MutexExt as _, WriterId};
 use promontory_store::{
-    Adopter, AdopterSettings, Adoption, BLOCKS, Bucket, Chain, Context, Error, Format, LocalLives, Merged,
-    Merger, MergerSettings, Planted, Reader, ReaderSettings, Sweeper, SweeperSettings, block_object, fsck,
+    Adopter, AdopterSettings, Adoption, BLOCKS, Bucket, Chain, Context, Error, L1Place, LocalLives, Merged,
+    Merger, MergerSettings, Planted, Reader, ReaderSettings, Sweeper, SweeperSettings, block_object,
+    find_or_found_bucket, fsck,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -100,9 +101,9 @@ async fn found_bucket(stage: &Arc<Stage>) {
     stage.world.set_faults(Faults::none());
     let founder = SimStore::new(stage.world.clone(), Process::new("founder"));
     let bucket = Bucket::single(Arc::new(founder));
-    match Format::load_or_create(&bucket, stage.scenario.format).await {
-        Ok(format) if format == stage.scenario.format => {}
-        other => stage.violate(Violation::Broken { what: format!("founding the bucket: {other:?}") }),
+    match find_or_found_bucket(&bucket, stage.scenario.format, &stage.random("founder")).await {
+        Ok(format) => stage.bucket_is(format),
+        Err(error) => stage.violate(Violation::Broken { what: format!("founding the bucket: {error}") }),
     }
     stage.world.set_faults(stage.scenario.faults());
 }
@@ -235,9 +236,9 @@ async fn merge_all(stage: &Arc<Stage>, chain: &Arc<Chain>) -> Result<(), Error> 
         }
     }
     let catalog = chain.refresh().await?;
-    let passed_over: BTreeSet<&u64> =
+    let passed_over: BTreeSet<&L1Place> =
         catalog.tenants.values().flat_map(|tenant| &tenant.passed_over).collect();
-    let left = catalog.l1.keys().filter(|version| !passed_over.contains(version)).count();
+    let left = catalog.l1.keys().filter(|place| !passed_over.contains(place)).count();
     if left > 0 {
         let what = format!("{left} L1 blocks are left after every tenant was merged");
         stage.violate(Violation::Broken { what });

@@ -11,6 +11,9 @@ use promontory_store::{AdopterSettings, Format, ReaderSettings, Timing, WriterSe
 use crate::sim::random::SeededRandom;
 use crate::sim::store::Faults;
 
+/// Shortest time for which the store denies everything, if it does.
+const ABSENCE_WINDOW: Duration = Duration::from_millis(500);
+
 /// How the store behaves in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weather {
@@ -22,6 +25,8 @@ pub enum Weather {
     Storm,
     /// As rain, and bytes that are read may be damaged.
     Radiation,
+    /// As rain, and at times the store denies what it holds.
+    Fog,
 }
 
 /// The codec of a run's blocks.
@@ -88,7 +93,8 @@ impl Scenario {
         let weather = match random.within(0..=99) {
             0..15 => Weather::Clear,
             15..55 => Weather::Rain,
-            55..85 => Weather::Storm,
+            55..75 => Weather::Storm,
+            75..88 => Weather::Fog,
             _ => Weather::Radiation,
         };
         // Parquet costs a hundred times what plain rows cost and adds nothing to the protocol.
@@ -98,12 +104,13 @@ impl Scenario {
             seed,
             weather,
             block_bytes: if parquet { BlockBytes::Parquet } else { BlockBytes::Plain },
-            format: Format { epoch_length, checkpoint_spacing, grace_ms },
+            format: Format { epoch_length, checkpoint_spacing, grace_ms, bucket: 0 },
             timing: Timing {
                 metadata_timeout: second,
                 transfer_timeout: 2 * second,
                 backoff_min: Duration::from_millis(20),
                 backoff_max: Duration::from_millis(400),
+                absence_window: ABSENCE_WINDOW,
             },
             writer: WriterSettings {
                 in_flight_max: random.within(1..=4) as usize,
@@ -151,6 +158,7 @@ impl Scenario {
             phantom_already_exists: 60,
             stale_list: 2_000,
             damage: 0,
+            denial: 0,
             slow: 100,
             stall: 5,
             orphan_lands: 5_000,
@@ -160,6 +168,7 @@ impl Scenario {
             silence_ms: 500..=3_000,
             late_ms: 0..=2 * grace_ms,
             stale_list_ms: 0..=grace_ms,
+            denial_ms: ABSENCE_WINDOW.as_millis() as u64..=grace_ms / 2,
         };
         match self.weather {
             Weather::Clear => {
@@ -178,6 +187,7 @@ impl Scenario {
                 ..rain
             },
             Weather::Radiation => Faults { damage: 200, ..rain },
+            Weather::Fog => Faults { denial: 40, ..rain },
         }
     }
 

@@ -10,7 +10,7 @@ use promontory_block::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
 use promontory_model::{Labels, MutexExt as _, Position, RwLockExt as _, TenantId};
 use promontory_store::{
-    BlockEntry, Bucket, Context, Counters, Error, Planted, Reader, Snapshot, block_object,
+    BlockEntry, Bucket, Context, Counters, Error, Format, LEVEL, Planted, Reader, Snapshot, block_object,
 };
 use tokio::time::Instant;
 
@@ -37,6 +37,7 @@ pub(crate) struct Stage {
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) counters: Arc<Counters>,
     codec: Arc<dyn BlockCodec>,
+    format: Mutex<Format>,
     processes: Mutex<Vec<Process>>,
     begun: Instant,
     stopped: AtomicBool,
@@ -61,6 +62,7 @@ impl Stage {
             counters: Arc::default(),
             codec,
             processes: Mutex::default(),
+            format: Mutex::new(scenario.format),
             begun: Instant::now(),
             stopped: AtomicBool::new(false),
             violations: Mutex::default(),
@@ -69,6 +71,12 @@ impl Stage {
         })
     }
 
+    /// What the bucket was made with, once it was founded.
+    pub(crate) fn bucket_is(&self, format: Format) {
+        *self.format.locked() = format;
+    }
+
+    /// A process of this run.
     pub(crate) fn process(&self, name: String) -> Process {
         let process = Process::new(name);
         self.processes.locked().push(process.clone());
@@ -90,11 +98,12 @@ impl Stage {
         let store = SimStore::new(self.world.clone(), process.clone());
         Arc::new(Context {
             bucket: Bucket::single(Arc::new(store)),
-            format: self.scenario.format,
+            format: *self.format.locked(),
             codec: self.codec.clone(),
             clock: Arc::new(self.clock.skewed(skew_ms)),
             random: Arc::new(self.random(process.name())),
             timing: self.scenario.timing,
+            level: LEVEL,
             counters: self.counters.clone(),
             planted: self.planted,
         })
@@ -144,6 +153,8 @@ impl Stage {
         self.world.note(|| format!("{who:<14} {error}"));
         match error {
             Error::Unavailable { .. } | Error::Limited(_) | Error::Busy(_) | Error::Stale(_) => {}
+            // A lie, which whoever was lied to took for what it is.
+            Error::Missing { object } if self.world.holds(object) => self.event("denied_blocks"),
             // Bytes that come damaged four times in a row are damaged for all that a reader knows.
             Error::Corrupt { .. } if self.scenario.weather == Weather::Radiation => {
                 self.event("damage_reported");

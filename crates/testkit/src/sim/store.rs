@@ -15,6 +15,8 @@
 //!   (S3's 409 on concurrent creates).
 //! - *Slow* answers, and *stalls* that outlive every grace.
 //! - *Lists* in pages, each page as of its own moment, sometimes as of an older one.
+//! - *Denial*: for a while every read says that there is nothing, every list is empty, as a gateway does whose
+//!   backend is away.
 //! - *Damage* in what is returned: one flipped bit, or a missing end; of a block sometimes many times in
 //!   a row (a *spell*), so that it is damaged for all who read it. Stored bytes stay whole.
 
@@ -62,6 +64,8 @@ pub struct Faults {
     pub stale_list: u32,
     /// A read: a flipped bit or a missing end.
     pub damage: u32,
+    /// A read: from now on, for `denial_ms`, the store denies what it holds.
+    pub denial: u32,
     /// Any request: an answer after `slow_ms`.
     pub slow: u32,
     /// Any request: an answer, or only the effect, after `stall_ms`.
@@ -80,6 +84,8 @@ pub struct Faults {
     pub late_ms: RangeInclusive<u64>,
     /// How old the page of a `stale_list` may be, in milliseconds.
     pub stale_list_ms: RangeInclusive<u64>,
+    /// See `denial`.
+    pub denial_ms: RangeInclusive<u64>,
 }
 
 impl Faults {
@@ -95,6 +101,7 @@ impl Faults {
             phantom_already_exists: 0,
             stale_list: 0,
             damage: 0,
+            denial: 0,
             slow: 0,
             stall: 0,
             orphan_lands: 0,
@@ -104,6 +111,7 @@ impl Faults {
             silence_ms: 0..=0,
             late_ms: 0..=0,
             stale_list_ms: 0..=0,
+            denial_ms: 0..=0,
         }
     }
 }
@@ -167,6 +175,8 @@ struct State {
     counts: StoreCounts,
     /// Objects whose next reads, so many, come damaged.
     spells: BTreeMap<Path, u32>,
+    /// Until when the store denies what it holds.
+    denies_until: Instant,
     trace: u64,
     log: Option<Vec<String>>,
 }
@@ -200,6 +210,7 @@ impl World {
                 next_tag: 1,
                 counts: StoreCounts::default(),
                 spells: BTreeMap::new(),
+                denies_until: Instant::now(),
                 trace: 0,
                 log: None,
             }),
@@ -209,6 +220,9 @@ impl World {
 
     /// From now on the store has these faults.
     pub fn set_faults(&self, faults: Faults) {
+        if faults.denial == 0 {
+            self.state.locked().denies_until = Instant::now();
+        }
         *self.faults.locked() = faults;
     }
 
@@ -263,6 +277,11 @@ impl World {
     pub fn objects(&self) -> Vec<(Path, u64)> {
         let state = self.state.locked();
         state.objects.iter().map(|(path, stored)| (path.clone(), stored.bytes.len() as u64)).collect()
+    }
+
+    /// True if the store holds an object of this key, whatever it says to its clients.
+    pub fn holds(&self, key: &str) -> bool {
+        self.settled().objects.contains_key(&Path::from(key))
     }
 
     /// Replaces the bytes of one object in the store itself, as failing media do.
@@ -505,7 +524,8 @@ impl SimStore {
     async fn get(&self, path: &Path, options: &GetOptions) -> Result<GetResult> {
         let crash = self.send("get").await;
         self.read_fails()?;
-        let stored = self.world.settled().objects.get(path).cloned();
+        let denied = self.denies();
+        let stored = self.world.settled().objects.get(path).filter(|_| !denied).cloned();
         self.answer("get", crash).await;
         let stored = stored.ok_or_else(|| not_found(path))?;
         let size = stored.bytes.len() as u64;
@@ -519,6 +539,22 @@ impl SimStore {
         let bytes = self.damaged(path, stored.bytes.slice(range.start as usize..range.end as usize));
         let payload = GetResultPayload::Stream(futures::stream::once(async move { Ok(bytes) }).boxed());
         Ok(GetResult { payload, meta, range, attributes: stored.attributes })
+    }
+
+    /// Whether the store denies what it holds now; it may begin to.
+    fn denies(&self) -> bool {
+        let (chance, times) = {
+            let faults = self.world.faults.locked();
+            (faults.denial, faults.denial_ms.clone())
+        };
+        let now = Instant::now();
+        let begins = chance > 0 && self.world.random.happens(chance);
+        let mut state = self.world.state.locked();
+        if begins {
+            state.counts.add("denial");
+            state.denies_until = now + self.world.random.millis(times);
+        }
+        now < state.denies_until
     }
 
     fn damaged(&self, path: &Path, bytes: Bytes) -> Bytes {
@@ -551,7 +587,7 @@ impl SimStore {
     async fn page(&self, prefix: &Path, after: Option<Path>) -> Result<Vec<ObjectMeta>> {
         let crash = self.send("list").await;
         self.read_fails()?;
-        let mut metas = self.listed(prefix, after.as_ref());
+        let mut metas = if self.denies() { Vec::new() } else { self.listed(prefix, after.as_ref()) };
         metas.truncate(self.world.random.within(LIST_PAGE) as usize);
         self.answer("list", crash).await;
         self.world.record(self.process.name(), "list", prefix, &format!("{} objects", metas.len()));

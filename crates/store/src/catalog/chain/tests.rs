@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::{Fault, World};
 
 fn birth(id: u128) -> Change {
-    Change::Birth { writer: WriterId(id) }
+    Change::Birth { writer: WriterId(id), level: 0 }
 }
 
 /// Commits a birth, looking whether it is in already.
@@ -95,15 +95,18 @@ async fn a_hole_in_the_chain_is_damage_unless_it_was_swept() {
     for n in 1..=10 {
         commit_birth(&process.chain, n).await.unwrap();
     }
-    world.store.delete(&keys::version(9)).await.unwrap();
-    let damaged = Chain::open(world.context()).await;
-    // Bisection sees 8 as the newest; whoever knows better is told.
-    assert_eq!(damaged.unwrap().latest().version, 8);
+    let open = || async { Chain::open(world.context()).await.map_err(|error| error.to_string()) };
     for version in 1..8 {
         world.store.delete(&keys::version(version)).await.unwrap();
     }
+    let damaged = open().await.unwrap_err();
+    assert!(damaged.contains("catalog/00000000000000000001: is missing"), "{damaged}");
     world.store.put(&keys::swept(0), "".into()).await.unwrap();
-    assert_eq!(world.process().await.chain.latest().version, 8);
+    assert_eq!(open().await.unwrap().latest().version, 10);
+    world.store.delete(&keys::version(9)).await.unwrap();
+    let damaged = open().await.unwrap_err();
+    assert!(damaged.contains("catalog/00000000000000000009: is missing"), "{damaged}");
+    assert!(damaged.contains("catalog/00000000000000000010 is there"), "{damaged}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +139,7 @@ async fn a_reader_never_publishes_what_lies_in_a_hole() {
     }
     world.store.put(&keys::swept(0), "".into()).await.unwrap();
     // Litter of a committer that stalled before its create.
-    let litter = Delta { version: 1, attempt: 1, change: birth(666) };
+    let litter = Delta { version: 1, attempt: 1, predecessor: 0, change: birth(666) };
     world.store.put(&keys::version(1), litter.encode().into()).await.unwrap();
     let seen = reader.chain.refresh().await.unwrap();
     assert_eq!(seen, busy.chain.latest());
@@ -148,7 +151,7 @@ async fn a_version_that_breaks_a_precondition_is_damage() {
     let world = World::new();
     let process = world.process().await;
     commit_birth(&process.chain, 1).await.unwrap();
-    let broken = Delta { version: 2, attempt: 1, change: birth(1) };
+    let broken = Delta { version: 2, attempt: 1, predecessor: 0, change: birth(1) };
     world.store.put(&keys::version(2), broken.encode().into()).await.unwrap();
     assert!(matches!(process.chain.refresh().await, Err(Error::Corrupt { .. })));
 }

@@ -74,6 +74,7 @@ fn view(blocks: Vec<Arc<BlockEntry>>) -> View {
         blocks,
         tails: Vec::new(),
         retained_from: None,
+        epochs: None,
         expires: None,
         warnings: Vec::new(),
     }
@@ -109,6 +110,7 @@ async fn any_view(random: &mut SmallRng) -> (ViewSnapshot, Model) {
     }
     let retained_from = random.random_bool(0.3).then(|| random.random_range(-3_000..0));
     let view = View {
+        epochs: None,
         tenant: tenant("me"),
         blocks,
         tails,

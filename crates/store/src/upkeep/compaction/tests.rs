@@ -33,7 +33,7 @@ fn names(merges: &[L1Merge]) -> Vec<&str> {
 
 /// Every L1 version of the catalog with this age.
 fn all_aged(catalog: &Catalog, age: Duration) -> BTreeMap<u64, Duration> {
-    catalog.l1.keys().map(|version| (*version, age)).collect()
+    catalog.l1.keys().map(|place| (place.version, age)).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +43,7 @@ async fn a_tenant_is_due_when_its_oldest_l1_block_is() {
     let catalog = process.chain.latest();
     let mut ages = all_aged(&catalog, 9 * MINUTE);
     assert_eq!(plan(&catalog, &ages, PlanSettings::default(), 0), []);
-    let oldest = *catalog.l1.keys().next().unwrap();
+    let oldest = catalog.l1.keys().next().unwrap().version;
     ages.insert(oldest, 10 * MINUTE);
     // The younger block comes along, and b is not in the old one.
     let due = plan(&catalog, &ages, PlanSettings::default(), 0);

@@ -1,6 +1,7 @@
 //! Slots, acknowledgements, closings and L1 commits of one writer.
 
 use object_store::ObjectStoreExt;
+use promontory_block::Level;
 use promontory_model::TenantId;
 
 use super::*;
