@@ -11,12 +11,14 @@
 //! for heads does not know a first request from a kept connection, does not run before the version of HTTP
 //! is known (a silent socket keeps it waiting for ever), and does not concern HTTP/2.
 //!
-//! In reading order: `counters`, `places` (who is there), `answer` (a body and who reads it), `connection`.
+//! In reading order: `counters`, `places` (who is there), `answer` (a body and who reads it), `unread` (a
+//! request whose body was not taken), `connection`.
 
 mod answer;
 mod connection;
 mod counters;
 mod places;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;

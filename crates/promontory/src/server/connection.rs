@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::answer::Answer;
 use super::counters::Closing;
 use super::places::{Place, PlaceKind, Places};
+use super::unread::RequestBody;
 
 /// Largest request head in bytes, and largest buffer of an answer in HTTP/1.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -132,11 +133,14 @@ async fn answer(
     let in_flight = place.request();
     let version = request.version();
     let is_probe = PROBES.contains(&request.uri().path());
+    let request = request.map(RequestBody::new);
+    let taken = request.body().taken();
     let mut response = match place.kind {
         PlaceKind::Probe if !is_probe => crowded(&place),
         _ => router.oneshot(request.map(Body::new)).await?,
     };
-    if place.kind == PlaceKind::Probe && version < Version::HTTP_2 {
+    let is_last = place.kind == PlaceKind::Probe || !taken.is_whole();
+    if is_last && version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, in_flight, version)))

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -58,6 +58,7 @@ impl Server {
         let router = Router::new()
             .route("/-/healthy", get(async || "healthy"))
             .route("/", get(async || "home"))
+            .route("/length", post(async |body: Bytes| body.len().to_string()))
             .route("/slow", get(slow))
             .route("/endless", get(endless))
             .with_state(Arc::clone(&routes));
@@ -158,6 +159,18 @@ async fn get_on_new_connection(server: &Server, path: &str) -> String {
     let mut stream = server.connect().await;
     ask(&mut stream, path).await;
     reply(&mut stream).await
+}
+
+#[tokio::test]
+async fn an_answer_to_a_body_that_nobody_took_is_the_last_of_its_connection() {
+    let server = Server::start(patient()).await;
+    for (path, closes) in [("/length", false), ("/", true)] {
+        let mut stream = server.connect().await;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = reply(&mut stream).await;
+        assert_eq!(head.contains("connection: close"), closes, "{path}: {head}");
+    }
 }
 
 #[tokio::test]
