@@ -170,8 +170,11 @@ fn an_answer_depends_on_the_tenants_that_were_meant() {
         let tenants = |expr: &str| {
             let query = InstantQuery { expr: expr.into(), time: 30_000, lookback_delta: None };
             let answer = town.runtime.block_on(town.engine.instant(&of("a|b|c"), &query)).unwrap();
+            // A tenant has a run for each epoch of its windows.
             let runs = answer.dependencies.epochs;
-            runs.iter().map(|run| run.tenant.to_string()).collect::<Vec<_>>()
+            let mut tenants: Vec<String> = runs.iter().map(|run| run.tenant.to_string()).collect();
+            tenants.dedup();
+            tenants
         };
         assert_eq!(tenants("up"), ["a", "b", "c"]);
         assert_eq!(tenants(r#"up{__tenant_id__=~"b|c"}"#), ["b", "c"]);
