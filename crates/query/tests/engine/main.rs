@@ -8,6 +8,7 @@ mod plans;
 mod raw;
 mod requests;
 mod store_fails;
+mod tapped;
 mod tenants;
 #[path = "../support/mod.rs"]
 mod support;

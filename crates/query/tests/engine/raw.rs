@@ -1,16 +1,15 @@
 //! Samples as they were sent, streamed.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
 use promontory_model::{SampleLists, stale_nan};
 use promontory_promql::engine::{CHUNK_SAMPLES_MAX, LabelPolicy, SampleStream, SamplesQuery, SeriesChunk};
-use promontory_store::{SampleSnapshot, Selection};
 use promontory_testkit::stored::{Placement, StoredSeries, StoredWorld};
 
+use super::tapped::{Tap, Tapped};
 use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -119,64 +118,17 @@ fn raw_samples_of_several_tenants_carry_them() {
     assert_eq!(ask(&[equal("__tenant_id__", "b")]), [of("b", 2.0)]);
 }
 
-/// Counts what is read of a source behind it.
-#[derive(Debug)]
-struct Watched<T: ?Sized> {
-    inner: Arc<T>,
+/// Counts what is read.
+#[derive(Clone, Debug, Default)]
+struct Reads {
     reads: Arc<AtomicUsize>,
     largest: Arc<AtomicUsize>,
 }
 
-impl<T: ?Sized> Watched<T> {
-    fn around<U: ?Sized>(&self, inner: Arc<U>) -> Watched<U> {
-        Watched { inner, reads: self.reads.clone(), largest: self.largest.clone() }
-    }
-}
-
-#[async_trait::async_trait]
-impl SampleSource for Watched<dyn SampleSource> {
-    async fn snapshot(&self, tenants: &Tenants, wish: SnapshotWish<'_>) -> Result<PinnedViews, StoreError> {
-        let pinned = self.inner.snapshot(tenants, wish).await?;
-        let views =
-            pinned.views.into_iter().map(|view| Arc::new(self.around(view)) as Arc<dyn SampleSnapshot>);
-        Ok(PinnedViews { id: pinned.id, views: views.collect() })
-    }
-}
-
-#[async_trait::async_trait]
-impl SampleSnapshot for Watched<dyn SampleSnapshot> {
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, StoreError> {
-        Ok(Arc::new(self.around(self.inner.select(matchers, range).await?)))
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.inner.warnings()
-    }
-
-    fn epochs(&self, range: TimeRange) -> Vec<(TimeRange, u64)> {
-        self.inner.epochs(range)
-    }
-
-    fn mutable_from(&self) -> i64 {
-        self.inner.mutable_from()
-    }
-}
-
-#[async_trait::async_trait]
-impl Selection for Watched<dyn Selection> {
-    fn series(&self) -> &[Labels] {
-        self.inner.series()
-    }
-
-    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64 {
-        self.inner.samples_max_within(of, within)
-    }
-
-    async fn read_within(&self, of: Range<usize>, within: TimeRange) -> Result<SampleLists, StoreError> {
-        let read = self.inner.read_within(of, within).await?;
+impl Tap for Reads {
+    fn read(&self, read: &SampleLists) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.largest.fetch_max(read.samples(), Ordering::Relaxed);
-        Ok(read)
     }
 }
 
@@ -190,8 +142,9 @@ fn watched(runtime: &Runtime) -> (QueryEngine, [Arc<AtomicUsize>; 2]) {
         }
     }
     let inner: Arc<dyn SampleSource> = Arc::new(memory);
-    let counters: [Arc<AtomicUsize>; 2] = Default::default();
-    let source = Watched { inner, reads: counters[0].clone(), largest: counters[1].clone() };
+    let tap = Reads::default();
+    let counters = [tap.reads.clone(), tap.largest.clone()];
+    let source = Tapped { tap, inner };
     let settings = EngineSettings {
         samples_max: 5_000,
         batch_values: 3_000,

@@ -1,13 +1,10 @@
 //! A store that fails, in words that are not for clients, at any step and by any way to the engine.
 
-use std::ops::Range;
-
 use futures::StreamExt as _;
-use promontory_model::{Exemplar, MetricMetadata, SampleLists};
 use promontory_promql::engine::{ExemplarQuery, SamplesQuery};
 use promontory_query::SqlQuery;
-use promontory_store::{SampleSnapshot, Selection};
 
+use super::tapped::{Step, Tap, Tapped};
 use super::*;
 
 /// Parts of what a store said.
@@ -23,81 +20,14 @@ fn denied() -> StoreError {
     }
 }
 
-/// The step that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Snapshot,
-    Select,
-    Read,
-}
+/// Fails at this step, and where it is asked for exemplars or metadata.
+#[derive(Clone, Debug)]
+struct FailsAt(Step);
 
-/// Fails at one step, before it does as the source within.
-#[derive(Debug)]
-struct Failing<T: ?Sized> {
-    step: Step,
-    inner: Arc<T>,
-}
-
-#[async_trait::async_trait]
-impl SampleSource for Failing<MemorySource> {
-    async fn snapshot(&self, tenants: &Tenants, wish: SnapshotWish<'_>) -> Result<PinnedViews, StoreError> {
-        if self.step == Step::Snapshot {
-            return Err(denied());
-        }
-        let mut pinned = self.inner.snapshot(tenants, wish).await?;
-        for view in &mut pinned.views {
-            *view = Arc::new(Failing { step: self.step, inner: Arc::clone(view) });
-        }
-        Ok(pinned)
-    }
-}
-
-#[async_trait::async_trait]
-impl SampleSnapshot for Failing<dyn SampleSnapshot> {
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, StoreError> {
-        match self.step {
-            Step::Select => Err(denied()),
-            step => Ok(Arc::new(Failing { step, inner: self.inner.select(matchers, range).await? })),
-        }
-    }
-
-    async fn exemplars(
-        &self,
-        _: &[Matcher],
-        _: TimeRange,
-    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, StoreError> {
-        Err(denied())
-    }
-
-    async fn metadata(&self, _: Option<&str>) -> Result<Vec<(String, Vec<MetricMetadata>)>, StoreError> {
-        Err(denied())
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.inner.warnings()
-    }
-
-    fn epochs(&self, range: TimeRange) -> Vec<(TimeRange, u64)> {
-        self.inner.epochs(range)
-    }
-
-    fn mutable_from(&self) -> i64 {
-        self.inner.mutable_from()
-    }
-}
-
-#[async_trait::async_trait]
-impl Selection for Failing<dyn Selection> {
-    fn series(&self) -> &[Labels] {
-        self.inner.series()
-    }
-
-    fn samples_max_within(&self, of: Range<usize>, within: TimeRange) -> u64 {
-        self.inner.samples_max_within(of, within)
-    }
-
-    async fn read_within(&self, _: Range<usize>, _: TimeRange) -> Result<SampleLists, StoreError> {
-        Err(denied())
+impl Tap for FailsAt {
+    fn before(&self, step: Step) -> Result<(), StoreError> {
+        let fails = step == self.0 || matches!(step, Step::Exemplars | Step::Metadata);
+        if fails { Err(denied()) } else { Ok(()) }
     }
 }
 
@@ -126,7 +56,8 @@ fn no_way_to_the_engine_tells_what_the_store_said() {
     let house = House::new(1, 2, 10);
     let temperature = || vec![vec![Matcher::equal("__name__", "temperature")]];
     for step in [Step::Snapshot, Step::Select, Step::Read] {
-        let source = Arc::new(Failing { step, inner: Arc::clone(&house.source) });
+        let inner: Arc<dyn SampleSource> = Arc::clone(&house.source) as _;
+        let source = Arc::new(Tapped { tap: FailsAt(step), inner });
         let runtime = house.runtime.handle().clone();
         let engine = QueryEngine::new(source, EngineSettings::default(), runtime).unwrap();
         house.runtime.block_on(async {
