@@ -59,7 +59,7 @@ pub use upkeep::compaction::{Compaction, PlanSettings, Round};
 pub use upkeep::fsck::{FsckReport, fsck};
 pub use upkeep::merger::{Merged, Merger, MergerSettings};
 pub use upkeep::repair::{
-    Step, chain_steps, data_steps, find_format, forget_block, forget_segment, mend_chain,
+    Step, block_steps, chain_steps, find_format, forget_block, forget_segment, mend_chain, segment_steps,
 };
 pub use upkeep::sweeper::{Sweep, Sweeper, SweeperSettings};
 pub use write::life::LocalLives;

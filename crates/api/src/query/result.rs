@@ -6,7 +6,7 @@ use promontory_model::histogram::{Histogram, HistogramBucket};
 use promontory_model::samples::{SampleValue, SamplesView};
 use promontory_promql::engine::{Sample, Series, Value};
 
-use crate::face::{Items, json};
+use crate::face::{Items, json, separated};
 
 /// Samples that are written between two looks at the size of a part.
 const SAMPLES_PER_CALL: usize = 256;
@@ -15,7 +15,7 @@ const SAMPLES_PER_CALL: usize = 256;
 pub(super) fn items(value: Value) -> Items {
     match value {
         Value::Matrix(series) => matrix_items(series),
-        Value::Vector(samples) => vector_items(samples),
+        Value::Vector(samples) => separated(samples, |out, sample| write_sample(out, &sample)),
         Value::Scalar { ts, value } => once(move |out| {
             json::plain_timestamp(out, ts);
             out.push(b',');
@@ -34,28 +34,20 @@ fn once(write: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> Items {
     Box::new(move |out| write.take().map(|write| write(out)).is_some())
 }
 
-fn vector_items(samples: Vec<Sample>) -> Items {
-    let mut samples = samples.into_iter();
-    let mut separator: &[u8] = b"";
-    Box::new(move |out| {
-        let Some(sample) = samples.next() else { return false };
-        out.extend_from_slice(separator);
-        separator = b",";
-        out.extend_from_slice(b"{\"metric\":");
-        json::labels(out, sample.labels.as_ref());
-        match &sample.value {
-            SampleValue::Float(value) => {
-                out.extend_from_slice(b",\"value\":");
-                write_float(out, sample.ts, *value);
-            }
-            SampleValue::Histogram(histogram) => {
-                out.extend_from_slice(b",\"histogram\":");
-                write_histogram(out, sample.ts, histogram);
-            }
+fn write_sample(out: &mut Vec<u8>, sample: &Sample) {
+    out.extend_from_slice(b"{\"metric\":");
+    json::labels(out, sample.labels.as_ref());
+    match &sample.value {
+        SampleValue::Float(value) => {
+            out.extend_from_slice(b",\"value\":");
+            write_float(out, sample.ts, *value);
         }
-        out.push(b'}');
-        true
-    })
+        SampleValue::Histogram(histogram) => {
+            out.extend_from_slice(b",\"histogram\":");
+            write_histogram(out, sample.ts, histogram);
+        }
+    }
+    out.push(b'}');
 }
 
 /// A series may have millions of samples (a range vector), so it is written in pieces.

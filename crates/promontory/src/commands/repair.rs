@@ -2,9 +2,12 @@
 //! again. Nothing is changed before its steps have been shown.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use promontory_store::{BlockId, Bucket, Chain, Step, chain_steps, data_steps, find_format, mend_chain};
+use promontory_store::{
+    BlockId, Bucket, Chain, Step, block_steps, chain_steps, find_format, mend_chain, segment_steps,
+};
 
 use crate::config::StoreFlags;
 use crate::store::context;
@@ -35,19 +38,26 @@ pub async fn run(store: &StoreFlags, apply: bool) -> anyhow::Result<()> {
         return end(apply, n_steps);
     }
     let chain = Chain::open(context).await.with_context(cannot)?;
-    for _ in 0..ROUNDS_MAX {
-        let steps = data_steps(&chain).await.with_context(cannot)?;
-        show(&steps)?;
-        n_steps += steps.len();
-        if steps.is_empty() || !apply {
-            return end(apply, n_steps);
+    for round in 0.. {
+        let segments = segment_steps(&chain).await.with_context(cannot)?;
+        n_steps += segments.len();
+        if segments.is_empty() || !carry_out(&chain, &segments, apply).await? {
+            break;
         }
-        for step in &steps {
-            give_up(&chain, step).await.with_context(|| step.to_string())?;
-        }
-        chain.refresh().await?;
+        anyhow::ensure!(round < ROUNDS_MAX, "store {url} is not whole after {ROUNDS_MAX} rounds");
     }
-    bail!("store {url} is not whole after {ROUNDS_MAX} rounds")
+    let blocks = block_steps(&chain).await.with_context(cannot)?;
+    carry_out(&chain, &blocks, apply).await?;
+    end(apply, n_steps + blocks.len())
+}
+
+/// Shows steps and does them if they are to be done; says whether they were.
+async fn carry_out(chain: &Arc<Chain>, steps: &[Step], apply: bool) -> anyhow::Result<bool> {
+    show(steps)?;
+    for step in steps.iter().filter(|_| apply) {
+        give_up(chain, step).await.with_context(|| step.to_string())?;
+    }
+    Ok(apply)
 }
 
 fn show(steps: &[Step]) -> anyhow::Result<()> {
@@ -69,7 +79,7 @@ fn end(applied: bool, n_steps: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn give_up(chain: &std::sync::Arc<Chain>, step: &Step) -> anyhow::Result<()> {
+async fn give_up(chain: &Arc<Chain>, step: &Step) -> anyhow::Result<()> {
     match step {
         Step::ForgetBlock { block, .. } => promontory_store::forget_block(chain, *block).await?,
         Step::ForgetSegment { writer, seq, .. } => {

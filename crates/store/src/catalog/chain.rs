@@ -191,8 +191,8 @@ impl Chain {
     /// have denied one of the two.
     ///
     /// # Errors
-    /// `Unavailable` if the store denies it or it was seen too long ago, `Corrupt` if another version stands
-    /// in its place.
+    /// `Unavailable` if the store denies it, `Busy` if it was seen too long ago, `Corrupt` if another version
+    /// stands in its place.
     pub(crate) async fn vouch(&self) -> Result<(), Error> {
         self.vouch_for(&self.latest()).await
     }

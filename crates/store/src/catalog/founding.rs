@@ -9,11 +9,9 @@
 //! - *Damaged*: there are objects of ours beside.
 //! - *Foreign*: there is something else, such as the data folder of a Prometheus.
 
-use std::sync::atomic::AtomicU64;
-
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ListResult, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ListResult, PutMode, PutOptions};
 use promontory_model::RandomSource;
 
 use crate::catalog::state::{Change, Delta};
@@ -21,8 +19,8 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::format::Format;
 use crate::object::keys;
-use crate::object::requests::{found, unavailable, within};
-use crate::object::verified::{READ_TIMEOUT_BASE, read_verified};
+use crate::object::requests::{unavailable, within};
+use crate::object::verified::{READ_TIMEOUT_BASE, read_unopened};
 
 /// How often a step is tried before giving up.
 const TRIES_MAX: u32 = 5;
@@ -57,10 +55,7 @@ pub async fn find_bucket(bucket: &Bucket) -> Result<Option<Format>, Error> {
     }
     match unbegun {
         Unbegun::Empty => Ok(None),
-        Unbegun::Damaged(beside) => Err(Error::Corrupt {
-            object: keys::format().to_string(),
-            why: format!("is missing, and {beside} is there; `promontory repair` makes it again"),
-        }),
+        Unbegun::Damaged(beside) => Err(formatless(&beside)),
         Unbegun::Foreign(beside) => Err(Error::Unsupported(format!(
             "there is something else already ({beside}), and no store of Promontory; name an empty folder or prefix"
         ))),
@@ -120,24 +115,18 @@ async fn genesis_or(bucket: &Bucket, created: Result<(), Error>) -> Result<u128,
 
 /// The id that version 1 gives the bucket.
 pub(crate) async fn genesis(bucket: &Bucket) -> Result<Option<u128>, Error> {
-    let (key, store) = (keys::version(1), &bucket.metadata);
-    let read = |_| async {
-        let get = async { store.get(&key).await?.bytes().await };
-        found(within(READ_TIMEOUT_BASE, get).await).map_err(|source| unavailable("read", &key, source))
+    let key = keys::version(1);
+    let id = |bytes: &[u8]| match Delta::decode(bytes).map_err(|error| error.about(&key))?.change {
+        Change::Genesis { bucket } => Ok(bucket),
+        _ => Err(formatless(key.as_ref())),
     };
-    let verify = |bytes: Option<bytes::Bytes>| {
-        let delta =
-            bytes.map(|bytes| Delta::decode(&bytes)).transpose().map_err(|error| error.about(&key))?;
-        match delta.map(|delta| delta.change) {
-            None => Ok(None),
-            Some(Change::Genesis { bucket }) => Ok(Some(bucket)),
-            Some(_) => Err(Error::Corrupt {
-                object: keys::format().to_string(),
-                why: format!("is missing, and {key} is there; `promontory repair` makes it again"),
-            }),
-        }
-    };
-    read_verified(&AtomicU64::default(), read, verify).await
+    read_unopened(bucket, &key, id).await
+}
+
+/// `format` is missing beside an object of ours.
+fn formatless(beside: &str) -> Error {
+    let why = format!("is missing, and {beside} is there; `promontory repair` makes it again");
+    Error::Corrupt { object: keys::format().to_string(), why }
 }
 
 async fn create(bucket: &Bucket, key: &Path, bytes: bytes::Bytes) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use crate::object::context::Context;
 use crate::testing::{Process, sample, wait};
 use crate::upkeep::adopter::{Adopter, AdopterSettings};
 use crate::upkeep::repair::{
-    Step, chain_steps, data_steps, find_format, forget_block, forget_segment, mend_chain,
+    Step, block_steps, chain_steps, find_format, forget_block, forget_segment, mend_chain, segment_steps,
 };
 use crate::upkeep::sweeper::{Sweeper, SweeperSettings};
 use crate::write::writer::WriterSettings;
@@ -246,7 +246,8 @@ async fn repair(history: &History) -> Result<Vec<Step>, crate::error::Error> {
     }
     let chain = Chain::open(context).await?;
     loop {
-        let steps = data_steps(&chain).await?;
+        let mut steps = segment_steps(&chain).await?;
+        steps.extend(block_steps(&chain).await?);
         let Some(step) = steps.into_iter().next() else { return Ok(done) };
         match &step {
             Step::ForgetBlock { block, .. } => forget_block(&chain, *block).await?,

@@ -5,6 +5,7 @@
 //! - Only success of a create says who won; whoever gets any other answer reads back.
 //! - Whatever is decoded is read by `object::verified`, with its repeats and its time-outs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::encoding::DecodeError;
 use crate::object::format::Format;
+use crate::object::keys;
 use crate::object::requests::{found, unavailable, within};
 use crate::object::verified::{READ_TIMEOUT_BASE, read_timeout, read_verified};
 use crate::planted::Planted;
@@ -221,6 +223,14 @@ impl Context {
         let folder = Path::from(folder);
         let listed = self.bucket.metadata.list(Some(&folder));
         Box::pin(listed.map_err(move |source| unavailable("list", &folder, source)))
+    }
+
+    /// The numbers of the versions, marks or checkpoints below a folder; what a stale list lacks, too, may be
+    /// there.
+    pub(crate) async fn list_numbers(&self, folder: &str) -> Result<BTreeSet<u64>, Error> {
+        let numbers = self.list(folder);
+        let numbers = numbers.try_filter_map(|meta| async move { Ok(keys::parse_version(&meta.location)) });
+        numbers.try_collect().await
     }
 
     /// Deletes an object; it does not matter if it is gone already.

@@ -1,6 +1,5 @@
 //! What a bucket was made with: constants of the catalog that never change afterwards.
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +8,7 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::encoding::{DecodeError, Decoder, Encoder};
 use crate::object::keys;
-use crate::object::requests::{found, unavailable, within};
-use crate::object::verified::{READ_TIMEOUT_BASE, read_verified};
+use crate::object::verified::read_unopened;
 
 const MAGIC: [u8; 4] = *b"PMFO";
 const VERSION: u16 = 2;
@@ -105,15 +103,7 @@ impl Format {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Corrupt`] or [`Error::Unsupported`].
     pub async fn load(bucket: &Bucket) -> Result<Option<Self>, Error> {
-        let (key, store) = (keys::format(), &bucket.metadata);
-        let read = |_| async {
-            let get = async { store.get_opts(&key, Default::default()).await?.bytes().await };
-            found(within(READ_TIMEOUT_BASE, get).await).map_err(|source| unavailable("read", &key, source))
-        };
-        // Read once per start: nobody counts its repeats.
-        let damaged_reads = AtomicU64::default();
-        let decode = |bytes: Option<Bytes>| bytes.map(|bytes| Self::decode(&bytes)).transpose();
-        read_verified(&damaged_reads, read, decode).await
+        read_unopened(bucket, &keys::format(), Self::decode).await
     }
 }
 

@@ -16,10 +16,15 @@ use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 use tokio::time::sleep;
 
 use crate::counters::add;
 use crate::error::Error;
+use crate::object::bucket::Bucket;
+use crate::object::requests::{found, unavailable, within};
 
 /// How often an object is read before its bytes are called damaged. Bits flip on the way less than once
 /// in many thousand reads, so a fourth damaged read in a row says that the object itself is damaged.
@@ -73,6 +78,21 @@ where
             answer => return answer,
         }
     }
+}
+
+/// What `verify` makes of a small object of a bucket that is not opened yet, `None` if there is none. Read once
+/// or twice per start: nobody counts its repeats.
+pub(crate) async fn read_unopened<T>(
+    bucket: &Bucket,
+    key: &Path,
+    verify: impl Fn(&[u8]) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let read = |_| async {
+        let get = async { bucket.metadata.get(key).await?.bytes().await };
+        found(within(READ_TIMEOUT_BASE, get).await).map_err(|source| unavailable("read", key, source))
+    };
+    let verify = |bytes: Option<Bytes>| bytes.map(|bytes| verify(&bytes)).transpose();
+    read_verified(&AtomicU64::default(), read, verify).await
 }
 
 #[cfg(test)]

@@ -43,6 +43,33 @@ pub(crate) struct SlotLog<'a> {
     fetched: std::collections::VecDeque<Bytes>,
 }
 
+/// How far a writer's log can be read.
+#[derive(Debug)]
+pub(crate) struct LogEnd {
+    /// The last slot of the segments that can be read from the watermark on.
+    pub(crate) readable: u64,
+    /// Why the slot above it cannot be read; `None` where the log ends there, closed or not.
+    pub(crate) lost: Option<String>,
+}
+
+/// Reads a writer's log above its watermark to the end, or to the first slot that cannot be read.
+pub(crate) async fn log_end(context: &Context, writer: WriterId, watermark: u64) -> Result<LogEnd, Error> {
+    let mut slots = SlotLog::new(context, writer, watermark + 1);
+    let mut readable = watermark;
+    loop {
+        let lost = match slots.next().await? {
+            Found::Segment(..) => {
+                readable += 1;
+                continue;
+            }
+            Found::Foreign(why) => Some(why),
+            Found::Nothing => slots.vanished().await?,
+            Found::ClosedMark => None,
+        };
+        return Ok(LogEnd { readable, lost });
+    }
+}
+
 impl<'a> SlotLog<'a> {
     pub(crate) fn new(context: &'a Context, writer: WriterId, first: u64) -> Self {
         Self { context, writer, next: first, window: 1, fetched: Default::default() }

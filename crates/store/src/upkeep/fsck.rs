@@ -21,7 +21,7 @@ use crate::object::context::Context;
 use crate::object::format::Format;
 use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::planted::Planted;
-use crate::read::slot_log::{Found, SlotLog};
+use crate::read::slot_log::{LogEnd, log_end};
 use crate::read::whole_blocks;
 use crate::upkeep::sweeper::decode_mark;
 
@@ -234,25 +234,11 @@ async fn check_tail(
     watermark: u64,
     report: &mut FsckReport,
 ) -> Result<(), Error> {
-    let mut slots = SlotLog::new(context, writer, watermark + 1);
-    let mut seq = watermark;
-    loop {
-        match slots.next().await? {
-            Found::Segment(..) => seq += 1,
-            Found::Foreign(why) => {
-                report.problem(format!("{}: {why}", keys::slot(writer, seq + 1)));
-                break;
-            }
-            Found::Nothing => {
-                if let Some(why) = slots.vanished().await? {
-                    report.problem(format!("{}: {why}", keys::slot(writer, seq + 1)));
-                }
-                break;
-            }
-            Found::ClosedMark => break,
-        }
+    let LogEnd { readable, lost } = log_end(context, writer, watermark).await?;
+    if let Some(why) = lost {
+        report.problem(format!("{}: {why}", keys::slot(writer, readable + 1)));
     }
-    report.segments += seq - watermark;
+    report.segments += readable - watermark;
     Ok(())
 }
 

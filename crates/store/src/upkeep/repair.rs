@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use promontory_model::WriterId;
 
 use crate::catalog::bytes::CheckpointRoot;
@@ -29,7 +28,7 @@ use crate::object::context::Context;
 use crate::object::format::Format;
 use crate::object::keys::{self, BlockId};
 use crate::planted::Planted;
-use crate::read::slot_log::{Found, SlotLog};
+use crate::read::slot_log::log_end;
 use crate::read::whole_blocks;
 use crate::upkeep::adopter::{Adopter, AdopterSettings, Adoption};
 use crate::upkeep::sweeper::encode_mark;
@@ -118,7 +117,7 @@ pub async fn find_format(
         Err(error) => return Err(error),
     }
     let probe = context(Format::default());
-    let checkpoints = numbers(&probe, keys::CHECKPOINT).await?;
+    let checkpoints = probe.list_numbers(keys::CHECKPOINT).await?;
     for version in checkpoints.into_iter().rev() {
         let root = probe.get_decoded(&keys::checkpoint(version), CheckpointRoot::decode).await;
         if let Ok(Some(CheckpointRoot { format: Some(format), .. })) = root {
@@ -156,10 +155,10 @@ pub async fn chain_steps(context: &Arc<Context>) -> Result<Vec<Step>, Error> {
     steps.extend(unmarked.map(Step::MarkSwept));
     let first = context.format.first_version(epoch).max(1);
     let holes: Vec<u64> = left.holes(first).collect();
-    let checkpoint = match stand_in {
-        Some((version, _)) if holes.last().is_none_or(|hole| *hole <= version) => version,
+    let checkpoint = match &stand_in {
+        Some((version, _)) if holes.last().is_none_or(|hole| hole <= version) => *version,
         _ => {
-            let (state, given_up) = left.replay(&chain, first).await?;
+            let (state, given_up) = left.replay(&chain, stand_in, first).await?;
             steps.push(Step::WriteCheckpoint { state: Arc::new(state), given_up });
             left.newest
         }
@@ -181,9 +180,9 @@ struct Left {
 
 impl Left {
     async fn look(context: &Context) -> Result<Self, Error> {
-        let marks = numbers(context, keys::SWEPT).await?;
+        let marks = context.list_numbers(keys::SWEPT).await?;
         let epoch = marks.last().map_or(0, |last| last + 1);
-        let listed = numbers(context, keys::CATALOG).await?;
+        let listed = context.list_numbers(keys::CATALOG).await?;
         let mut whole = BTreeSet::new();
         for version in listed.range(context.format.first_version(epoch)..) {
             match context.get_decoded(&keys::version(*version), Delta::decode).await {
@@ -194,7 +193,7 @@ impl Left {
                 Err(error) => return Err(error),
             }
         }
-        let checkpoints = numbers(context, keys::CHECKPOINT).await?;
+        let checkpoints = context.list_numbers(keys::CHECKPOINT).await?;
         let newest = listed.last().copied().max(checkpoints.last().copied()).unwrap_or(0);
         Ok(Self { marks, epoch, whole, newest, checkpoints })
     }
@@ -225,8 +224,12 @@ impl Left {
     }
 
     /// The state that the versions from the newest readable checkpoint on make, as far as they can be applied.
-    async fn replay(&self, chain: &Chain, first: u64) -> Result<(Catalog, Vec<String>), Error> {
-        let stand_in = self.stand_in(chain).await?;
+    async fn replay(
+        &self,
+        chain: &Chain,
+        stand_in: Option<(u64, Catalog)>,
+        first: u64,
+    ) -> Result<(Catalog, Vec<String>), Error> {
         if stand_in.is_none() && first > 1 {
             let why = format!("no version before {first} is left, and no checkpoint can be read");
             return Err(Error::Corrupt { object: keys::CHECKPOINT.into(), why });
@@ -273,32 +276,31 @@ fn forced(mut state: Catalog, delta: &Delta, given_up: &mut Vec<String>) -> Cata
     }
 }
 
-/// The steps that make the data of an opened bucket readable.
+/// The steps that let every writer of an opened bucket be adopted: the first segment of each that cannot be
+/// read. What lies above it shows once it was given up.
 ///
 /// # Errors
 /// `Unavailable`.
-pub async fn data_steps(chain: &Arc<Chain>) -> Result<Vec<Step>, Error> {
-    let (context, catalog) = (chain.context(), chain.latest());
+pub async fn segment_steps(chain: &Arc<Chain>) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
-    for (writer, state) in &catalog.writers {
-        let mut slots = SlotLog::new(context, *writer, state.watermark + 1);
-        let mut seq = state.watermark + 1;
-        loop {
-            let lost = match slots.next().await? {
-                Found::Segment(..) => {
-                    seq += 1;
-                    continue;
-                }
-                Found::Foreign(why) => Some(why),
-                Found::Nothing => slots.vanished().await?,
-                Found::ClosedMark => None,
-            };
-            steps.extend(lost.map(|why| Step::ForgetSegment { writer: *writer, seq, why }));
-            break;
-        }
+    for (writer, state) in &chain.latest().writers {
+        let end = log_end(chain.context(), *writer, state.watermark).await?;
+        let seq = end.readable + 1;
+        steps.extend(end.lost.map(|why| Step::ForgetSegment { writer: *writer, seq, why }));
     }
-    for entry in catalog.entries() {
-        match whole_blocks::read(context, entry).await {
+    // A store that denies what it holds is no reason to give anything up.
+    chain.see_newest().await?;
+    Ok(steps)
+}
+
+/// The steps that make the blocks of an opened bucket readable; every block is read.
+///
+/// # Errors
+/// `Unavailable`.
+pub async fn block_steps(chain: &Arc<Chain>) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    for entry in chain.latest().entries() {
+        match whole_blocks::read(chain.context(), entry).await {
             Ok(_) => {}
             Err(error @ (Error::Corrupt { .. } | Error::Missing { .. })) => {
                 let tenants: Vec<&str> = entry.meta.tenants.iter().map(|span| span.tenant.as_str()).collect();
@@ -309,7 +311,6 @@ pub async fn data_steps(chain: &Arc<Chain>) -> Result<Vec<Step>, Error> {
             Err(error) => return Err(error),
         }
     }
-    // A store that denies what it holds is no reason to give anything up.
     chain.see_newest().await?;
     Ok(steps)
 }
@@ -385,10 +386,4 @@ fn settled(outcome: Outcome<()>) -> Result<(), Error> {
         Outcome::Committed(_) | Outcome::Stopped(()) => Ok(()),
         Outcome::Void(void) => Err(Error::Limited(void.to_string())),
     }
-}
-
-/// The numbers of a folder's objects.
-async fn numbers(context: &Context, folder: &str) -> Result<BTreeSet<u64>, Error> {
-    let numbers = context.list(folder);
-    numbers.try_filter_map(|meta| async move { Ok(keys::parse_version(&meta.location)) }).try_collect().await
 }

@@ -9,7 +9,6 @@
 //! 4. If a mark appeared meanwhile, start again; likewise after the first hole, because the store may have denied
 //!    what it holds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -122,7 +121,7 @@ impl Chain {
 
     /// The first epoch without a mark.
     async fn listed_epoch(&self) -> Result<u64, Error> {
-        let marks = self.listed(keys::SWEPT).await?;
+        let marks = self.context.list_numbers(keys::SWEPT).await?;
         let mut epoch = 0;
         while marks.contains(&epoch) || self.context.exists(&keys::swept(epoch)).await? {
             epoch += 1;
@@ -138,7 +137,7 @@ impl Chain {
 
     /// The newest version, if `first` is the first that is not swept.
     async fn listed_version(&self, first: u64) -> Result<u64, Error> {
-        let mut versions = self.listed(keys::CATALOG).await?;
+        let mut versions = self.context.list_numbers(keys::CATALOG).await?;
         let below = versions.first().copied().filter(|lowest| *lowest < first);
         versions.retain(|version| *version >= first.max(1));
         let mut next = first.max(1);
@@ -164,15 +163,6 @@ impl Chain {
             Some(epoch) => keys::swept(epoch).to_string(),
             None => format!("{} with an id", keys::format()),
         }
-    }
-
-    /// The numbers of a folder's objects.
-    async fn listed(&self, folder: &str) -> Result<BTreeSet<u64>, Error> {
-        let numbers = self.context.list(folder);
-        numbers
-            .try_filter_map(|meta| async move { Ok(keys::parse_version(&meta.location)) })
-            .try_collect()
-            .await
     }
 
     /// The state at `wanted` or the newest version; `None` if its epoch was swept meanwhile.
