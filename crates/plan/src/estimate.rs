@@ -27,7 +27,7 @@ pub fn estimate(root: &PlanRoot, series: &[u64]) -> Estimate {
         PlanRoot::Vector(node) | PlanRoot::Subquery(node) => {
             let mut bytes = 0;
             let rows = rows_of(node, series, &mut bytes);
-            Estimate { rows, bytes: bytes + rows * node.grid.steps as u64 * (COLUMN_POINT + ANSWER_POINT) }
+            Estimate { rows, bytes: bytes + rows * node.grid.steps as u64 * ANSWER_POINT }
         }
         PlanRoot::Scalar(ScalarArg::Node(node)) => {
             let mut bytes = 0;
@@ -48,7 +48,7 @@ pub fn admit(estimate: Estimate, bytes_max: usize) -> Result<(), PlanError> {
     }
     Err(PlanError::Limited(format!(
         "query would hold at least {} bytes of memory for {} series, more than the {bytes_max} that a query may \
-         use; narrow the selectors, shorten the range or raise the step",
+         use; narrow the selectors, shorten the range, raise the step, or raise --query.max-memory",
         estimate.bytes, estimate.rows
     )))
 }

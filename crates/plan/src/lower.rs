@@ -19,6 +19,8 @@ mod invariant;
 mod scalars;
 mod selectors;
 
+use std::collections::HashMap;
+
 use promontory_promql::ast::{Expr, ExprKind, UnaryOp};
 use promontory_promql::kernels::KernelError;
 use promontory_promql::{AnnotationCollector, Grid, ValueType};
@@ -58,7 +60,7 @@ pub fn lower(
     settings: QuerySettings,
     annotations: &AnnotationCollector,
 ) -> Result<Plan, PlanError> {
-    let mut lowering = Lowering { settings, annotations, scans: Vec::new() };
+    let mut lowering = Lowering { settings, annotations, scans: Vec::new(), known: HashMap::new() };
     let root = lowering.root(expr.without_parens(), grid)?;
     Ok(Plan { root, scans: lowering.scans })
 }
@@ -67,6 +69,8 @@ struct Lowering<'a> {
     settings: QuerySettings,
     annotations: &'a AnnotationCollector,
     scans: Vec<ScanSpec>,
+    /// Their numbers, with their matchers in order: selectors that mean the same are looked up once.
+    known: HashMap<ScanSpec, usize>,
 }
 
 type Lowered<T> = Result<T, PlanError>;

@@ -224,7 +224,7 @@ pub enum ScalarArg {
 }
 
 /// A selection to be made before physical planning.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScanSpec {
     pub matchers: Vec<Matcher>,
     /// The times of the samples that may be needed.

@@ -122,7 +122,7 @@ pub trait Engine: Send + Sync {
     /// What a query would cost now. Series are looked up, samples are not read.
     ///
     /// # Errors
-    /// As [`Self::explain`]; a query that would hold too much memory has a price.
+    /// As [`Self::explain`]; a query that would hold too much memory has a price, if its series do not.
     fn price<'a>(
         &'a self,
         context: &'a RequestContext,

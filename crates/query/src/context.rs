@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
-use datafusion::common::{Result, exec_err, internal_datafusion_err};
+use datafusion::common::{Result as DataFusionResult, exec_err, internal_datafusion_err};
 use promontory_promql::AnnotationCollector;
 
 use crate::error::{EVALUATION, QueryError};
+use crate::memory::{Held, QueryMemory};
 
 /// Shared by the operators of one query.
 #[derive(Debug)]
@@ -25,11 +26,13 @@ pub struct QueryContext {
     series_touched: AtomicU64,
     samples_queryable: AtomicU64,
     annotations: AnnotationCollector,
+    memory: Arc<QueryMemory>,
+    kept: Held,
 }
 
 impl QueryContext {
-    /// A query that must end at `deadline` and may hold `samples_max` samples.
-    pub fn new(deadline: Instant, samples_max: u64) -> Self {
+    /// A query that must end at `deadline` and may hold `samples_max` samples, and bytes of `memory`.
+    pub fn new(deadline: Instant, samples_max: u64, memory: Arc<QueryMemory>) -> Self {
         Self {
             deadline,
             canceled: AtomicBool::new(false),
@@ -39,7 +42,25 @@ impl QueryContext {
             series_touched: AtomicU64::new(0),
             samples_queryable: AtomicU64::new(0),
             annotations: AnnotationCollector::default(),
+            kept: Held::none(&memory),
+            memory,
         }
+    }
+
+    /// What it may hold, and holds.
+    pub fn memory(&self) -> &Arc<QueryMemory> {
+        &self.memory
+    }
+
+    /// What it holds until this context is dropped, and so until the answer was read: the answer itself, and
+    /// what stays as long.
+    pub fn kept(&self) -> &Held {
+        &self.kept
+    }
+
+    /// Nothing yet, for what is dropped earlier.
+    pub fn held(&self) -> Held {
+        Held::none(&self.memory)
     }
 
     /// When the query must have ended.
@@ -57,18 +78,27 @@ impl QueryContext {
         self.canceled.store(true, Ordering::Relaxed);
     }
 
-    /// To be called once per batch by everything that makes or consumes batches.
+    /// To be called once per batch by everything that makes or consumes batches, and every thousand turns by
+    /// every other loop.
     ///
     /// # Errors
     /// If the query was canceled or its time is over.
-    pub fn check(&self) -> Result<()> {
+    pub fn running(&self) -> Result<(), QueryError> {
         if self.canceled.load(Ordering::Relaxed) {
-            return Err(QueryError::Cancelled(EVALUATION).into());
+            return Err(QueryError::Cancelled(EVALUATION));
         }
         if Instant::now() >= self.deadline {
-            return Err(QueryError::TimedOut(EVALUATION).into());
+            return Err(QueryError::TimedOut(EVALUATION));
         }
         Ok(())
+    }
+
+    /// The same for operators.
+    ///
+    /// # Errors
+    /// As [`Self::running`].
+    pub fn check(&self) -> DataFusionResult<()> {
+        Ok(self.running()?)
     }
 
     /// Accounts for points that selectors and range functions have made, as Prometheus does: a point
@@ -76,7 +106,7 @@ impl QueryContext {
     ///
     /// # Errors
     /// If the query would hold more than its limit.
-    pub fn hold(&self, points: u64) -> Result<()> {
+    pub fn hold(&self, points: u64) -> DataFusionResult<()> {
         let held = self.samples_held.fetch_add(points, Ordering::Relaxed) + points;
         if held > self.samples_max {
             return too_many_samples();
@@ -118,7 +148,7 @@ impl QueryContext {
 }
 
 /// Prometheus' error for a query over `--query.max-samples`.
-pub fn too_many_samples<T>() -> Result<T> {
+pub fn too_many_samples<T>() -> DataFusionResult<T> {
     let text = "query processing would load too many samples into memory in query execution";
     Err(QueryError::Limited(text.to_owned()).into())
 }
@@ -132,7 +162,7 @@ impl QueryExtension {
     ///
     /// # Errors
     /// If there is none, which is a bug of the planner.
-    pub fn of(config: &ConfigOptions) -> Result<&Arc<QueryContext>> {
+    pub fn of(config: &ConfigOptions) -> DataFusionResult<&Arc<QueryContext>> {
         let extension = config.extensions.get::<Self>();
         extension.map(|found| &found.0).ok_or_else(|| internal_datafusion_err!("no query context"))
     }
@@ -155,7 +185,7 @@ impl ExtensionOptions for QueryExtension {
         Box::new(self.clone())
     }
 
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
+    fn set(&mut self, key: &str, _value: &str) -> DataFusionResult<()> {
         exec_err!("the query context has no setting {key}")
     }
 

@@ -22,6 +22,12 @@ pub struct EngineCounters {
     pub refused_queue_timeout: AtomicU64,
     /// Ended, because they reached a limit of samples, series or memory.
     pub refused_limit: AtomicU64,
+    /// Memory that was not given, because all requests together held as much as they may.
+    pub refused_memory_total: AtomicU64,
+    /// Bytes that requests hold now: a gauge.
+    pub memory_bytes: AtomicU64,
+    /// The most that they held at a time.
+    pub memory_bytes_peak: AtomicU64,
     /// Samples that the windows of answered PromQL queries held.
     pub samples: AtomicU64,
     /// How long the parts of requests took.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
@@ -35,7 +34,7 @@ use tokio::runtime::Handle;
 
 use self::prepare::{Operators, Planned};
 use self::question::{Query, QueryKind};
-use crate::answer;
+use crate::answer::{AnswerBuilder, AnswerKind, scalar_matrix};
 use crate::context::QueryContext;
 use crate::counters::EngineCounters;
 use crate::error::{store_error, to_engine_error};
@@ -146,7 +145,7 @@ async fn prepare(session: &Session, query: &Query, times: &mut Times) -> Result<
     Ok(Prepared { planned, operators })
 }
 
-/// Runs the operators and makes the answer's value.
+/// Runs the operators; the answer grows while they run, so that it is charged before there is more of it.
 async fn run(
     query: &Query,
     prepared: &Prepared,
@@ -155,13 +154,14 @@ async fn run(
 ) -> Result<Value, EngineError> {
     let started = Instant::now();
     let Operators { plan, task } = &prepared.operators;
-    let batches = match plan {
-        Some(plan) => collect(plan, task, context).await.map_err(to_engine_error)?,
-        None => Vec::new(),
-    };
+    let root = &prepared.planned.root;
+    let mut answer = AnswerBuilder::new(answer_kind(query, root), context);
+    if let Some(plan) = plan {
+        collect(plan, task, context, &mut answer).await.map_err(to_engine_error)?;
+    }
     times.evaluation += started.elapsed();
     let started = Instant::now();
-    let value = value_of(query, &prepared.planned.root, &batches, context).map_err(to_engine_error)?;
+    let value = value_of(query, root, answer);
     times.sort = started.elapsed();
     Ok(value)
 }
@@ -170,43 +170,45 @@ async fn collect(
     plan: &Arc<dyn ExecutionPlan>,
     task: &Arc<TaskContext>,
     context: &QueryContext,
-) -> DataFusionResult<Vec<RecordBatch>> {
+    answer: &mut AnswerBuilder<'_>,
+) -> DataFusionResult<()> {
     let mut stream = plan.execute(0, Arc::clone(task))?;
-    let mut batches = Vec::new();
     while let Some(batch) = stream.next().await {
         context.check()?;
-        batches.push(batch?);
+        answer.add(&batch?)?;
     }
-    Ok(batches)
+    Ok(())
 }
 
-fn value_of(
-    query: &Query,
-    root: &PlanRoot,
-    batches: &[RecordBatch],
-    context: &QueryContext,
-) -> DataFusionResult<Value> {
+fn answer_kind(query: &Query, root: &PlanRoot) -> AnswerKind {
+    match root {
+        PlanRoot::Scalar(_) | PlanRoot::String(_) => AnswerKind::Scalar,
+        PlanRoot::Samples { range, .. } => AnswerKind::Samples(*range),
+        PlanRoot::Subquery(node) => AnswerKind::Matrix(node.grid),
+        PlanRoot::Vector(node) => match query.kind {
+            QueryKind::Instant => AnswerKind::Vector { time: query.grid.start, ordered: node.ordered },
+            QueryKind::Range => AnswerKind::Matrix(query.grid),
+        },
+    }
+}
+
+fn value_of(query: &Query, root: &PlanRoot, answer: AnswerBuilder<'_>) -> Value {
     let time = query.grid.start;
     match root {
-        PlanRoot::String(text) => Ok(Value::String { ts: time, text: text.clone() }),
+        PlanRoot::String(text) => Value::String { ts: time, text: text.clone() },
         PlanRoot::Scalar(values) => {
             let found = match values {
-                ScalarArg::Node(_) => answer::scalar_values(batches)?,
+                ScalarArg::Node(_) => answer.into_scalar(),
                 known => known.clone(),
             };
-            Ok(match query.kind {
+            match query.kind {
                 QueryKind::Instant => {
                     Value::Scalar { ts: time, value: found.known_at(0).unwrap_or(f64::NAN) }
                 }
-                QueryKind::Range => answer::scalar_matrix(&found, query.grid),
-            })
+                QueryKind::Range => scalar_matrix(&found, query.grid),
+            }
         }
-        PlanRoot::Vector(node) => match query.kind {
-            QueryKind::Instant => answer::vector(batches, time, node.ordered),
-            QueryKind::Range => answer::matrix(batches, query.grid),
-        },
-        PlanRoot::Samples { range, .. } => answer::samples(batches, *range, context),
-        PlanRoot::Subquery(node) => answer::matrix(batches, node.grid),
+        _ => answer.into_value(),
     }
 }
 

@@ -10,6 +10,8 @@ use promontory_plan::PlanError;
 use promontory_promql::engine::EngineError;
 use promontory_store::Error as StoreError;
 
+use crate::settings::FLAG_OF_ALL;
+
 /// What an operator of a query can run into.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -19,6 +21,9 @@ pub enum QueryError {
     /// A limit is reached.
     #[error("{0}")]
     Limited(String),
+    /// All requests together hold as much as they may.
+    #[error("{0}")]
+    Busy(String),
     /// The time is over.
     #[error("query timed out in {0}")]
     TimedOut(&'static str),
@@ -61,6 +66,10 @@ pub fn to_engine_error(error: DataFusionError) -> EngineError {
         source = current.source();
     }
     match error.find_root() {
+        // The pool words both refusals; an operator between loses which it was.
+        DataFusionError::ResourcesExhausted(text) if text.contains(FLAG_OF_ALL) => {
+            EngineError::Unavailable(text.clone())
+        }
         DataFusionError::ResourcesExhausted(text) => {
             EngineError::Limited(format!("query needs more memory than it may use: {text}"))
         }
@@ -80,6 +89,9 @@ pub fn plan_error(error: PlanError) -> EngineError {
 
 /// The door's error for an error of the store: once for each, because it is logged here.
 pub fn store_error(error: &StoreError) -> EngineError {
+    if let StoreError::Stopped(text) = error {
+        return EngineError::TimedOut(text.clone());
+    }
     let text = error.told("expanding series");
     match error {
         StoreError::Limited(_) => EngineError::Limited(text),
@@ -89,14 +101,15 @@ pub fn store_error(error: &StoreError) -> EngineError {
         | StoreError::Busy(_)
         | StoreError::Stale(_) => EngineError::Unavailable(text),
         StoreError::Corrupt { .. } | StoreError::Unsupported(_) => EngineError::Corrupt(text),
-        StoreError::Bug(_) => EngineError::Bug(text),
+        StoreError::Bug(_) | StoreError::Stopped(_) => EngineError::Bug(text),
     }
 }
 
-fn engine_error_of(error: &QueryError) -> EngineError {
+pub fn engine_error_of(error: &QueryError) -> EngineError {
     match error {
         QueryError::Execution(text) => EngineError::Unanswerable(text.clone()),
         QueryError::Limited(text) => EngineError::Limited(text.clone()),
+        QueryError::Busy(text) => EngineError::Unavailable(text.clone()),
         QueryError::TimedOut(_) => EngineError::TimedOut(error.to_string()),
         QueryError::Cancelled(_) => EngineError::Cancelled(error.to_string()),
         QueryError::Store(error) => store_error(error),

@@ -4,7 +4,7 @@
 //! protocol. It reads through `promontory_store::SampleSource` and is the only host of DataFusion.
 //!
 //! In reading order: [`engine`] (the door), [`admission`] and [`session`] (waiting, running, stopping), [`counters`] (what became of requests),
-//! [`view`] (what a request sees of a snapshot: tenants, label policy, what its answer depends on),
+//! [`memory`] (what a request holds), [`view`] (what a request sees of a snapshot: tenants, label policy, what its answer depends on),
 //! [`context`] (what the operators of one query share),
 //! [`physical`] (a plan of `promontory_plan` to operators), [`table`] (the one table shape),
 //! [`operators`] (our own two), [`functions`] and [`aggregates`] (everything that standard operators
@@ -13,6 +13,7 @@
 mod engine;
 mod admission;
 mod counters;
+mod memory;
 mod session;
 mod view;
 mod context;
@@ -29,5 +30,5 @@ mod sql;
 
 pub use counters::EngineCounters;
 pub use engine::{QueryEngine, THREAD_STACK_BYTES};
-pub use settings::EngineSettings;
+pub use settings::{EngineSettings, LIMIT_FLAGS};
 pub use sql::{SqlAnswer, SqlQuery};

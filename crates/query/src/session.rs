@@ -11,7 +11,6 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use futures::Stream;
 use promontory_promql::engine::{EngineError, RequestContext};
@@ -24,6 +23,7 @@ use crate::admission::{Place, Places};
 use crate::context::{QueryContext, QueryExtension};
 use crate::counters::{EngineCounters, add_one};
 use crate::error::{EVALUATION, QueryError, store_error, to_engine_error};
+use crate::memory::{QueryMemory, TotalMemory};
 use crate::settings::EngineSettings;
 use crate::view::RequestView;
 
@@ -35,6 +35,7 @@ pub(crate) struct Sessions {
     runtime: Handle,
     places: Places,
     pub(crate) counters: Arc<EngineCounters>,
+    memory: Arc<TotalMemory>,
     config: ConfigOptions,
     environment: RuntimeEnv,
 }
@@ -71,7 +72,8 @@ impl Sessions {
         config.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
         let counters = Arc::<EngineCounters>::default();
         let places = Places::new(settings.concurrency_max, settings.queue_max, Arc::clone(&counters));
-        Ok(Self { source, settings, runtime, places, counters, config, environment })
+        let memory = TotalMemory::new(settings.memory_total_bytes_max, Arc::clone(&counters));
+        Ok(Self { source, settings, runtime, places, counters, memory, config, environment })
     }
 
     /// Runs `work` on the query runtime as soon as the request has its place, until its time ends;
@@ -133,7 +135,7 @@ impl Sessions {
                 let place = Arc::clone(&session.place);
                 let ended = within(&context, work(session)).await;
                 if let Some(until_read) = until_read.filter(|_| ended.is_ok()) {
-                    until_read.keep(place);
+                    until_read.keep((place, context));
                 }
                 if matches!(ended, Err(EngineError::Limited(_))) {
                     add_one(&counters.refused_limit);
@@ -148,14 +150,8 @@ impl Sessions {
     pub(crate) fn context(&self, request: &RequestContext) -> QueryContext {
         let timeout = request.timeout.map_or(self.settings.timeout, |wish| wish.min(self.settings.timeout));
         let samples_max = request.limits.samples_max.unwrap_or(u64::MAX).min(self.settings.samples_max);
-        QueryContext::new(Instant::now() + timeout, samples_max)
-    }
-
-    /// Pins what a request reads.
-    async fn view(&self, request: &RequestContext) -> Result<Arc<RequestView>, EngineError> {
-        let wish = SnapshotWish { must_contain: &request.must_contain, pinned: request.pinned.as_ref() };
-        let pinned = self.source.snapshot(&request.tenants, wish).await;
-        Ok(Arc::new(RequestView::new(request, pinned.map_err(|error| store_error(&error))?)))
+        let memory = QueryMemory::new(self.settings.memory_bytes_max, &self.memory);
+        QueryContext::new(Instant::now() + timeout, samples_max, memory)
     }
 
     /// The configuration that carries a query's context, and the task that owns its memory; batches hold
@@ -169,15 +165,14 @@ impl Sessions {
         config.extensions.insert(QueryExtension(Arc::clone(context)));
         let rows = (self.settings.batch_values / steps.max(1)).clamp(1, 8_192);
         let session = SessionConfig::from(config.clone()).with_batch_size(rows);
-        let environment = Arc::new(self.environment());
+        let environment = Arc::new(self.environment(context));
         let task = TaskContext::default().with_session_config(session).with_runtime(environment);
         (Arc::new(config), Arc::new(task))
     }
 
-    /// An environment with a memory pool of one query's own.
-    pub(crate) fn environment(&self) -> RuntimeEnv {
-        let pool = Arc::new(GreedyMemoryPool::new(self.settings.memory_bytes_max));
-        RuntimeEnv { memory_pool: pool, ..self.environment.clone() }
+    /// An environment whose memory is that of one query.
+    pub(crate) fn environment(&self, context: &QueryContext) -> RuntimeEnv {
+        RuntimeEnv { memory_pool: Arc::clone(context.memory()) as _, ..self.environment.clone() }
     }
 }
 
@@ -199,7 +194,11 @@ impl Session {
 
     /// Pins what the request reads.
     pub(crate) async fn view(&self) -> Result<Arc<RequestView>, EngineError> {
-        self.shared.view(&self.request).await
+        let request = &self.request;
+        let wish = SnapshotWish { must_contain: &request.must_contain, pinned: request.pinned.as_ref() };
+        let pinned = self.shared.source.snapshot(&request.tenants, wish).await;
+        let pinned = pinned.map_err(|error| store_error(&error))?;
+        Ok(Arc::new(RequestView::new(request, pinned, Arc::clone(&self.context))))
     }
 }
 

@@ -5,6 +5,14 @@ use std::time::Duration;
 use promontory_promql::ParserSettings;
 use promontory_promql::engine::EngineError;
 
+/// The flag that bounds one request.
+pub const FLAG_OF_ONE: &str = "--query.max-memory";
+/// The flag that bounds all requests together.
+pub const FLAG_OF_ALL: &str = "--query.max-memory-total";
+
+/// The flags that refusals name; the binary holds them against its own.
+pub const LIMIT_FLAGS: [&str; 2] = [FLAG_OF_ONE, FLAG_OF_ALL];
+
 /// Settings of a [`crate::QueryEngine`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineSettings {
@@ -14,8 +22,10 @@ pub struct EngineSettings {
     pub timeout: Duration,
     /// Most samples that one query may hold: `--query.max-samples`.
     pub samples_max: u64,
-    /// Bytes of one query's memory pool; estimates above it are refused before they run.
+    /// Bytes that one request may hold: `--query.max-memory`; estimates above it are refused before they run.
     pub memory_bytes_max: usize,
+    /// Bytes that all requests together may hold: `--query.max-memory-total`.
+    pub memory_total_bytes_max: usize,
     /// Queries that run at once: `--query.max-concurrency`.
     pub concurrency_max: usize,
     /// Queries that wait for a place; one more is refused.
@@ -45,6 +55,7 @@ impl Default for EngineSettings {
             timeout: Duration::from_secs(2 * 60),
             samples_max: 50_000_000,
             memory_bytes_max: 2 << 30,
+            memory_total_bytes_max: 8 << 30,
             concurrency_max: 20,
             queue_max: 200,
             points_max: 11_000,

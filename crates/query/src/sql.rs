@@ -39,6 +39,7 @@ use promontory_promql::engine::{EngineError, RequestContext};
 use crate::context::{QueryContext, QueryExtension};
 use crate::engine::QueryEngine;
 use crate::error::to_engine_error;
+use crate::memory::ANSWER;
 use crate::session::{Session, Sessions};
 use crate::sql::tables::{SqlTable, TableKind, TableScope};
 use crate::view::RequestView;
@@ -160,7 +161,7 @@ async fn answer(
     let session = SessionContext::new_with_state(state(sessions, view, context)?);
     let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
     read_only_options().verify_plan(&plan).map_err(planning_error)?;
-    let (schema, batches) = collect(sessions, &session, &plan, rows_max, context).await?;
+    let (schema, batches) = collect(&session, &plan, rows_max, context).await?;
     Ok(SqlAnswer { schema, batches, warnings })
 }
 
@@ -180,7 +181,6 @@ fn state(
         context: Arc::clone(context),
         partitions_max: settings.partitions_max,
         batch_values: settings.batch_values,
-        listing_bytes_max: settings.memory_bytes_max,
     };
     let schema = Arc::new(MemorySchemaProvider::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -199,7 +199,7 @@ fn state(
     config.options_mut().extensions.insert(QueryExtension(Arc::clone(context)));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(Arc::new(sessions.environment()))
+        .with_runtime_env(Arc::new(sessions.environment(context)))
         .with_default_features()
         .build();
     for name in UNBOUNDED_FUNCTIONS {
@@ -227,7 +227,6 @@ fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>,
 
 /// Runs the plan; the bounds of the answer are held while it comes.
 async fn collect(
-    sessions: &Sessions,
     session: &SessionContext,
     plan: &LogicalPlan,
     rows_max: usize,
@@ -237,23 +236,18 @@ async fn collect(
     let physical = interruptible(physical).map_err(to_engine_error)?;
     let schema = physical.schema();
     let mut stream = execute_stream(physical, session.task_ctx()).map_err(to_engine_error)?;
-    let (mut rows, mut bytes, mut batches) = (0, 0, Vec::new());
+    let (mut rows, mut batches) = (0, Vec::new());
     while let Some(batch) = stream.next().await {
         context.check().map_err(to_engine_error)?;
         let batch = batch.map_err(to_engine_error)?;
         rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
         if rows > rows_max {
             return Err(EngineError::Limited(format!(
                 "the answer has more than {rows_max} rows; add a LIMIT, aggregate, or raise --sql.max-rows"
             )));
         }
-        let bytes_max = sessions.settings.memory_bytes_max;
-        if bytes > bytes_max {
-            return Err(EngineError::Limited(format!(
-                "the answer has more than {bytes_max} bytes; select fewer columns or rows, or raise --query.max-memory"
-            )));
-        }
+        let held = context.kept().grow(batch.get_array_memory_size(), ANSWER);
+        held.map_err(|error| to_engine_error(error.into()))?;
         batches.push(batch);
     }
     Ok((schema, batches))

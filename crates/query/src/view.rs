@@ -7,8 +7,10 @@
 //!
 //! 1. The policy's matchers join those of the selector.
 //! 2. With several tenants, [`federation`] picks those that are meant and labels their series.
-//! 3. The series that were found count against the request's limit.
+//! 3. What is found is charged to the request while it is found, and its time is looked at.
+//! 4. The series that were found count against the request's limit.
 
+mod allowance;
 mod dependencies;
 mod federation;
 
@@ -21,10 +23,13 @@ use promontory_model::{Exemplar, Labels, Matcher, MetricMetadata, SnapshotId, Te
 use promontory_promql::engine::{Dependencies, RequestContext, WindowEpochs};
 use promontory_store::{Error as StoreError, PinnedViews, SampleSnapshot, Selection};
 
+use self::allowance::Selecting;
 use self::dependencies::windows;
 use self::federation::{TenantSelection, chosen, labelled};
 
 pub use self::federation::TENANT_LABEL;
+
+use crate::context::QueryContext;
 
 /// A tenant and its view of the snapshot.
 type Part = (TenantId, Arc<dyn SampleSnapshot>);
@@ -38,12 +43,14 @@ pub struct RequestView {
     policy: Vec<Matcher>,
     series_max: u64,
     series: AtomicU64,
+    context: Arc<QueryContext>,
 }
 
 impl RequestView {
     /// What `request` sees of the views that were pinned for its tenants.
-    pub fn new(request: &RequestContext, pinned: PinnedViews) -> Self {
+    pub fn new(request: &RequestContext, pinned: PinnedViews, context: Arc<QueryContext>) -> Self {
         Self {
+            context,
             id: pinned.id,
             parts: request.tenants.as_slice().iter().cloned().zip(pinned.views).collect(),
             policy: request.label_policy.matchers.clone(),
@@ -55,25 +62,34 @@ impl RequestView {
     /// Selects the series that pass all matchers and that the request may see.
     ///
     /// # Errors
-    /// As [`SampleSnapshot::select`]; `Limited` if the request has now selected more series than it may.
+    /// As [`SampleSnapshot::select_within`]; `Limited` if the request has now selected more series than it may.
     pub async fn select(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Arc<dyn Selection>, StoreError> {
+        // A request of many selectors gives way between them.
+        tokio::task::yield_now().await;
         let matchers = self.with_policy(matchers);
+        let allowance = Selecting::of(&self.context);
         let selection = match &self.parts[..] {
-            [(_, only)] => only.select(&matchers, range).await?,
+            [(_, only)] => only.select_within(&matchers, range, allowance).await?,
             parts => {
                 let (parts, matchers) = chosen(parts, &matchers);
-                let selects = parts.iter().map(|(_, view)| view.select(&matchers, range));
+                let selects =
+                    parts.iter().map(|part| part.1.select_within(&matchers, range, Arc::clone(&allowance)));
                 let selections = futures::future::try_join_all(selects).await?;
                 let tenants = parts.iter().map(|(tenant, _)| tenant).zip(selections);
-                Arc::new(TenantSelection::new(tenants)?)
+                Arc::new(TenantSelection::new(tenants, &*allowance)?)
             }
         };
         self.count(selection.series().len() as u64)?;
         Ok(selection)
+    }
+
+    /// What the request holds, and when it ends.
+    pub fn context(&self) -> &QueryContext {
+        &self.context
     }
 
     /// The exemplars of the series that pass all matchers and that the request may see, in any order of series.

@@ -39,6 +39,9 @@ pub enum Error {
     /// This process holds as much as it may: retry later, or another process.
     #[error("{0}")]
     Busy(String),
+    /// Whoever asked has gone, or its time is over: nothing needs to be done.
+    #[error("{0}")]
+    Stopped(String),
     /// The snapshot is too old to be read safely: take a new one.
     #[error("{0}")]
     Stale(String),

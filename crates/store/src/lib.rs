@@ -51,7 +51,7 @@ pub use outage::OutageLog;
 pub use planted::{Bug, Planted, panic_when_asked};
 pub use read::blocks::{BlockReader, BlockReaderSettings};
 pub use read::reader::{Reader, ReaderSettings, Snapshot};
-pub use read::source::{PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
+pub use read::source::{Allowance, PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
 pub use read::stored_source::StoredSource;
 pub use trouble::StoreTrouble;
 pub use upkeep::adopter::{Adopter, AdopterSettings, Adoption};

@@ -10,7 +10,9 @@ use promontory_model::{
     Exemplar, Labels, Matcher, MetricMetadata, Position, RwLockExt as _, SnapshotId, TenantId, Tenants,
     TimeRange, WriterId,
 };
-use promontory_store::{Error, PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish};
+use promontory_store::{
+    Allowance, Error, PinnedViews, SampleSnapshot, SampleSource, Selection, SnapshotWish,
+};
 
 /// Series and their samples: of everyone, and of tenants that have their own instead.
 ///
@@ -123,11 +125,19 @@ struct MemorySnapshot {
 
 #[async_trait]
 impl SampleSnapshot for MemorySnapshot {
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error> {
-        let mut selection = MemorySelection { series: Vec::new(), samples: Vec::new() };
+    async fn select_within(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        allowance: Arc<dyn Allowance>,
+    ) -> Result<Arc<dyn Selection>, Error> {
+        let (series, samples) = (Vec::new(), Vec::new());
+        let mut selection = MemorySelection { series, samples, allowance };
         for (labels, samples) in &self.data.samples {
             let inside = inside(samples, range);
             if !inside.is_empty() && matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref())) {
+                // Counted as if the key were not shared, as a block's is not.
+                selection.allowance.take((size_of::<Labels>() + labels.key().len()) as u64)?;
                 selection.series.push(labels.clone());
                 selection.samples.push(samples[inside].to_vec());
             }
@@ -179,6 +189,7 @@ fn inside(samples: &[(i64, f64)], range: TimeRange) -> Range<usize> {
 struct MemorySelection {
     series: Vec<Labels>,
     samples: Vec<Vec<(i64, f64)>>,
+    allowance: Arc<dyn Allowance>,
 }
 
 #[async_trait]

@@ -66,12 +66,16 @@ impl Lowering<'_> {
     }
 
     pub(super) fn scan(&mut self, selector: &VectorSelector, range: TimeRange) -> usize {
-        let spec = ScanSpec { matchers: selector.matchers.clone(), range };
-        let known = self.scans.iter().position(|scan| *scan == spec);
-        known.unwrap_or_else(|| {
-            self.scans.push(spec);
-            self.scans.len() - 1
-        })
+        let mut matchers = selector.matchers.clone();
+        matchers.sort_by(|a, b| {
+            (a.name(), a.op().as_str(), a.value()).cmp(&(b.name(), b.op().as_str(), b.value()))
+        });
+        let next = self.scans.len();
+        let number = *self.known.entry(ScanSpec { matchers, range }).or_insert(next);
+        if number == next {
+            self.scans.push(ScanSpec { matchers: selector.matchers.clone(), range });
+        }
+        number
     }
 
     fn at(&self, at: Option<At>) -> Option<i64> {

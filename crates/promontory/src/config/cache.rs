@@ -33,7 +33,7 @@ const SAMPLES: &str = "cache.samples";
 const CACHE_BYTES_MIN: u64 = 16 << 20;
 
 /// What the machine is taken to have where it does not say.
-const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
+pub(super) const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
 
 impl CacheFlags {
     /// Sizes on this machine.

@@ -5,7 +5,9 @@ use clap::Args;
 use promontory_api::ApiSettings;
 use promontory_query::EngineSettings;
 
-use super::values::{PositiveDuration, count};
+use super::cache::MEMORY_BYTES_UNKNOWN;
+use super::values::{CacheSize, PositiveDuration, count};
+use crate::environment::memory_bytes;
 
 /// Flags of queries.
 #[derive(Clone, Debug, Args)]
@@ -37,6 +39,10 @@ pub struct QueryFlags {
         value_parser = count
     )]
     memory: usize,
+    /// Maximum memory of all queries together, such as 4GB; auto is half of what this process may use. What would
+    /// go beyond it is answered with 503.
+    #[arg(long = "query.max-memory-total", default_value_t = CacheSize::Auto, value_name = "SIZE")]
+    memory_total: CacheSize,
     /// Maximum length of a query text, in bytes.
     #[arg(
         long = "query.max-length",
@@ -68,6 +74,7 @@ impl QueryFlags {
             timeout: self.timeout.0,
             samples_max: self.samples_max,
             memory_bytes_max: self.memory,
+            memory_total_bytes_max: self.memory_total(),
             concurrency_max: self.concurrency,
             queue_max: self.queue,
             ..EngineSettings::default()
@@ -76,6 +83,16 @@ impl QueryFlags {
             switch_on(&mut engine, feature)?;
         }
         Ok(QueryConfig { engine, text_bytes_max: self.length })
+    }
+}
+
+impl QueryFlags {
+    fn memory_total(&self) -> usize {
+        let bytes = match self.memory_total {
+            CacheSize::Auto => memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2,
+            CacheSize::Bytes(bytes) => bytes,
+        };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 

@@ -32,7 +32,12 @@ fn no_argument_at_all_is_the_embedded_default() {
 #[test]
 fn defaults_are_those_of_the_crates() {
     let config = check(&[]).unwrap();
-    assert_eq!(config.query.engine, promontory_query::EngineSettings::default());
+    let memory_total_bytes_max = config.query.engine.memory_total_bytes_max;
+    let engine = promontory_query::EngineSettings {
+        memory_total_bytes_max,
+        ..promontory_query::EngineSettings::default()
+    };
+    assert_eq!(config.query.engine, engine);
     assert_eq!(config.ingester, IngesterSettings::default());
     assert_eq!(config.compactor, CompactorSettings::default());
     assert_eq!(config.sql, SqlSettings::default());
@@ -121,7 +126,8 @@ fn every_flag_is_shown_with_its_value_in_effect() {
 fn flags_that_refusals_name_are_flags() {
     let command = command();
     let limits = promontory_api::LIMIT_FLAGS.map(|(_, flag)| flag);
-    for flag in limits.into_iter().chain([promontory_api::HOSTS_FLAG, promontory_api::ORIGIN_FLAG]) {
+    let others = [promontory_api::HOSTS_FLAG, promontory_api::ORIGIN_FLAG];
+    for flag in limits.into_iter().chain(others).chain(promontory_query::LIMIT_FLAGS) {
         let known = command.get_arguments().any(|arg| arg.get_long() == Some(flag.trim_start_matches("--")));
         assert!(known, "{flag}");
     }

@@ -28,7 +28,7 @@ impl fmt::Display for PositiveDuration {
     }
 }
 
-/// The size of a cache: bytes, or a share of the memory.
+/// A size: bytes, or a share of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheSize {
     /// A share of the memory that this process may use.

@@ -219,7 +219,8 @@ pub fn engine(counters: &EngineCounters, running_max: usize) -> Vec<Family> {
     let refused = Family::counter("promontory_engine_queries_refused", help)
         .with(&[("reason", "queue_full")], counters.refused_queue_full.load(Relaxed) as f64)
         .with(&[("reason", "queue_timeout")], counters.refused_queue_timeout.load(Relaxed) as f64)
-        .with(&[("reason", "limit")], counters.refused_limit.load(Relaxed) as f64);
+        .with(&[("reason", "limit")], counters.refused_limit.load(Relaxed) as f64)
+        .with(&[("reason", "memory_total")], counters.refused_memory_total.load(Relaxed) as f64);
     let help = "Query timings, by slice; all but queue_time of answered PromQL queries only.";
     let durations = Family::histogram("promontory_engine_query_duration_seconds", help)
         .with_durations(&[("slice", "queue_time")], &counters.durations.queue.observed())
@@ -229,6 +230,16 @@ pub fn engine(counters: &EngineCounters, running_max: usize) -> Vec<Family> {
     let help = "The current number of queries being executed or waiting.";
     vec![
         gauge("promontory_engine_queries", help, waiting + running),
+        gauge(
+            "promontory_engine_memory_bytes",
+            "Memory that queries, statements and listings hold, answers that are being read included.",
+            counters.memory_bytes.load(Relaxed) as f64,
+        ),
+        gauge(
+            "promontory_engine_memory_peak_bytes",
+            "The most of it that was held at a time.",
+            counters.memory_bytes_peak.load(Relaxed) as f64,
+        ),
         gauge("promontory_engine_queries_waiting", "Queries that wait for a place.", waiting),
         gauge("promontory_engine_queries_running", "Queries that have a place.", running),
         gauge(

@@ -9,12 +9,17 @@ use promontory_model::Labels;
 use datafusion::common::ScalarValue;
 
 use super::*;
+use crate::memory::{QueryMemory, TotalMemory};
 use crate::table::{GridBuilder, labels_array};
 
 const STEPS: usize = 3;
 
+fn memory() -> Arc<QueryMemory> {
+    QueryMemory::new(usize::MAX, &TotalMemory::new(usize::MAX, Arc::default()))
+}
+
 fn aggregate(kind: AggregateKind) -> PromqlAggregate {
-    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
+    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000, memory()));
     PromqlAggregate::new(kind, Grid { start: 0, step: 1_000, steps: STEPS }, context)
 }
 
@@ -183,7 +188,7 @@ fn aggregations_with_unlike_parameters_are_unlike() {
         bucket(BucketFunction::Fraction, [known(0.5), known(1.0)], 0, false),
         bucket(BucketFunction::Fraction, [known(0.5), known(2.0)], 0, false),
     ];
-    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000));
+    let context = Arc::new(QueryContext::new(Instant::now() + Duration::from_secs(60), 1_000, memory()));
     let made = |kind: &AggregateKind, grid| PromqlAggregate::new(kind.clone(), grid, Arc::clone(&context));
     let grid = Grid { start: 0, step: 1_000, steps: STEPS };
     let grids = [grid, Grid { start: 1, ..grid }, Grid { step: 2_000, ..grid }, Grid { steps: 4, ..grid }];

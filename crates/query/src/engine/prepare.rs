@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use promontory_model::Matcher;
 use promontory_plan::{
     Estimate, LabelProjection, Plan, PlanRoot, QuerySettings, ScalarArg, ScanFacts, ScanSpec, admit,
@@ -18,6 +19,10 @@ use crate::error::{plan_error, store_error, to_engine_error};
 use crate::physical::{PhysicalPlanner, PreparedScan, coalesce};
 use crate::session::Session;
 use crate::view::RequestView;
+
+/// Selectors of one query that are looked up at once: enough to wait for the store once, few enough that one
+/// that is refused stops the rest.
+const SELECTORS_AT_ONCE: usize = 16;
 
 /// A query whose series are found and whose plan fits them.
 pub(super) struct Planned {
@@ -49,8 +54,12 @@ pub(super) async fn plan(session: &Session, query: &Query) -> Result<Planned, En
     let Plan { mut root, scans } =
         lower(&query.expr, query.grid, settings, annotations).map_err(plan_error)?;
     let selecting = Instant::now();
-    let selects = scans.iter().map(|scan| view.select(&scan.matchers, scan.range));
-    let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
+    let mut selects = Vec::with_capacity(scans.len());
+    for scan in &scans {
+        selects.push(view.select(&scan.matchers, scan.range).boxed());
+    }
+    let selections = futures::stream::iter(selects).buffered(SELECTORS_AT_ONCE).try_collect().await;
+    let selections: Vec<_> = selections.map_err(|error| store_error(&error))?;
     let looked_up = pinned + selecting.elapsed();
     rewrite(&mut root, &selections);
     Ok(Planned { root, scans, selections, view, looked_up })

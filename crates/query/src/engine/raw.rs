@@ -18,12 +18,16 @@ use promontory_store::Selection;
 use tokio::sync::mpsc;
 
 use crate::context::QueryContext;
-use crate::error::{store_error, to_engine_error};
+use crate::error::{engine_error_of, store_error, to_engine_error};
+use crate::listing::distinct;
 use crate::session::{Outlet, Session};
 use crate::table::label_key;
 
 /// Samples of a stretch: their stored bytes are a few megabytes, which is what an object store is good at.
 const STRETCH_SAMPLES: u64 = 2 << 20;
+
+/// Bytes of a sample: its timestamp and its value, read and in the chunk that is sent.
+const SAMPLE_BYTES: u64 = 2 * 16;
 
 /// One series in the order of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +50,16 @@ pub(super) async fn send(
     outlet: Outlet<SeriesChunk>,
 ) -> Result<(), EngineError> {
     let view = session.view().await?;
-    let selects = query.matcher_sets.iter().map(|matchers| view.select(matchers, query.range));
-    let selections = futures::future::try_join_all(selects).await.map_err(|error| store_error(&error))?;
-    let rows = in_order(&selections);
+    let mut selections = Vec::new();
+    for matchers in distinct(&query.matcher_sets) {
+        let selection = view.select(matchers, query.range).await;
+        selections.push(selection.map_err(|error| store_error(&error))?);
+    }
     let context = &session.context;
+    let held = context.held();
+    held.grow(bytes_of_order(&selections), "the order of its series")
+        .map_err(|error| engine_error_of(&error))?;
+    let rows = in_order(&selections);
     let samples_max = (session.shared().settings.batch_values as u64).min(context.samples_max()).max(1);
     context.check().map_err(to_engine_error)?;
     let chunks = outlet.open();
@@ -68,6 +78,12 @@ pub(super) async fn send(
         }
     }
     Ok(())
+}
+
+/// What [`in_order`] takes while it sorts.
+fn bytes_of_order(selections: &[Arc<dyn Selection>]) -> usize {
+    let series = selections.iter().flat_map(|selection| selection.series());
+    series.map(|labels| labels.key().len() + size_of::<Row>() + size_of::<(Vec<u8>, usize)>()).sum()
 }
 
 /// The series of all selections, each once.
@@ -150,6 +166,9 @@ async fn send_read(
     context.check().map_err(to_engine_error)?;
     let held = selection.samples_max_within(read.of.clone(), read.within);
     context.hold(held).map_err(to_engine_error)?;
+    let bytes = context.held();
+    let wanted = held.saturating_mul(SAMPLE_BYTES) as usize;
+    bytes.grow(wanted, "samples on their way").map_err(|error| engine_error_of(&error))?;
     let samples = selection.read_within(read.of.clone(), read.within).await;
     let samples = samples.map_err(|error| store_error(&error))?;
     context.count_read(read.of.len() as u64, samples.samples() as u64);

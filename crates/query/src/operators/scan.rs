@@ -10,7 +10,7 @@
 //!    few requests.
 //! 4. Each batch is one [`Selection::read`], whose buffers become list columns without a copy.
 //!
-//! Between two batches the query's end is checked and the thread is given up once, so that a
+//! What is read is charged to the query until the next batch is asked for. Between two batches the query's end is checked and the thread is given up once, so that a
 //! cancellation takes effect within one batch.
 
 use std::fmt;
@@ -34,6 +34,7 @@ use promontory_store::Selection;
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
+use crate::memory::Held;
 use crate::table::{labels_array, list_offsets, samples_column, samples_schema, timestamps_column};
 
 /// Work that is worth another partition, in values.
@@ -42,6 +43,9 @@ const VALUES_PER_PARTITION_MIN: u64 = 512 << 10;
 /// Samples whose stored bytes are fetched together: one to ten megabytes, which is what an object store
 /// is good at.
 const PREFETCH_SAMPLES: u64 = 2 << 20;
+
+/// Bytes of a sample in a batch, its timestamp and its value.
+const SAMPLE_BYTES: u64 = 16;
 
 /// How a scan is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,8 @@ struct Reader {
     near: usize,
     rows_per_batch: usize,
     context: Arc<QueryContext>,
+    /// The bytes of the batch that was given last.
+    held: Held,
     baseline: BaselineMetrics,
 }
 
@@ -154,6 +160,8 @@ impl Reader {
         if of.end > self.near {
             self.prefetch(of.clone()).await?;
         }
+        let bytes = self.selection.samples_max(of.clone()).saturating_mul(SAMPLE_BYTES);
+        self.held.replace(bytes as usize, "samples on their way")?;
         let samples = self.selection.read(of.clone()).await.map_err(QueryError::from)?;
         let timer = self.baseline.elapsed_compute().timer();
         if samples.len() != of.len() {
@@ -269,6 +277,7 @@ impl ExecutionPlan for SeriesScan {
             near: rows.start,
             rows,
             rows_per_batch: self.rows_per_batch,
+            held: self.context.held(),
             context: Arc::clone(&self.context),
             baseline: BaselineMetrics::new(&self.metrics, partition),
         };

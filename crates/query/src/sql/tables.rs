@@ -17,7 +17,7 @@ use arrow::array::{ArrayRef, MapBuilder, MapFieldNames, RecordBatch, StringBuild
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, resources_err};
+use datafusion::common::Result;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -51,8 +51,6 @@ pub struct TableScope {
     pub partitions_max: usize,
     /// Samples that one batch of a scan should hold.
     pub batch_values: usize,
-    /// Bytes of the table `series` that may be in memory.
-    pub listing_bytes_max: usize,
 }
 
 impl TableScope {
@@ -127,13 +125,7 @@ impl SqlTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let series = selection.series();
         let bytes: usize = series.iter().map(|labels| 2 * labels.key().len() + SERIES_BYTES).sum();
-        if bytes > self.scope.listing_bytes_max {
-            return resources_err!(
-                "{} series take about {bytes} bytes, at most {}; narrow the statement by name or labels, or raise --query.max-memory",
-                series.len(),
-                self.scope.listing_bytes_max
-            );
-        }
+        self.scope.context.kept().grow(bytes, "the table series")?;
         let mut batches = Vec::new();
         for part in series.chunks(SERIES_PER_BATCH) {
             self.scope.context.check()?;

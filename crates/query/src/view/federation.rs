@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use promontory_model::{Labels, LabelsBuilder, Matcher, SampleLists, TenantId, TimeRange};
-use promontory_store::{Error as StoreError, Selection};
+use promontory_store::{Allowance, Error as StoreError, Selection};
 
 use super::Part;
 
@@ -62,6 +62,9 @@ struct SeriesPlace {
     series: usize,
 }
 
+/// Bytes that a labelled series takes beside its key.
+const SERIES_BYTES: usize = size_of::<Labels>() + size_of::<SeriesPlace>() + size_of::<u64>();
+
 /// Consecutive series of one part.
 type Stretch = (usize, Range<usize>);
 
@@ -69,12 +72,16 @@ impl TenantSelection {
     /// Labels the series of each tenant and brings them into one order.
     ///
     /// # Errors
-    /// `Limited` if two series become equal, which takes one that has [`ORIGINAL_LABEL`] itself.
+    /// `Limited` if two series become equal, which takes one that has [`ORIGINAL_LABEL`] itself; those of the
+    /// allowance.
     pub(super) fn new<'a>(
         tenants: impl Iterator<Item = (&'a TenantId, Arc<dyn Selection>)>,
+        allowance: &dyn Allowance,
     ) -> Result<Self, StoreError> {
         let (mut parts, mut found) = (Vec::new(), Vec::new());
         for (part, (tenant, selection)) in tenants.enumerate() {
+            let keys: usize = selection.series().iter().map(|labels| labels.key().len() + SERIES_BYTES).sum();
+            allowance.take(keys as u64)?;
             let series = selection.series().iter().enumerate();
             found.extend(
                 series.map(|(series, labels)| (labelled(tenant, labels), SeriesPlace { part, series })),

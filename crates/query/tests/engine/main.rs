@@ -1,9 +1,11 @@
-//! The engine over samples in memory: limits, cancellation, statistics, operators; in `plans` explanations,
+//! The engine over samples in memory: limits, cancellation, statistics, operators; in
+//! `memory` what is counted and refused, in `plans` explanations,
 //! prices, exemplars and metadata, in `raw` streams of samples, in `requests` what a request carries, in
 //! `store_fails` what is told of a store that fails, in `tenants` several tenants as one.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
+mod memory;
 mod plans;
 mod raw;
 mod requests;
@@ -166,9 +168,9 @@ fn a_query_over_its_memory_is_refused_with_the_numbers() {
     let house = House::new(4, 4, 240);
     let settings = EngineSettings { memory_bytes_max: 10_000, ..EngineSettings::default() };
     let error = house.range(settings, "temperature").unwrap_err();
-    // 16 series x 56 steps x 25 bytes.
+    // 16 series x 56 steps x 16 bytes.
     assert!(
-        matches!(&error, EngineError::Limited(text) if text.contains("22400 bytes") && text.contains("10000")),
+        matches!(&error, EngineError::Limited(text) if text.contains("14336 bytes") && text.contains("10000")),
         "{error}"
     );
 }

@@ -13,7 +13,7 @@ impl House {
     }
 
     fn price(&self, request: &RequestContext, expr: &str) -> Price {
-        let engine = self.engine(EngineSettings { memory_bytes_max: 1, ..EngineSettings::default() });
+        let engine = self.engine(EngineSettings { memory_bytes_max: 2_000, ..EngineSettings::default() });
         self.runtime.block_on(engine.price(request, &Question::Range(hour(expr)))).unwrap()
     }
 }
@@ -57,8 +57,8 @@ fn an_explanation_shows_the_tree_and_the_operators() {
 #[test]
 fn a_price_counts_what_selectors_match_and_is_told_also_above_the_limits() {
     let house = House::new(2, 2, 240);
-    // 4 series of 239 samples, since the first lookback begins behind the one at 0; 25 bytes per step.
-    let memory_bytes = 4 * 56 * 25;
+    // 4 series of 239 samples, since the first lookback begins behind the one at 0; 16 bytes per step.
+    let memory_bytes = 4 * 56 * 16;
     let one = Price { series: 4, samples: 4 * 239, stored_bytes: 0, memory_bytes };
     assert_eq!(house.price(&context(), "temperature"), one);
     let price = house.price(&context(), "temperature + http_requests_total");

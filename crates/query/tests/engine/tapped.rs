@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use promontory_model::{Exemplar, MetricMetadata, SampleLists};
-use promontory_store::{SampleSnapshot, Selection};
+use promontory_store::{Allowance, SampleSnapshot, Selection};
 
 use super::*;
 
@@ -55,9 +55,14 @@ impl<P: Tap> SampleSource for Tapped<P, dyn SampleSource> {
 
 #[async_trait::async_trait]
 impl<P: Tap> SampleSnapshot for Tapped<P, dyn SampleSnapshot> {
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, StoreError> {
+    async fn select_within(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        allowance: Arc<dyn Allowance>,
+    ) -> Result<Arc<dyn Selection>, StoreError> {
         self.tap.before(Step::Select)?;
-        Ok(Arc::new(self.around(self.inner.select(matchers, range).await?)))
+        Ok(Arc::new(self.around(self.inner.select_within(matchers, range, allowance).await?)))
     }
 
     async fn exemplars(

@@ -190,6 +190,7 @@ fn shared(error: &Arc<Error>) -> Error {
         Error::Unsupported(why) => Error::Unsupported(why.clone()),
         Error::Limited(why) => Error::Limited(why.clone()),
         Error::Busy(why) => Error::Busy(why.clone()),
+        Error::Stopped(why) => Error::Stopped(why.clone()),
         Error::Stale(why) => Error::Stale(why.clone()),
         Error::Bug(why) => Error::Bug(why.clone()),
     }

@@ -30,11 +30,18 @@ use crate::catalog::state::BlockEntry;
 use crate::error::Error;
 use crate::read::blocks::{BlockReader, NameRange, span_of};
 use crate::read::reader::View;
-use crate::read::source::{SampleSnapshot, Selection};
+use crate::read::source::{Allowance, SampleSnapshot, Selection};
 use crate::write::head::HeadSelection;
 
 /// Blocks that one query works on at once; requests have their own bound.
 const BLOCKS_AT_ONCE: usize = 16;
+
+/// Series between two questions to the allowance.
+const SERIES_PER_QUESTION: usize = 1_024;
+
+/// Bytes that a found series takes beside its key: in the list of its block or head, and merged.
+const SERIES_BYTES: usize =
+    size_of::<BlockSeries>() + size_of::<Labels>() + size_of::<Place>() + 2 * size_of::<u64>();
 
 /// A view with a reader of its blocks.
 #[derive(Debug)]
@@ -53,13 +60,19 @@ impl ViewSnapshot {
 
 #[async_trait]
 impl SampleSnapshot for ViewSnapshot {
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error> {
+    async fn select_within(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        allowance: Arc<dyn Allowance>,
+    ) -> Result<Arc<dyn Selection>, Error> {
         check_fresh(self.view.expires)?;
         let range = match self.view.retained_from {
             Some(from) => range.intersect(TimeRange::new(from, i64::MAX)),
             None => range,
         };
-        let search = Search::new(matchers, range, self.reader.settings().selected_series_max);
+        let series_max = self.reader.settings().selected_series_max;
+        let search = Search::new(matchers, range, series_max, allowance);
         let mut finds = Vec::new();
         for entry in &self.view.blocks {
             if !range.is_empty() && may_hold(entry, &self.view.tenant, search.names.as_ref(), range) {
@@ -69,17 +82,9 @@ impl SampleSnapshot for ViewSnapshot {
         let found = futures::stream::iter(finds).buffered(BLOCKS_AT_ONCE);
         let mut blocks: Vec<BlockSelection> = found.try_collect().await?;
         blocks.retain(|block| !block.series.is_empty());
-        let mut heads = Vec::new();
-        for tail in self.view.tails.iter().filter(|_| !range.is_empty()) {
-            let head = tail.head.read_locked();
-            let selected = head.select(&self.view.tenant, matchers, range, tail.seqs());
-            search.count(selected.keys().len())?;
-            if !selected.is_empty() {
-                heads.push(selected);
-            }
-        }
+        let heads = self.heads(&search)?;
         let (reader, expires) = (self.reader.clone(), self.view.expires);
-        Ok(Arc::new(ViewSelection::new(reader, expires, range, blocks, heads)))
+        Ok(Arc::new(ViewSelection::new(reader, expires, search, blocks, heads)))
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -96,6 +101,21 @@ impl SampleSnapshot for ViewSnapshot {
 }
 
 impl ViewSnapshot {
+    /// The series of the tails that pass.
+    fn heads(&self, search: &Search<'_>) -> Result<Vec<HeadSelection>, Error> {
+        let mut heads = Vec::new();
+        for tail in self.view.tails.iter().filter(|_| !search.range.is_empty()) {
+            let head = tail.head.read_locked();
+            let selected = head.select(&self.view.tenant, search.matchers, search.range, tail.seqs());
+            // Keys are shared with the head, and stretches are as many as segments.
+            search.count(selected.keys().len())?;
+            if !selected.is_empty() {
+                heads.push(selected);
+            }
+        }
+        Ok(heads)
+    }
+
     /// The series of one block that pass.
     async fn find(&self, entry: &Arc<BlockEntry>, search: &Search<'_>) -> Result<BlockSelection, Error> {
         let tables = self.reader.series(entry, &self.view.tenant, search.names.as_ref()).await?;
@@ -103,10 +123,15 @@ impl ViewSnapshot {
         for table in &tables {
             let found = table.find(search.matchers, search.range);
             search.count(found.len())?;
-            for series_idx in found {
-                let row = table.row_within(series_idx, search.range);
-                let key = table.key_with(series_idx, &mut scratch);
-                series.push(BlockSeries { key, rows: row.rows, scale: row.scale });
+            for some in found.chunks(SERIES_PER_QUESTION) {
+                let before = series.len();
+                for series_idx in some {
+                    let row = table.row_within(*series_idx, search.range);
+                    let key = table.key_with(*series_idx, &mut scratch);
+                    series.push(BlockSeries { key, rows: row.rows, scale: row.scale });
+                }
+                let keys: usize = series[before..].iter().map(|series| series.key.key().len()).sum();
+                search.allowance.take(keys as u64)?;
             }
         }
         if let Some(span) = span_of(entry, &self.view.tenant) {
@@ -126,18 +151,25 @@ struct Search<'a> {
     names: Option<NameRange>,
     series_max: usize,
     series: AtomicUsize,
+    allowance: Arc<dyn Allowance>,
 }
 
 impl<'a> Search<'a> {
-    fn new(matchers: &'a [Matcher], range: TimeRange, series_max: usize) -> Self {
-        Self { matchers, range, names: name_range(matchers), series_max, series: AtomicUsize::new(0) }
+    fn new(
+        matchers: &'a [Matcher],
+        range: TimeRange,
+        series_max: usize,
+        allowance: Arc<dyn Allowance>,
+    ) -> Self {
+        let (names, series) = (name_range(matchers), AtomicUsize::new(0));
+        Self { matchers, range, names, series_max, series, allowance }
     }
 
     /// Counts found series before memory is taken for them.
     fn count(&self, found: usize) -> Result<(), Error> {
         let before = self.series.fetch_add(found, Ordering::Relaxed);
         if before.saturating_add(found) <= self.series_max {
-            return Ok(());
+            return self.allowance.take((found * SERIES_BYTES) as u64);
         }
         let max = self.series_max;
         Err(Error::Limited(format!(
@@ -174,6 +206,8 @@ struct ViewSelection {
     places: Vec<Place>,
     /// Rows of all series before series `i`, duplicates included.
     rows_before: Vec<u64>,
+    /// Holds what all of this takes.
+    _allowance: Arc<dyn Allowance>,
 }
 
 /// Pages by block, ascending.
@@ -201,7 +235,7 @@ impl ViewSelection {
     fn new(
         reader: Arc<BlockReader>,
         expires: Option<Instant>,
-        range: TimeRange,
+        search: Search<'_>,
         blocks: Vec<BlockSelection>,
         heads: Vec<HeadSelection>,
     ) -> Self {
@@ -225,13 +259,14 @@ impl ViewSelection {
         Self {
             reader,
             expires,
-            range,
+            range: search.range,
             blocks: entries,
             heads,
             series: merged.series,
             place_ends: merged.place_ends,
             places: merged.places,
             rows_before: merged.rows,
+            _allowance: search.allowance,
         }
     }
 

@@ -6,7 +6,7 @@
 //! in memory.
 //!
 //! Words: a *snapshot* is one immutable state of all tenants; a *view* is one tenant's part of it; a
-//! *selection* is the series of a view that pass matchers.
+//! *selection* is the series of a view that pass matchers; an *allowance* is what it may take of memory.
 
 use std::fmt;
 use std::ops::Range;
@@ -47,14 +47,48 @@ pub struct PinnedViews {
     pub views: Vec<Arc<dyn SampleSnapshot>>,
 }
 
+/// What a selection may take of memory.
+pub trait Allowance: Send + Sync + fmt::Debug {
+    /// Takes `bytes` more. It is asked before or soon after they are taken, at least once for each block.
+    ///
+    /// # Errors
+    /// `Limited` or `Busy` if there is no more; `Stopped` if whoever asked has ended.
+    fn take(&self, bytes: u64) -> Result<(), Error>;
+}
+
+/// As much as it wants.
+#[derive(Clone, Copy, Debug)]
+struct Unlimited;
+
+impl Allowance for Unlimited {
+    fn take(&self, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// One tenant's view of a snapshot: a catalog version plus tails; immutable.
 #[async_trait]
 pub trait SampleSnapshot: Send + Sync + fmt::Debug {
     /// Selects the series that pass all matchers and may have a sample in `range`.
     ///
     /// # Errors
-    /// `Unavailable`, `Corrupt`, or `Stale` if the snapshot is older than half the grace.
-    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error>;
+    /// As [`Self::select_within`], but for the allowance.
+    async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Arc<dyn Selection>, Error> {
+        self.select_within(matchers, range, Arc::new(Unlimited)).await
+    }
+
+    /// The same, within an allowance that is asked while series are found. The selection keeps it, so that what
+    /// was taken is free when both are dropped.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`, `Stale` if the snapshot is older than half the grace, and those of the
+    /// allowance.
+    async fn select_within(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        allowance: Arc<dyn Allowance>,
+    ) -> Result<Arc<dyn Selection>, Error>;
 
     /// The exemplars in `range` of series that pass all matchers; series ascend by canonical key, times of
     /// one series do not descend. None are stored yet.

@@ -152,7 +152,11 @@ impl Stage {
     pub(crate) fn judge(&self, who: &str, error: &Error) {
         self.world.note(|| format!("{who:<14} {error}"));
         match error {
-            Error::Unavailable { .. } | Error::Limited(_) | Error::Busy(_) | Error::Stale(_) => {}
+            Error::Unavailable { .. }
+            | Error::Limited(_)
+            | Error::Busy(_)
+            | Error::Stopped(_)
+            | Error::Stale(_) => {}
             // A lie, which whoever was lied to took for what it is.
             Error::Missing { object } if self.world.holds(object) => self.event("denied_blocks"),
             // Bytes that come damaged four times in a row are damaged for all that a reader knows.
