@@ -10,6 +10,7 @@ mod doors;
 mod end_to_end;
 mod flips;
 mod kill;
+mod label_bytes;
 mod outage;
 mod role_ends;
 mod store_words;

@@ -55,6 +55,10 @@ pub const SERIES_PAGE_ROWS: usize = 8_192;
 /// Rows of a row group of the series table.
 pub const SERIES_GROUP_ROWS: usize = 1 << 20;
 
+/// Decoded label bytes from which on a row group of the series table takes no more rows: Arrow's columns of texts
+/// hold 2 GiB, and whoever reads one group holds this much.
+pub const SERIES_GROUP_LABEL_BYTES: usize = 64 << 20;
+
 /// Most labels that get a column of their own; each costs about 225 bytes per row group even where it
 /// is null.
 pub const PROMOTED_LABELS_MAX: usize = 200;

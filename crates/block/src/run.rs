@@ -3,6 +3,25 @@
 use promontory_model::samples::{Column, Floats, Histograms, LaneLists, SampleLists, SamplesView};
 use promontory_model::{Labels, TimeRange};
 
+/// What a series takes beside its label bytes and its samples: the handle and the counts of its labels, its
+/// place in the lists of a run.
+const SERIES_BYTES: usize = 48;
+
+/// Of a timestamp and a value.
+pub(crate) const SAMPLE_BYTES: usize = 16;
+
+/// Decoded bytes of a label set.
+#[must_use]
+pub fn key_bytes(key: &Labels) -> usize {
+    key.key().len() + SERIES_BYTES
+}
+
+/// Decoded bytes of a series.
+#[must_use]
+pub fn series_bytes(key: &Labels, samples: SamplesView<'_>) -> usize {
+    key_bytes(key) + samples.len() * SAMPLE_BYTES
+}
+
 /// Samples of one tenant, series sorted by key, samples by time.
 ///
 /// Invariants: `keys` strictly ascend; there are as many series of samples as keys; timestamps of a lane
@@ -32,6 +51,18 @@ impl SeriesRun {
         &self.keys
     }
 
+    /// Puts equal label sets in the place of its own, so that they lie in memory once.
+    ///
+    /// `shared` answers the label set to put there, for each series in order.
+    pub fn share_keys(&mut self, mut shared: impl FnMut(&Labels) -> Option<Labels>) {
+        for key in &mut self.keys {
+            if let Some(other) = shared(key) {
+                debug_assert_eq!(*key, other, "only equal label sets can be shared");
+                *key = other;
+            }
+        }
+    }
+
     /// The samples of all series, in the order of their keys.
     #[must_use]
     pub fn samples(&self) -> &SampleLists {
@@ -54,6 +85,12 @@ impl SeriesRun {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.samples.samples()
+    }
+
+    /// What the run takes in memory where none of its label sets is shared, in bytes.
+    #[must_use]
+    pub fn decoded_bytes(&self) -> usize {
+        self.samples.column_bytes() + self.keys.iter().map(key_bytes).sum::<usize>()
     }
 
     /// The samples of the series whose key is `keys()[series_idx]`.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use promontory_model::HeadMemory;
 use promontory_store::{
     Adopter, AdopterSettings, Chain, Compaction, Error, MergerSettings, OutageLog, PlanSettings, Round,
     Sweep, Sweeper, SweeperSettings,
@@ -36,6 +37,8 @@ pub struct CompactorSettings {
     pub l2_after: Duration,
     /// Time between sweeps: `--compactor.sweep-interval`.
     pub sweep_interval: Duration,
+    /// What adoption and merges may take: `--head.max-memory`.
+    pub memory: HeadMemory,
 }
 
 impl Default for CompactorSettings {
@@ -44,6 +47,7 @@ impl Default for CompactorSettings {
             adopt_after: Duration::from_secs(90),
             l2_after: PlanSettings::default().l2_after,
             sweep_interval: Duration::from_secs(15 * 60),
+            memory: HeadMemory::default(),
         }
     }
 }
@@ -62,10 +66,12 @@ impl Compactor {
     /// A compactor over a catalog; [`Self::run`] must run for anything to happen.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: CompactorSettings) -> Self {
-        let adopter = AdopterSettings { dead_after: settings.adopt_after, ..AdopterSettings::default() };
+        let (dead_after, memory) = (settings.adopt_after, settings.memory);
+        let adopter = AdopterSettings { dead_after, replay_bytes_max: memory.replay() };
         let adopter = Adopter::new(chain.clone(), adopter);
         let plan = PlanSettings { l2_after: settings.l2_after, ..PlanSettings::default() };
-        let compaction = Compaction::new(chain.clone(), MergerSettings::default(), plan);
+        let merger = MergerSettings { decoded_bytes_max: memory.merges(), ..MergerSettings::default() };
+        let compaction = Compaction::new(chain.clone(), merger, plan);
         let outages = chain.context().bucket.outages.clone();
         let sweeper = Sweeper::new(chain, SweeperSettings::default());
         Self { settings, outages, adopter, compaction, sweeper }

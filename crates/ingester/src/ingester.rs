@@ -18,8 +18,8 @@ use std::time::Duration;
 use promontory_block::TenantRows;
 use promontory_model::append::{BoxFuture, RefusalReason, Refusals, Urgency};
 use promontory_model::{
-    Append, AppendError, Appended, Batch, Clock, DurationHistogram, IngestLimits, MutexExt as _, Position,
-    RandomSource, RwLockExt as _, TenantId,
+    Append, AppendError, Appended, Batch, Clock, DurationHistogram, HeadMemory, IngestLimits, MutexExt as _,
+    Position, RandomSource, TenantId,
 };
 use promontory_store::{Writer, panic_when_asked};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -37,8 +37,10 @@ const CUT_BYTES: usize = 32 << 20;
 /// A larger cut is sorted outside the IO runtime: after an outage it may hold all that the intake
 /// takes, and sorting that on a runtime thread kept every request waiting for seconds.
 const SORT_INLINE_BYTES_MAX: usize = 1 << 20;
-/// Head bytes that make a block early: about 64 MiB encoded.
+/// Head bytes that make a block early, where memory allows as much: samples of about 64 MiB encoded.
 const BLOCK_HEAD_BYTES: usize = 512 << 20;
+/// A block is made early, too, once the head takes one part in so many of its memory.
+const BLOCK_HEAD_SHARE: usize = 4;
 /// Segments above the watermark that make a block early, well below the number at which the writer
 /// refuses.
 const BLOCK_SEGMENTS: u64 = 150;
@@ -62,6 +64,8 @@ pub struct IngesterSettings {
     pub append_timeout: Duration,
     /// What a batch may bring and a tenant may hold; above it series and samples are refused.
     pub limits: IngestLimits,
+    /// What known series and pending samples may take: `--head.max-memory`.
+    pub memory: HeadMemory,
 }
 
 impl Default for IngesterSettings {
@@ -71,6 +75,7 @@ impl Default for IngesterSettings {
             block_interval: Duration::from_secs(120),
             append_timeout: Duration::from_secs(25),
             limits: IngestLimits::default(),
+            memory: HeadMemory::default(),
         }
     }
 }
@@ -115,6 +120,17 @@ impl Default for IngesterDurations {
     }
 }
 
+/// How much an ingester holds before its segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntakeSize {
+    /// Series in the index.
+    pub series: usize,
+    /// Memory of the index, label sets included.
+    pub index_bytes: usize,
+    /// Memory of the samples that no segment holds.
+    pub pending_bytes: usize,
+}
+
 /// What became of a cut; `None` while it is on its way.
 type Outcome = Option<Result<Position, AppendError>>;
 
@@ -149,7 +165,7 @@ impl Ingester {
         random: &dyn RandomSource,
         writer: Arc<Writer>,
     ) -> Arc<Self> {
-        let intake = Intake::new(settings.limits.clone(), random.next_u64());
+        let intake = Intake::new(settings.limits.clone(), settings.memory, random.next_u64());
         Arc::new(Self {
             settings,
             clock,
@@ -168,11 +184,13 @@ impl Ingester {
         self.counters.clone()
     }
 
-    /// Series in the index and bytes of pending samples.
+    /// What the intake holds.
     #[must_use]
-    pub fn intake_size(&self) -> (usize, usize) {
+    pub fn intake_size(&self) -> IntakeSize {
         let collecting = self.lock();
-        (collecting.intake.series(), collecting.intake.pending_bytes())
+        let intake = &collecting.intake;
+        let (series, index_bytes) = (intake.series(), intake.index_bytes());
+        IntakeSize { series, index_bytes, pending_bytes: intake.pending_bytes() }
     }
 
     /// Flushes and writes blocks until `shutdown` resolves, then stops gracefully, which takes as long as the
@@ -293,8 +311,8 @@ impl Ingester {
         loop {
             ticks.tick().await;
             let life = self.writer.status().life;
-            let head_bytes = life.head.read_locked().bytes();
-            let large = head_bytes >= BLOCK_HEAD_BYTES || life.segments >= BLOCK_SEGMENTS;
+            let block_bytes = BLOCK_HEAD_BYTES.min(self.settings.memory.head() / BLOCK_HEAD_SHARE);
+            let large = life.decoded_bytes >= block_bytes || life.segments >= BLOCK_SEGMENTS;
             let early = large && last.elapsed() >= EARLY_BLOCK_INTERVAL_MIN.min(interval);
             if Instant::now() < next && !early {
                 continue;

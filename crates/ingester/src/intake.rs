@@ -15,9 +15,8 @@
 //! - A limit of series refuses new series only.
 //! - Nothing is taken from a batch that is refused as a whole; within a batch each series or sample
 //!   is either pending or counted in [`Refusals`].
-//! - Pending memory is bounded by [`Intake::PENDING_BYTES_MAX`]; the index by
-//!   [`IngestLimits::series_max`] for each tenant and [`Intake::SERIES_MAX`] for all, in which
-//!   [`Intake::forget_idle`] makes room.
+//! - Pending memory is bounded by [`HeadMemory::pending`]; the index by [`IngestLimits::series_max`] for each tenant,
+//!   [`Intake::SERIES_MAX`] for all and [`HeadMemory::labels`], in which [`Intake::forget_idle`] makes room.
 
 mod checked;
 mod index;
@@ -28,15 +27,18 @@ use std::sync::Arc;
 use promontory_block::{SeriesMerge, SeriesRun, TenantRows};
 use promontory_model::append::{RefusalReason, Refusals};
 use promontory_model::samples::{Floats, FloatsView, Histograms, SampleLists};
-use promontory_model::{AppendError, Batch, BatchSeries, IngestLimits, Labels, LabelsBuilder, TenantId};
+use promontory_model::{
+    AppendError, Batch, BatchSeries, HeadMemory, IngestLimits, Labels, LabelsBuilder, TenantId,
+};
 
 use self::checked::checked_labels;
-use self::index::{SeriesIndex, Walk};
+use self::index::{Room, SeriesIndex, Walk};
 
 /// The index of known series and the samples that wait for the next segment, of all tenants.
 #[derive(Debug)]
 pub struct Intake {
     limits: IngestLimits,
+    memory: HeadMemory,
     /// Random per process; see [`SeriesIndex::new`].
     hash_seed: u64,
     tenants: BTreeMap<TenantId, TenantIntake>,
@@ -44,6 +46,8 @@ pub struct Intake {
     cut: u32,
     pending_bytes: usize,
     series: usize,
+    /// Memory of all indexes.
+    index_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -120,17 +124,21 @@ impl Pending {
 }
 
 impl Intake {
-    /// Most memory of samples that wait for a segment; above it writes are asked to slow down. The series
-    /// of so many batches can be numbered with 32 bits.
-    pub const PENDING_BYTES_MAX: usize = 256 << 20;
     /// Most series in the index, of all tenants together; then new ones are refused until idle ones are
     /// forgotten.
     pub const SERIES_MAX: usize = 20_000_000;
 
     /// An intake without series; `hash_seed` is random, see `SeriesIndex::new`.
     #[must_use]
-    pub fn new(limits: IngestLimits, hash_seed: u64) -> Self {
-        Self { limits, hash_seed, tenants: BTreeMap::new(), cut: 0, pending_bytes: 0, series: 0 }
+    pub fn new(limits: IngestLimits, memory: HeadMemory, hash_seed: u64) -> Self {
+        let tenants = BTreeMap::new();
+        Self { limits, memory, hash_seed, tenants, cut: 0, pending_bytes: 0, series: 0, index_bytes: 0 }
+    }
+
+    /// Memory of the index in bytes: label sets, and the encodings by which they are known again.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.index_bytes
     }
 
     /// Memory of the pending samples in bytes.
@@ -159,15 +167,16 @@ impl Intake {
         let new_head =
             || TenantIntake { index: SeriesIndex::new(self.hash_seed), pending: Pending::default() };
         let head = self.tenants.entry(tenant.clone()).or_insert_with(new_head);
-        let series_before = head.index.len();
+        let (series_before, index_before) = (head.index.len(), head.index.bytes());
         let (samples_before, bytes_before) = (head.pending.samples.samples(), head.pending.bytes());
-        let others = self.series - series_before;
+        let others = Others { series: self.series - series_before, bytes: self.index_bytes - index_before };
         let mut refused = Refusals::default();
         refuse_unstored(batch, &mut refused);
         let newest = now_ms.saturating_add(self.limits.future_ms_max);
         let floats = batch.samples.floats.view();
+        let (limits, bytes_max) = (&self.limits, self.memory.labels());
         let mut new_series =
-            NewSeries { limits: &self.limits, tenant, batch, others, scratch: LabelsBuilder::default() };
+            NewSeries { limits, bytes_max, tenant, batch, others, scratch: LabelsBuilder::default() };
         let mut walk = head.index.walk(batch.codec.context(), self.cut);
         for series in batch.series.iter().filter(|series| !series.floats.is_empty()) {
             let raw = &batch.body[series.labels.clone()];
@@ -194,20 +203,21 @@ impl Intake {
         }
         let taken = head.pending.samples.samples() - samples_before;
         self.series += head.index.len() - series_before;
+        self.index_bytes = self.index_bytes - index_before + head.index.bytes();
         self.pending_bytes += head.pending.bytes() - bytes_before;
         Ok((taken as u64, refused))
     }
 
     fn check_pending(&self, batch: &Batch) -> Result<(), AppendError> {
         let bytes = batch.samples.floats.column_bytes() + batch.series.len() * Pending::BYTES_PER_SERIES;
-        if self.pending_bytes + bytes <= Self::PENDING_BYTES_MAX {
+        let bytes_max = self.memory.pending();
+        if self.pending_bytes + bytes <= bytes_max {
             return Ok(());
         }
         // Not `Limited`: by default a Prometheus drops what is answered with 429.
         Err(AppendError::Unavailable(format!(
-            "{} bytes of samples wait for the object store, at most {}; retry later",
-            self.pending_bytes,
-            Self::PENDING_BYTES_MAX
+            "{} bytes of samples wait for the object store, at most {bytes_max}; retry later",
+            self.pending_bytes
         )))
     }
 
@@ -233,12 +243,14 @@ impl Intake {
     /// pending samples is left alone.
     pub fn forget_idle(&mut self, cuts: u32) {
         let oldest = self.cut.saturating_sub(cuts);
-        let full = self.series >= Self::SERIES_MAX;
+        // Nearly full counts, too: the next series may be larger than what is left.
+        let full = self.series >= Self::SERIES_MAX || self.index_bytes >= self.memory.labels() / 8 * 7;
         let series_max = if full { 0 } else { self.limits.series_max };
         for head in self.tenants.values_mut().filter(|head| head.pending.is_empty()) {
-            let before = head.index.len();
+            let (series, bytes) = (head.index.len(), head.index.bytes());
             head.index.forget_idle(oldest, series_max);
-            self.series -= before - head.index.len();
+            self.series -= series - head.index.len();
+            self.index_bytes = self.index_bytes - bytes + head.index.bytes();
         }
         self.tenants.retain(|_, head| head.index.len() > 0);
     }
@@ -247,11 +259,19 @@ impl Intake {
 /// What decides whether series of one batch that are not known may come in.
 struct NewSeries<'a> {
     limits: &'a IngestLimits,
+    /// Most memory of all indexes.
+    bytes_max: usize,
     tenant: &'a TenantId,
     batch: &'a Batch,
-    /// Series that other tenants have in the index.
-    others: usize,
+    others: Others,
     scratch: LabelsBuilder,
+}
+
+/// What other tenants have in the index.
+#[derive(Clone, Copy)]
+struct Others {
+    series: usize,
+    bytes: usize,
 }
 
 impl NewSeries<'_> {
@@ -263,14 +283,25 @@ impl NewSeries<'_> {
         raw: &[u8],
     ) -> Result<u32, (RefusalReason, String)> {
         let labels = checked_labels(&*self.batch.codec, raw, self.limits, &mut self.scratch)?;
-        let of_process = Intake::SERIES_MAX.saturating_sub(self.others);
-        let room = self.limits.series_max.min(of_process).saturating_sub(index.len());
-        index.insert(walk, raw, labels, room).ok_or_else(|| (RefusalReason::SeriesLimit, self.limit_text()))
+        let of_process = Intake::SERIES_MAX.saturating_sub(self.others.series);
+        let room = Room {
+            series: self.limits.series_max.min(of_process).saturating_sub(index.len()),
+            bytes: self.bytes_max.saturating_sub(self.others.bytes + index.bytes()),
+        };
+        let id = index.insert(walk, raw, labels, room);
+        id.ok_or_else(|| (RefusalReason::SeriesLimit, self.limit_text(room)))
     }
 
-    fn limit_text(&self) -> String {
-        let Self { limits, tenant, others, .. } = self;
-        if limits.series_max <= Intake::SERIES_MAX.saturating_sub(*others) {
+    /// Which limit leaves no `room`.
+    fn limit_text(&self, room: Room) -> String {
+        let Self { limits, tenant, others, bytes_max, .. } = self;
+        if room.series > 0 {
+            return format!(
+                "labels take as much memory as they may in this ingester, {bytes_max} bytes; raise --head.max-memory, add \
+                 ingesters or drop labels"
+            );
+        }
+        if limits.series_max <= Intake::SERIES_MAX.saturating_sub(others.series) {
             let series_max = limits.series_max;
             return format!(
                 "series limit of {series_max} reached for tenant \"{tenant}\"; raise --limits.series-max or drop labels"

@@ -10,5 +10,5 @@
 mod ingester;
 mod intake;
 
-pub use ingester::{Ingester, IngesterCounters, IngesterSettings};
+pub use ingester::{Ingester, IngesterCounters, IngesterSettings, IntakeSize};
 pub use intake::Intake;

@@ -31,7 +31,7 @@ pub use append::{Append, AppendError, Appended, Batch, BatchSeries, LabelsCodec,
 pub use durations::{DurationHistogram, ObservedDurations};
 pub use exemplar::Exemplar;
 pub use labels::{Labels, LabelsBuilder, LabelsRef, METRIC_NAME};
-pub use limits::IngestLimits;
+pub use limits::{HeadMemory, IngestLimits};
 pub use matcher::{MatchOp, Matcher, MatcherError, ValueBounds};
 pub use metadata::{MetricKind, MetricMetadata};
 pub use random::RandomSource;

@@ -1,4 +1,5 @@
-//! Limits of what one write may bring, each with the flag that raises it.
+//! Limits of what one write may bring, each with the flag that raises it, and of the memory for samples that no
+//! block holds yet.
 
 /// Limits of ingestion; every one has a flag of the same meaning in the binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,73 @@ pub struct IngestLimits {
     pub series_max: usize,
     /// How far in the future a sample may lie, milliseconds after the receiver's clock.
     pub future_ms_max: i64,
+}
+
+/// Memory of one process for samples that no block holds yet, decoded and with their labels: `--head.max-memory`.
+///
+/// Each part has a fixed share, so that none can take the room of another: a burst of new series leaves room for
+/// the adoption of a dead writer, and a long tail for the samples that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadMemory {
+    /// All parts together, in bytes.
+    pub bytes_max: usize,
+}
+
+impl HeadMemory {
+    /// Below it a share could not hold what a single request may bring.
+    pub const BYTES_MIN: usize = 256 << 20;
+
+    fn sixteenths(self, n: usize) -> usize {
+        self.bytes_max / 16 * n
+    }
+
+    /// Label sets that the ingester knows, with the bytes by which it knows them again.
+    #[must_use]
+    pub fn labels(self) -> usize {
+        self.sixteenths(4)
+    }
+
+    /// Samples that wait for the next segment; more than this only makes longer waits.
+    #[must_use]
+    pub fn pending(self) -> usize {
+        self.sixteenths(1).min(256 << 20)
+    }
+
+    /// Samples that wait for their slots or for the next L1 block.
+    #[must_use]
+    pub fn head(self) -> usize {
+        self.sixteenths(4)
+    }
+
+    /// The newest segments of other processes, as queries see them.
+    #[must_use]
+    pub fn tails(self) -> usize {
+        self.sixteenths(3)
+    }
+
+    /// Segments of dead writers that become blocks.
+    #[must_use]
+    pub fn replay(self) -> usize {
+        self.sixteenths(2)
+    }
+
+    /// Blocks that are being merged.
+    #[must_use]
+    pub fn merges(self) -> usize {
+        self.sixteenths(2)
+    }
+
+    /// One segment: whoever reads one holds it whole.
+    #[must_use]
+    pub fn segment(self) -> usize {
+        (self.bytes_max / 32).min(64 << 20)
+    }
+}
+
+impl Default for HeadMemory {
+    fn default() -> Self {
+        Self { bytes_max: 8 << 30 }
+    }
 }
 
 impl Default for IngestLimits {

@@ -28,6 +28,15 @@ impl RandomSource for OsRandom {
     }
 }
 
+/// What the machine is taken to have where it does not say.
+const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
+
+/// As [`memory_bytes`], and a cautious guess where it is not known.
+#[must_use]
+pub fn memory_bytes_or_guess() -> u64 {
+    memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN)
+}
+
 /// Bytes of memory that this process may use: what the machine has, or less where a control group says
 /// so. `None` where neither is known.
 ///

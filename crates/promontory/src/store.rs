@@ -127,6 +127,7 @@ pub fn context(bucket: Bucket, format: Format) -> Arc<Context> {
         random: Arc::new(OsRandom),
         timing: Timing::default(),
         level: LEVEL,
+        block_bytes_max: Context::BLOCK_BYTES_MAX,
         counters: Arc::default(),
         planted: Planted::NONE,
     })

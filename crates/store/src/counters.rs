@@ -47,6 +47,8 @@ counters! {
     segments,
     /// Bytes of those segments.
     segment_bytes,
+    /// Cuts that became several segments because one would have been too large.
+    segments_cut,
     /// Slots whose PUT was not answered with success.
     slot_unknown_answers,
     /// Appends refused because too much lies above the watermark.
@@ -57,6 +59,8 @@ counters! {
     l1_rows,
     /// Dead writers closed and taken over.
     adoptions,
+    /// Adoptions that failed; a later round goes on.
+    adoptions_failed,
     /// Adoptions that had to start again.
     adoptions_void,
     /// Merges committed.

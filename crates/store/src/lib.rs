@@ -63,4 +63,4 @@ pub use upkeep::repair::{
 };
 pub use upkeep::sweeper::{Sweep, Sweeper, SweeperSettings};
 pub use write::life::LocalLives;
-pub use write::writer::{Writer, WriterSettings};
+pub use write::writer::{Writer, WriterSettings, WriterStatus};

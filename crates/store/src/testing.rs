@@ -180,7 +180,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<Scripted>,
     pub(crate) clock: Arc<OffsetClock>,
     pub(crate) format: Format,
-    processes: AtomicU64,
+    pub(crate) block_bytes_max: usize,
+    pub(crate) processes: AtomicU64,
 }
 
 /// One process: a chain of its own and what hangs on it.
@@ -202,6 +203,7 @@ impl World {
             store: Arc::default(),
             clock: Arc::default(),
             format: Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms, bucket: 0 },
+            block_bytes_max: Context::BLOCK_BYTES_MAX,
             processes: AtomicU64::new(0),
         }
     }
@@ -216,6 +218,7 @@ impl World {
             random: Arc::new(Seeded(AtomicU64::new(seed << 32))),
             timing: Timing { backoff_min: Duration::from_millis(1), ..Timing::default() },
             level: LEVEL,
+            block_bytes_max: self.block_bytes_max,
             counters: Arc::new(Counters::default()),
             planted: Planted::NONE,
         })

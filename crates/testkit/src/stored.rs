@@ -65,6 +65,7 @@ impl StoredWorld {
             random: Arc::new(SeededRandom::new(1)),
             timing: Timing::default(),
             level: LEVEL,
+            block_bytes_max: Context::BLOCK_BYTES_MAX,
             counters: Arc::default(),
             planted: Planted::NONE,
         });

@@ -66,6 +66,7 @@ const MUST_HAPPEN: &[&str] = &[
     "protocol.merges",
     "protocol.merges_void",
     "protocol.objects_swept",
+    "protocol.segments_cut",
     "protocol.slot_unknown_answers",
     "protocol.tail_segments",
     "protocol.writers_closed_by_others",

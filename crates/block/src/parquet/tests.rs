@@ -508,3 +508,20 @@ proptest! {
         prop_assert_eq!(bits(&read_selectively(&block.meta, &objects(&block)).unwrap()), bits(&tenants));
     }
 }
+
+#[test]
+fn row_groups_of_series_end_where_their_labels_are_many_bytes() {
+    let mut run = SeriesRun::default();
+    for number in 0..70 {
+        let pairs = [("__name__", format!("m{number:02}")), ("pad", format!("{number}").repeat(1 << 19))];
+        run.push_floats(Labels::from_pairs(pairs), [(number, 1.0)]);
+    }
+    let tenants = [(promontory_model::TenantId::anonymous(), run)];
+    let block = ParquetCodec.encode(Level::L1, &tenants).unwrap();
+    let objects = objects(&block);
+    let footer = footer(&block.meta.objects[0], &objects[0]).unwrap();
+    let rows: Vec<Range<u64>> = footer.groups.iter().map(|group| group.rows.clone()).collect();
+    assert_eq!(rows, [0..69, 69..70]);
+    assert!(ParquetCodec.decode(&block.meta, &objects).unwrap() == tenants);
+    assert!(read_selectively(&block.meta, &objects).unwrap() == tenants);
+}

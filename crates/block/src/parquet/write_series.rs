@@ -18,8 +18,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::write::{File, TableWriter, properties};
 use super::{
-    BUCKET_MS, BUCKETS_MAX, KEY_BUCKET_START, PROMOTED_LABELS_MAX, PROMOTED_ONE_IN, SERIES_GROUP_ROWS,
-    SERIES_PAGE_ROWS,
+    BUCKET_MS, BUCKETS_MAX, KEY_BUCKET_START, PROMOTED_LABELS_MAX, PROMOTED_ONE_IN, SERIES_GROUP_LABEL_BYTES,
+    SERIES_GROUP_ROWS, SERIES_PAGE_ROWS,
 };
 use crate::codec::{BlockMeta, Level, TenantRows};
 use crate::error::Error;
@@ -41,16 +41,16 @@ pub(super) fn encode(meta: &BlockMeta, tenants: &[TenantRows]) -> Result<File, E
     });
     let (mut sid, mut row) = (0u32, 0u64);
     loop {
-        let group: Vec<Row<'_>> = rows
-            .by_ref()
-            .take(SERIES_GROUP_ROWS)
-            .map(|(tenant, key, ts)| {
-                let this = Row { tenant, sid, key, row_offset: row, ts };
-                sid += 1;
-                row += ts.len() as u64;
-                this
-            })
-            .collect();
+        let (mut group, mut label_bytes) = (Vec::new(), 0);
+        while group.len() < SERIES_GROUP_ROWS
+            && label_bytes < SERIES_GROUP_LABEL_BYTES
+            && let Some((tenant, key, ts)) = rows.next()
+        {
+            group.push(Row { tenant, sid, key, row_offset: row, ts });
+            label_bytes += key.key().len();
+            sid += 1;
+            row += ts.len() as u64;
+        }
         if group.is_empty() {
             break;
         }

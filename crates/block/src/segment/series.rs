@@ -30,6 +30,10 @@ use crate::error::Error;
 use crate::hash::LabelHash;
 use crate::run::SeriesRun;
 
+/// Most bytes of the decoded label sets of one section. Writers cut segments far below it; a few kilobytes of
+/// references to one long symbol could ask for any amount.
+const KEY_BYTES_MAX: usize = 2 << 30;
+
 /// The stream of series and their symbols.
 pub(super) fn encode_series(run: &SeriesRun) -> Result<Vec<u8>, Error> {
     let mut encoder = KeyEncoder::new();
@@ -71,13 +75,17 @@ pub(super) fn decode_series(raw: &[u8], entry: &Entry) -> Result<(Vec<Labels>, V
         return Err(corrupt(entry.bytes(), "a null label"));
     }
     let decoder = KeyDecoder::new(symbols);
-    let mut previous: &[u32] = &[];
+    let (mut previous, mut key_bytes): (&[u32], usize) = (&[], 0);
     let mut keys = Vec::with_capacity(batch.num_rows());
     let mut scratch = Vec::new();
     let refs = refs.keys().values();
     for ends in lists.offsets().windows(2) {
         let refs = &refs[ends[0] as usize..ends[1] as usize];
         let key = decoder.key(refs, previous, &mut scratch).map_err(|why| corrupt(entry.bytes(), why))?;
+        key_bytes += key.key().len();
+        if key_bytes > KEY_BYTES_MAX {
+            return Err(corrupt(entry.bytes(), format!("label sets of more than {KEY_BYTES_MAX} bytes")));
+        }
         keys.push(key);
         previous = refs;
     }

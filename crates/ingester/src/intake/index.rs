@@ -12,6 +12,7 @@
 //!   [`ENCODINGS_PER_SERIES_MAX`] times as many encodings as series, and none is much longer than its label set
 //!   ([`encoding_bytes_max`]): so the index takes a bounded number of bytes per series, whatever senders do.
 //!   What is not kept is decoded each time.
+//! - Series and encodings are taken only where there is [`Room`] for their bytes.
 //! - Each source has an encoding; a source whose last encoding was forgotten is forgotten with it.
 
 use std::cmp::Ordering;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use promontory_block::key_bytes;
 use promontory_model::Labels;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,6 +29,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const ENCODINGS_PER_SERIES_MAX: usize = 8;
 /// Stands where there is no encoding.
 const NONE: u32 = u32::MAX;
+/// What a series takes beside its label set: its places in two lists and a table.
+const SERIES_BYTES: usize = 16;
+/// What an encoding takes beside its bytes, its places in two tables included.
+const ENCODING_BYTES: usize = size_of::<Encoding>() + 16;
+/// What a source takes beside its context.
+const SOURCE_BYTES: usize = size_of::<Source>() + 48;
+
+/// How much more an index may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Series.
+    pub(super) series: usize,
+    /// Bytes of series and encodings.
+    pub(super) bytes: usize,
+}
 
 #[derive(Debug)]
 pub(super) struct SeriesIndex {
@@ -47,6 +64,8 @@ pub(super) struct SeriesIndex {
     /// Position of each id in the order of keys; stale while shorter than `keys`.
     ranks: Arc<Vec<u32>>,
     last_cut: Vec<u32>,
+    /// Memory of label sets, encodings and sources.
+    bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +117,17 @@ impl SeriesIndex {
             keys: Arc::default(),
             ranks: Arc::default(),
             last_cut: Vec::new(),
+            bytes: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Memory of label sets, encodings and sources.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn labels(&self, id: u32) -> &Labels {
@@ -147,11 +172,14 @@ impl SeriesIndex {
         walk: &mut Walk<'_>,
         raw: &[u8],
         labels: Labels,
-        room: usize,
+        room: Room,
     ) -> Option<u32> {
+        let bytes_before = self.bytes;
         let id = self.id_of(labels, room)?;
         self.last_cut[id as usize] = walk.cut;
-        if raw.len() > encoding_bytes_max(self.labels(id)) || self.encodings_are_full() {
+        let needed = (self.bytes - bytes_before) + ENCODING_BYTES + raw.len();
+        let too_long = raw.len() > encoding_bytes_max(self.labels(id));
+        if too_long || self.encodings_are_full() || needed > room.bytes {
             return Some(id);
         }
         let source = match walk.source {
@@ -212,12 +240,14 @@ impl SeriesIndex {
         }
     }
 
-    fn id_of(&mut self, labels: Labels, room: usize) -> Option<u32> {
+    fn id_of(&mut self, labels: Labels, room: Room) -> Option<u32> {
         let hash = xxh3_64_with_seed(labels.key(), self.hash_seed);
         let known = self.by_key.find(hash, |id| self.keys[*id as usize] == labels).copied();
-        if known.is_some() || room == 0 {
+        let bytes = key_bytes(&labels) + SERIES_BYTES;
+        if known.is_some() || room.series == 0 || bytes > room.bytes {
             return known;
         }
+        self.bytes += bytes;
         let id = self.keys.len() as u32;
         Arc::make_mut(&mut self.keys).push(labels);
         self.last_cut.push(0);
@@ -243,6 +273,7 @@ impl SeriesIndex {
                 self.sources.len() as u32 - 1
             }
         };
+        self.bytes += walk.context.len() + SOURCE_BYTES;
         self.sources_by_context.insert(walk.context.into(), id);
         walk.source = Some(id);
         id
@@ -262,6 +293,7 @@ impl SeriesIndex {
             _ => {
                 let encoding = self.encodings.len() as u32;
                 let next = encoding + 1;
+                self.bytes += ENCODING_BYTES + raw.len();
                 self.encodings.push(Encoding { hash, raw, source, id, next, sibling: NONE, older: false });
                 self.join_pair(pair, encoding);
                 encoding
@@ -275,6 +307,7 @@ impl SeriesIndex {
     /// Puts other bytes in the place of an encoding. What is expected after it stays: it is the same series.
     fn replace(&mut self, encoding: u32, hash: u64, raw: Box<[u8]>) {
         let place = &mut self.encodings[encoding as usize];
+        self.bytes = self.bytes - place.raw.len() + raw.len();
         let hash_before = std::mem::replace(&mut place.hash, hash);
         place.raw = raw;
         if let Ok(entry) = self.by_raw.find_entry(hash_before, |e| *e == encoding) {
@@ -328,7 +361,7 @@ impl SeriesIndex {
         let old = std::mem::replace(self, Self::new(self.hash_seed));
         let mut new_ids = vec![None; old.keys.len()];
         for (id, key) in old.keys.iter().enumerate().filter(|(id, _)| old.last_cut[*id] >= oldest) {
-            new_ids[id] = self.id_of(key.clone(), 1);
+            new_ids[id] = self.id_of(key.clone(), Room { series: 1, bytes: usize::MAX });
             self.last_cut[self.keys.len() - 1] = old.last_cut[id];
         }
         self.sources = old.sources;
@@ -344,6 +377,8 @@ impl SeriesIndex {
         }
         self.sources_by_context = old.sources_by_context;
         self.sources_by_context.retain(|_, source| used[*source as usize]);
+        self.bytes +=
+            self.sources_by_context.keys().map(|context| context.len() + SOURCE_BYTES).sum::<usize>();
         self.sources_free = (0..used.len() as u32).filter(|source| !used[*source as usize]).collect();
     }
 }

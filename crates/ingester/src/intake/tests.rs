@@ -60,7 +60,11 @@ fn tenant() -> TenantId {
 }
 
 fn intake() -> Intake {
-    Intake::new(IngestLimits { labels_per_series_max: 3, ..IngestLimits::default() }, 7)
+    Intake::new(
+        IngestLimits { labels_per_series_max: 3, ..IngestLimits::default() },
+        HeadMemory::default(),
+        7,
+    )
 }
 
 #[test]
@@ -163,7 +167,7 @@ fn ranks_follow_series_that_come_later() {
 #[test]
 fn a_full_intake_takes_nothing() {
     let mut intake = intake();
-    intake.pending_bytes = Intake::PENDING_BYTES_MAX;
+    intake.pending_bytes = HeadMemory::default().pending();
     let answer = intake.add(&tenant(), &batch(&[("__name__=m", &[(1, 1.0)])]), 0);
     assert!(matches!(answer, Err(AppendError::Unavailable(_))));
     assert_eq!(intake.series(), 0);
@@ -287,8 +291,8 @@ fn an_idle_source_of_a_series_that_others_send_is_forgotten() {
         let context = [cut as u8];
         let mut walk = index.walk(&context, cut);
         assert_eq!(index.find(&mut walk, b"m"), None);
-        assert_eq!(index.insert(&mut walk, b"m", labels(0), 8), Some(0));
-        assert_eq!(index.insert(&mut walk, b"n", labels(1), 8), Some(1));
+        assert_eq!(index.insert(&mut walk, b"m", labels(0), room(8)), Some(0));
+        assert_eq!(index.insert(&mut walk, b"n", labels(1), room(8)), Some(1));
     }
     index.forget_idle(7, 8);
     assert_eq!((index.len(), index.encodings(), index.sources()), (2, 2, (1, 8)));
@@ -296,7 +300,8 @@ fn an_idle_source_of_a_series_that_others_send_is_forgotten() {
 
 #[test]
 fn a_limit_of_series_refuses_new_ones_only_and_of_its_tenant_only() {
-    let mut intake = Intake::new(IngestLimits { series_max: 2, ..IngestLimits::default() }, 7);
+    let mut intake =
+        Intake::new(IngestLimits { series_max: 2, ..IngestLimits::default() }, HeadMemory::default(), 7);
     let ml = TenantId::new("ml").unwrap();
     intake.add(&ml, &batch(&[("__name__=a,x=1", &[(1, 1.0)]), ("__name__=b", &[(1, 1.0)])]), 0).unwrap();
     let more = batch(&[
@@ -320,6 +325,55 @@ fn a_limit_of_series_refuses_new_ones_only_and_of_its_tenant_only() {
     assert!(refused.examples[0].text.contains("for all tenants"), "{}", refused.examples[0].text);
 }
 
+/// Room for so many series, whatever they take.
+fn room(series: usize) -> Room {
+    Room { series, bytes: usize::MAX }
+}
+
+#[test]
+fn label_bytes_are_bounded_and_known_series_are_taken_beyond() {
+    let memory = HeadMemory { bytes_max: 16 * 5_000 };
+    let mut intake = Intake::new(IngestLimits::default(), memory, 7);
+    let long = "x".repeat(4_000);
+    let series = |number: usize| format!("__name__=m,a={long},n={number}");
+    let add = |intake: &mut Intake, number: usize| {
+        intake.add(&tenant(), &batch(&[(&series(number), &[(1, 1.0)])]), 0).unwrap()
+    };
+    // A quarter of the memory is for labels: two sets of 4 kB with the bytes by which they are known again.
+    let (mut n_taken, mut text) = (0, String::new());
+    for number in 0..50 {
+        let (taken, refused) = add(&mut intake, number);
+        n_taken += taken;
+        assert_eq!(refused.by_reason[RefusalReason::SeriesLimit as usize], 1 - taken);
+        text = refused.examples.first().map_or(text, |refusal| refusal.text.clone());
+        assert!(intake.index_bytes() <= memory.labels(), "{} bytes", intake.index_bytes());
+    }
+    assert!((2..=4).contains(&n_taken), "{n_taken}");
+    assert!(text.contains("20000 bytes; raise --head.max-memory"), "{text}");
+    for number in 0..n_taken as usize {
+        assert_eq!(add(&mut intake, number).0, 1, "a known series is taken");
+    }
+    // What is forgotten makes room again, to the byte.
+    intake.cut();
+    (0..9).for_each(|_| drop(intake.cut()));
+    intake.forget_idle(1);
+    assert_eq!((intake.series(), intake.index_bytes()), (0, 0));
+    assert_eq!(add(&mut intake, 7).0, 1);
+}
+
+#[test]
+fn many_encodings_of_one_series_take_no_more_than_is_given() {
+    let memory = HeadMemory { bytes_max: 16 * 10_000 };
+    let mut intake = Intake::new(IngestLimits::default(), memory, 7);
+    for source in 0..2_000 {
+        let context: &'static str = format!("source-{source}").leak();
+        // One series: the codec of each source adds nothing that its text does not say.
+        let (taken, _) =
+            intake.add(&tenant(), &batch_of(context, &[("__name__=m", &[(1, 1.0)])]), 0).unwrap();
+        assert!(taken <= 1 && intake.index_bytes() <= memory.labels());
+    }
+}
+
 /// The label set `m` with six labels, in the order with this number.
 fn permuted(mut number: usize) -> String {
     let mut left: Vec<&str> = vec!["__name__=m", "a=1", "b=2", "c=3", "d=4", "e=5", "f=6"];
@@ -336,7 +390,7 @@ fn permuted(mut number: usize) -> String {
 
 #[test]
 fn one_series_in_thousands_of_label_orders_keeps_the_last_two() {
-    let mut intake = Intake::new(IngestLimits::default(), 7);
+    let mut intake = Intake::new(IngestLimits::default(), HeadMemory::default(), 7);
     let orders: Vec<String> = (0..5_040).map(permuted).collect();
     for orders in orders.chunks(720) {
         let series: Vec<(&str, &[(i64, f64)])> =
@@ -353,7 +407,7 @@ fn one_series_in_thousands_of_label_orders_keeps_the_last_two() {
     // Of the two, the one that was used last stays.
     index.find(&mut walk, orders[5_038].as_bytes()).unwrap();
     let labels = index.labels(0).clone();
-    index.insert(&mut walk, orders[0].as_bytes(), labels, 0).unwrap();
+    index.insert(&mut walk, orders[0].as_bytes(), labels, room(0)).unwrap();
     assert_eq!(
         [0, 5_038, 5_039].map(|at| index.find(&mut walk, orders[at].as_bytes())),
         [Some(0), Some(0), None]
@@ -370,6 +424,6 @@ fn an_encoding_that_is_padded_is_decoded_each_time() {
         labels.push("__name__", "m");
         labels.build()
     };
-    assert_eq!(index.insert(&mut walk, padded.as_bytes(), labels, 1), Some(0));
+    assert_eq!(index.insert(&mut walk, padded.as_bytes(), labels, room(1)), Some(0));
     assert_eq!((index.len(), index.encodings(), index.sources()), (1, 0, (0, 0)));
 }

@@ -3,25 +3,25 @@
 use clap::Args;
 use promontory_store::BlockReaderSettings;
 
-use super::values::CacheSize;
-use crate::environment::memory_bytes;
+use super::values::MemorySize;
+use crate::environment::memory_bytes_or_guess;
 
 /// Flags of the caches.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Caches")]
 pub struct CacheFlags {
     /// Memory for footers of block files, such as 512MB; auto is 1/64 of what this process may use.
-    #[arg(long = FOOTERS, default_value_t = CacheSize::Auto, value_name = "SIZE")]
-    footers: CacheSize,
+    #[arg(long = FOOTERS, default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    footers: MemorySize,
     /// Memory for decoded series tables; auto is 1/16 of what this process may use.
-    #[arg(long = SERIES, default_value_t = CacheSize::Auto, value_name = "SIZE")]
-    series: CacheSize,
+    #[arg(long = SERIES, default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    series: MemorySize,
     /// Memory for ranges of block files as they are stored; auto is 1/16 of what this process may use.
-    #[arg(long = RANGES, default_value_t = CacheSize::Auto, value_name = "SIZE")]
-    ranges: CacheSize,
+    #[arg(long = RANGES, default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    ranges: MemorySize,
     /// Memory for decoded samples; auto is 1/8 of what this process may use.
-    #[arg(long = SAMPLES, default_value_t = CacheSize::Auto, value_name = "SIZE")]
-    samples: CacheSize,
+    #[arg(long = SAMPLES, default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    samples: MemorySize,
 }
 
 const FOOTERS: &str = "cache.footers";
@@ -32,20 +32,17 @@ const SAMPLES: &str = "cache.samples";
 /// A cache on a small machine.
 const CACHE_BYTES_MIN: u64 = 16 << 20;
 
-/// What the machine is taken to have where it does not say.
-pub(super) const MEMORY_BYTES_UNKNOWN: u64 = 4 << 30;
-
 impl CacheFlags {
     /// Sizes on this machine.
     pub fn check(&self) -> BlockReaderSettings {
-        self.with_memory(memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN))
+        self.with_memory(memory_bytes_or_guess())
     }
 
     /// Sizes on a machine with so many bytes of memory.
     pub fn with_memory(&self, memory: u64) -> BlockReaderSettings {
         let size = |size, share: u64| match size {
-            CacheSize::Auto => (memory / share).max(CACHE_BYTES_MIN),
-            CacheSize::Bytes(bytes) => bytes,
+            MemorySize::Auto => (memory / share).max(CACHE_BYTES_MIN),
+            MemorySize::Bytes(bytes) => bytes,
         };
         BlockReaderSettings {
             files_bytes_max: size(self.footers, 64),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use promontory_compactor::CompactorSettings;
+use promontory_model::HeadMemory;
 
 use super::values::PositiveDuration;
 
@@ -25,11 +26,12 @@ pub struct CompactorFlags {
 }
 
 impl CompactorFlags {
-    pub fn check(&self) -> CompactorSettings {
+    pub fn check(&self, memory: HeadMemory) -> CompactorSettings {
         CompactorSettings {
             adopt_after: self.adopt_after.0,
             l2_after: self.l2_after.0,
             sweep_interval: self.sweep_interval.0,
+            memory,
         }
     }
 }

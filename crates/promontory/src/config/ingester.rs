@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 use promontory_ingester::IngesterSettings;
-use promontory_model::IngestLimits;
+use promontory_model::{HeadMemory, IngestLimits};
 use promontory_store::WriterSettings;
 
 use super::values::PositiveDuration;
@@ -51,7 +51,7 @@ impl IngesterFlags {
     ///
     /// # Errors
     /// If an interval is out of its range.
-    pub fn check(&self, limits: IngestLimits) -> anyhow::Result<IngesterSettings> {
+    pub fn check(&self, limits: IngestLimits, memory: HeadMemory) -> anyhow::Result<IngesterSettings> {
         let (flush_interval, block_interval) = (self.flush_interval.0, self.block_interval.0);
         ensure!(
             (FLUSH_INTERVAL_MIN..=FLUSH_INTERVAL_MAX).contains(&flush_interval),
@@ -65,7 +65,7 @@ impl IngesterFlags {
             "--ingester.block-interval must not be below --ingester.flush-interval"
         );
         let append_timeout = self.append_timeout.0;
-        Ok(IngesterSettings { flush_interval, block_interval, append_timeout, limits })
+        Ok(IngesterSettings { flush_interval, block_interval, append_timeout, limits, memory })
     }
 
     /// How the ingester's writer behaves.
@@ -73,7 +73,7 @@ impl IngesterFlags {
     /// # Errors
     /// If a compactor with `adopt_after` would take it over although it is only idle. The two may run in
     /// different processes; each is given both flags then.
-    pub fn writer(&self, adopt_after: Duration) -> anyhow::Result<WriterSettings> {
+    pub fn writer(&self, adopt_after: Duration, memory: HeadMemory) -> anyhow::Result<WriterSettings> {
         ensure!(
             adopt_after > self.idle_interval.0,
             "--compactor.adopt-after ({}) must be longer than --ingester.idle-interval ({}), or every ingester \
@@ -81,6 +81,6 @@ impl IngesterFlags {
             PositiveDuration(adopt_after),
             self.idle_interval
         );
-        Ok(WriterSettings { idle_interval: self.idle_interval.0, ..WriterSettings::default() })
+        Ok(WriterSettings { idle_interval: self.idle_interval.0, ..WriterSettings::default().within(memory) })
     }
 }

@@ -17,6 +17,7 @@
 
 mod cache;
 mod compactor;
+mod head;
 mod ingester;
 mod limits;
 mod log;
@@ -38,7 +39,7 @@ use promontory_compactor::CompactorSettings;
 use promontory_ingester::IngesterSettings;
 use promontory_querier::QuerierSettings;
 use promontory_sql::SqlSettings;
-use promontory_store::{StoreUrl, WriterSettings};
+use promontory_store::{ReaderSettings, StoreUrl, WriterSettings};
 
 pub use log::{LogFlags, LogFormat};
 pub use query::QueryConfig;
@@ -137,6 +138,8 @@ pub struct Flags {
     #[command(flatten)]
     cache: cache::CacheFlags,
     #[command(flatten)]
+    head: head::HeadFlags,
+    #[command(flatten)]
     ingester: ingester::IngesterFlags,
     #[command(flatten)]
     compactor: compactor::CompactorFlags,
@@ -204,18 +207,19 @@ impl Config {
         let store = flags.store.check()?;
         let (limits, write_in_flight_max) = flags.limits.check()?;
         let blocks = flags.cache.check();
-        let compactor = flags.compactor.check();
+        let head = flags.head.check()?;
+        let compactor = flags.compactor.check(head);
         Ok(Self {
-            shown_flags: shown::in_effect(&flags.given, &store, &blocks),
+            shown_flags: shown::in_effect(&flags.given, &store, &blocks, head),
             roles: flags.roles.check()?,
             shutdown_timeout: flags.roles.shutdown_timeout(),
             web: flags.web.check()?,
             tenant: flags.tenant.check()?,
             query: flags.query.check()?,
             sql: flags.sql.check(),
-            querier: QuerierSettings { blocks, ..QuerierSettings::default() },
-            ingester: flags.ingester.check(limits)?,
-            writer: flags.ingester.writer(compactor.adopt_after)?,
+            querier: QuerierSettings { reader: ReaderSettings::default().within(head), blocks },
+            ingester: flags.ingester.check(limits, head)?,
+            writer: flags.ingester.writer(compactor.adopt_after, head)?,
             write_in_flight_max,
             compactor,
             store,

@@ -5,9 +5,8 @@ use clap::Args;
 use promontory_api::ApiSettings;
 use promontory_query::EngineSettings;
 
-use super::cache::MEMORY_BYTES_UNKNOWN;
-use super::values::{CacheSize, PositiveDuration, count};
-use crate::environment::memory_bytes;
+use super::values::{MemorySize, PositiveDuration, count};
+use crate::environment::memory_bytes_or_guess;
 
 /// Flags of queries.
 #[derive(Clone, Debug, Args)]
@@ -39,10 +38,10 @@ pub struct QueryFlags {
         value_parser = count
     )]
     memory: usize,
-    /// Maximum memory of all queries together, such as 4GB; auto is half of what this process may use. What would
+    /// Maximum memory of all queries together, such as 4GB; auto is 3/8 of what this process may use. What would
     /// go beyond it is answered with 503.
-    #[arg(long = "query.max-memory-total", default_value_t = CacheSize::Auto, value_name = "SIZE")]
-    memory_total: CacheSize,
+    #[arg(long = "query.max-memory-total", default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    memory_total: MemorySize,
     /// Maximum length of a query text, in bytes.
     #[arg(
         long = "query.max-length",
@@ -89,8 +88,8 @@ impl QueryFlags {
 impl QueryFlags {
     fn memory_total(&self) -> usize {
         let bytes = match self.memory_total {
-            CacheSize::Auto => memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2,
-            CacheSize::Bytes(bytes) => bytes,
+            MemorySize::Auto => memory_bytes_or_guess() / 8 * 3,
+            MemorySize::Bytes(bytes) => bytes,
         };
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }

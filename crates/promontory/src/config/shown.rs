@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args};
+use promontory_model::HeadMemory;
 use promontory_store::{BlockReaderSettings, StoreUrl};
 
 use super::values::PositiveDuration;
-use super::{Flags, cache};
+use super::{Flags, cache, head};
 
 /// Every flag of serving with its value: durations in Prometheus' notation, lists with commas,
 /// everything else as it was given.
@@ -20,14 +21,16 @@ pub fn given(matches: &ArgMatches) -> BTreeMap<String, String> {
 }
 
 /// The same with what the process runs on where that is not what was given: a store's address may hold
-/// secrets, and the size of a cache depends on the machine.
+/// secrets, and sizes depend on the machine.
 pub fn in_effect(
     given: &BTreeMap<String, String>,
     store: &StoreUrl,
     blocks: &BlockReaderSettings,
+    memory: HeadMemory,
 ) -> BTreeMap<String, String> {
     let mut shown = given.clone();
     shown.insert("store".to_owned(), store.to_string());
+    shown.insert(head::MAX_MEMORY.to_owned(), memory.bytes_max.to_string());
     for (flag, bytes) in cache::sizes(blocks) {
         shown.insert(flag.to_owned(), bytes.to_string());
     }

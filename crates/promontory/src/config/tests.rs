@@ -31,7 +31,8 @@ fn no_argument_at_all_is_the_embedded_default() {
 
 #[test]
 fn defaults_are_those_of_the_crates() {
-    let config = check(&[]).unwrap();
+    // Beside the memory, which depends on the machine.
+    let config = check(&["--head.max-memory=8GB"]).unwrap();
     let memory_total_bytes_max = config.query.engine.memory_total_bytes_max;
     let engine = promontory_query::EngineSettings {
         memory_total_bytes_max,
@@ -58,7 +59,19 @@ fn an_idle_ingester_is_never_taken_for_dead() {
     }
     let config = check(&["--compactor.adopt-after=20s", "--ingester.idle-interval=5s"]).unwrap();
     assert_eq!(config.writer.idle_interval, Duration::from_secs(5));
-    assert_eq!(check(&[]).unwrap().writer, WriterSettings::default());
+    assert_eq!(check(&["--head.max-memory=8GB"]).unwrap().writer, WriterSettings::default());
+}
+
+#[test]
+fn the_memory_of_the_head_reaches_every_role() {
+    let config = check(&["--head.max-memory=1600MB"]).unwrap();
+    assert_eq!(config.ingester.memory.labels(), 400 << 20);
+    assert_eq!(config.writer.decoded_bytes_max, 400 << 20);
+    assert_eq!(config.querier.reader.tail_bytes_max, 300 << 20);
+    assert_eq!(config.compactor.memory.replay(), 200 << 20);
+    assert_eq!(config.shown_flags["head.max-memory"], (1_600u64 << 20).to_string());
+    let error = check(&["--head.max-memory=100MB"]).unwrap_err().to_string();
+    assert!(error.contains("--head.max-memory must be at least 256MB"), "{error}");
 }
 
 #[test]

@@ -28,9 +28,9 @@ impl fmt::Display for PositiveDuration {
     }
 }
 
-/// A size: bytes, or a share of the memory.
+/// A part of the memory: bytes, or a share of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheSize {
+pub enum MemorySize {
     /// A share of the memory that this process may use.
     Auto,
     /// A fixed number of bytes.
@@ -39,7 +39,7 @@ pub enum CacheSize {
 
 const AUTO: &str = "auto";
 
-impl FromStr for CacheSize {
+impl FromStr for MemorySize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -47,7 +47,7 @@ impl FromStr for CacheSize {
     }
 }
 
-impl fmt::Display for CacheSize {
+impl fmt::Display for MemorySize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str(AUTO),
@@ -91,11 +91,11 @@ mod tests {
     #[test]
     fn sizes_have_units_of_powers_of_1024() {
         for (text, expected) in [("3", 3), ("3B", 3), ("3KB", 3 << 10), ("3MiB", 3 << 20), ("1TB", 1 << 40)] {
-            assert_eq!(text.parse(), Ok(CacheSize::Bytes(expected)), "{text}");
+            assert_eq!(text.parse(), Ok(MemorySize::Bytes(expected)), "{text}");
         }
-        assert_eq!("auto".parse(), Ok(CacheSize::Auto));
+        assert_eq!("auto".parse(), Ok(MemorySize::Auto));
         for wrong in ["lots", "5XB", "99999999999TB", "", "-1", "1.5MB"] {
-            assert!(wrong.parse::<CacheSize>().is_err(), "{wrong}");
+            assert!(wrong.parse::<MemorySize>().is_err(), "{wrong}");
         }
     }
 

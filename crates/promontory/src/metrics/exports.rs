@@ -9,7 +9,7 @@ use promontory_ingester::{Ingester, IngesterCounters};
 use promontory_model::append::RefusalReason;
 use promontory_model::{DurationHistogram, RwLockExt as _};
 use promontory_query::EngineCounters;
-use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer};
+use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer, WriterStatus};
 
 use super::Family;
 use crate::server::Places;
@@ -143,8 +143,8 @@ fn protocol_family(name: &'static str, value: u64) -> Family {
 #[must_use]
 pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     let counters: Arc<IngesterCounters> = ingester.counters();
-    let (series, pending) = ingester.intake_size();
-    let life = writer.status().life;
+    let intake = ingester.intake_size();
+    let WriterStatus { life, waiting_bytes, .. } = writer.status();
     let (head_series, head_bytes) = {
         let head = life.head.read_locked();
         (head.series(), head.bytes())
@@ -188,16 +188,26 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
             "Time from a cut to its durability.",
             &counters.durations.flush,
         ),
-        gauge("promontory_ingester_series", "Series in the index of the intake.", series as f64),
+        gauge("promontory_ingester_series", "Series in the index of the intake.", intake.series as f64),
+        gauge(
+            "promontory_ingester_index_bytes",
+            "Bytes of the index of the intake, labels included.",
+            intake.index_bytes as f64,
+        ),
         gauge(
             "promontory_ingester_pending_bytes",
             "Bytes of samples that no segment holds yet.",
-            pending as f64,
+            intake.pending_bytes as f64,
+        ),
+        gauge(
+            "promontory_ingester_waiting_bytes",
+            "Bytes of samples and labels on their way into segments.",
+            waiting_bytes as f64,
         ),
         gauge("promontory_ingester_head_series", "Series since the last L1 block.", head_series as f64),
         gauge(
             "promontory_ingester_head_bytes",
-            "Bytes of samples since the last L1 block.",
+            "Bytes of samples and labels since the last L1 block.",
             head_bytes as f64,
         ),
         gauge(

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::object::bucket::Bucket;
 use crate::object::encoding::DecodeError;
 use crate::object::format::Format;
-use crate::object::keys;
+use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::object::requests::{found, unavailable, within};
 use crate::object::verified::{READ_TIMEOUT_BASE, read_timeout, read_verified};
 use crate::planted::Planted;
@@ -39,6 +39,10 @@ const UPLOAD_TRIES_MAX: u32 = 4;
 
 /// Objects above this are uploaded in parts of this size; S3 wants at least 5 MiB.
 const PART_BYTES: usize = 32 << 20;
+
+/// Objects up to this are put and read by the client with the short time-outs: on the slowest link that is waited
+/// for they take two seconds.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 /// Bounds of requests and of waiting between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +90,9 @@ pub struct Context {
     pub timing: Timing,
     /// The level that this program knows; [`crate::LEVEL`] outside of tests.
     pub level: u32,
+    /// Most bytes of one block in memory, beyond which its rows become several; [`Context::BLOCK_BYTES_MAX`]
+    /// outside of tests.
+    pub block_bytes_max: usize,
     /// What happened.
     pub counters: Arc<Counters>,
     /// [`Planted::NONE`] in every shipped build.
@@ -93,9 +100,26 @@ pub struct Context {
 }
 
 impl Context {
-    /// The bytes of a small object, or `None` if there is none.
+    /// Encoding a block takes its decoded bytes once more, and so does reading it whole. Float samples alone make it
+    /// about 64 MiB in the store.
+    pub const BLOCK_BYTES_MAX: usize = 512 << 20;
+
+    /// The bytes of an object that is small nearly always, or `None` if there is none. One that is not is asked
+    /// for again with the time that its size needs.
     pub(crate) async fn get(&self, key: &Path) -> Result<Option<Bytes>, Error> {
-        self.get_from(&self.bucket.metadata, key, self.timing.metadata_timeout).await
+        let get = async {
+            let answer = self.bucket.metadata.get_opts(key, GetOptions::default()).await?;
+            match answer.meta.size {
+                0..=SMALL_BYTES_MAX => answer.bytes().await.map(Ok),
+                large => Ok(Err(large)),
+            }
+        };
+        let answer = found(within(self.timing.metadata_timeout, get).await);
+        match answer.map_err(|source| unavailable("read", key, source))? {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(size)) => self.get_large(key, size.saturating_mul(IN_FLIGHT_MAX as u64)).await,
+        }
     }
 
     /// The bytes of a large object, of which `size` are expected, or `None` if there is none.
@@ -144,12 +168,19 @@ impl Context {
         Ok(self.head(key).await?.is_some())
     }
 
-    /// Creates a small object. Success means that it holds these bytes and did not exist before; any
-    /// error means that nothing is known.
+    /// Creates an object. Success means that it holds these bytes and did not exist before; any error means
+    /// that nothing is known.
+    ///
+    /// Few bytes must be taken quickly, or the request is repeated; many have the time that they need on a link
+    /// that all slots in flight share.
     pub(crate) async fn create(&self, key: &Path, bytes: Bytes) -> Result<(), Error> {
+        let (size, timeout) = (bytes.len() as u64, self.timing.metadata_timeout);
+        let (client, limit) = match size {
+            0..=SMALL_BYTES_MAX => (&self.bucket.metadata, timeout),
+            _ => (&self.bucket.uploads, read_timeout(timeout, size.saturating_mul(IN_FLIGHT_MAX as u64))),
+        };
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        let put = self.bucket.metadata.put_opts(key, bytes.into(), options);
-        let answer = within(self.timing.metadata_timeout, put).await;
+        let answer = within(limit, client.put_opts(key, bytes.into(), options)).await;
         answer.map(drop).map_err(|source| unavailable("create", key, source))
     }
 

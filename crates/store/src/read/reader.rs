@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use promontory_block::{SeriesRun, merge_owned};
-use promontory_model::{Position, RwLockExt as _, SnapshotId, TenantId, TimeRange, WriterId};
+use promontory_model::{HeadMemory, Position, RwLockExt as _, SnapshotId, TenantId, TimeRange, WriterId};
 use tokio::time::{Instant, sleep};
 
 use crate::catalog::chain::{Chain, Latest};
@@ -54,12 +54,20 @@ pub struct ReaderSettings {
     pub position_timeout: Duration,
 }
 
+impl ReaderSettings {
+    /// The same with as much memory as is given.
+    #[must_use]
+    pub fn within(self, memory: HeadMemory) -> Self {
+        Self { tail_bytes_max: memory.tails(), ..self }
+    }
+}
+
 impl Default for ReaderSettings {
     fn default() -> Self {
         Self {
             probe_interval: Duration::from_secs(1),
             warn_after: Duration::from_secs(10),
-            tail_bytes_max: 2 << 30,
+            tail_bytes_max: HeadMemory::default().tails(),
             position_timeout: Duration::from_secs(10),
         }
     }
@@ -392,9 +400,8 @@ impl Reader {
                 Ok(Found::Segment(segment, bytes)) => {
                     add(&counters.tail_segments, 1);
                     add(&counters.tail_bytes, bytes);
-                    let rows = Arc::new(segment.sections);
                     let mut head = tail.head.write_locked();
-                    heavy(|| head.insert(segment.seq, rows));
+                    heavy(|| head.insert_decoded(segment.seq, segment.sections));
                     tail.last = segment.seq;
                     continue;
                 }

@@ -18,6 +18,9 @@ use crate::object::verified::read_verified;
 /// Slots of one writer fetched at once.
 const WINDOW_MAX: u64 = 16;
 
+/// Bytes of slots fetched at once: requests on one link share it, and each has its time.
+const WINDOW_BYTES_MAX: u64 = 32 << 20;
+
 /// What a slot of a log holds.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -132,7 +135,9 @@ impl<'a> SlotLog<'a> {
                 Err(_) => break,
             }
         }
-        self.window = (self.window * 2).min(WINDOW_MAX);
+        let largest = self.fetched.iter().map(|bytes| bytes.len() as u64).max().unwrap_or_default();
+        let fitting = WINDOW_BYTES_MAX / largest.max(1);
+        self.window = (self.window * 2).min(WINDOW_MAX).min(fitting).max(1);
         Ok(())
     }
 

@@ -10,15 +10,16 @@
 //!   closing builds on, with every slot between read; otherwise everything starts again from reading.
 //! - A slot with damaged or foreign bytes is never skipped: what lies below it becomes a block, the
 //!   writer stays and is reported.
-//! - At most `replay_bytes_max` of segments, and one more segment, are in memory at once.
+//! - At most `replay_bytes_max` of segments, decoded, and one more segment are in memory at once.
+//! - A writer that cannot be adopted now keeps no other from being adopted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use promontory_block::{Closed, TenantRows, merge_tenants};
-use promontory_model::WriterId;
+use promontory_block::{Closed, TenantRows, decoded_bytes, merge_tenants};
+use promontory_model::{HeadMemory, WriterId};
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Next, Outcome, last_present};
@@ -46,13 +47,13 @@ const MARK_TRIES_MAX: u32 = 8;
 pub struct AdopterSettings {
     /// A writer without a new slot for this long is dead.
     pub dead_after: Duration,
-    /// Encoded bytes of segments that one block may take; the rest becomes further blocks.
-    pub replay_bytes_max: u64,
+    /// Decoded bytes of segments that are committed at once; the rest comes with further commits.
+    pub replay_bytes_max: usize,
 }
 
 impl Default for AdopterSettings {
     fn default() -> Self {
-        Self { dead_after: Duration::from_secs(90), replay_bytes_max: 64 << 20 }
+        Self { dead_after: Duration::from_secs(90), replay_bytes_max: HeadMemory::default().replay() }
     }
 }
 
@@ -117,14 +118,21 @@ impl Adopter {
     /// Probes every live writer once and adopts those that look dead, one after the other.
     ///
     /// # Errors
-    /// `Unavailable`; what was begun is finished by a later tick.
+    /// `Unavailable`; where one writer could not be adopted, its error, after all others were tried. What was begun
+    /// is finished by a later tick.
     pub async fn tick(&self) -> Result<Vec<(WriterId, Adoption)>, Error> {
         let dead = self.dead().await?;
-        let mut adopted = Vec::new();
+        let (mut adopted, mut failure) = (Vec::new(), None);
         for writer in dead {
-            adopted.push((writer, self.adopt(writer).await?));
+            match self.adopt(writer).await {
+                Ok(adoption) => adopted.push((writer, adoption)),
+                Err(error) => {
+                    add(&self.context().counters.adoptions_failed, 1);
+                    failure.get_or_insert(error);
+                }
+            }
         }
-        Ok(adopted)
+        failure.map_or(Ok(adopted), Err)
     }
 
     async fn dead(&self) -> Result<Vec<WriterId>, Error> {
@@ -180,8 +188,8 @@ impl Adopter {
             let Some(state) = catalog.writers.get(&writer) else {
                 return Ok(Adoption::Gone);
             };
-            let replay = self.replay(writer, state.watermark).await?;
-            if !self.commit(writer, state.watermark, &catalog, &replay).await? {
+            let mut replay = self.replay(writer, state.watermark).await?;
+            if !self.commit(writer, state.watermark, &catalog, &mut replay).await? {
                 add(&counters.adoptions_void, 1);
                 self.context().back_off(starts).await;
                 continue;
@@ -212,8 +220,8 @@ impl Adopter {
                 break ReplayEnd::BytesMax;
             }
             match slots.next().await {
-                Ok(Found::Segment(segment, size)) => {
-                    bytes += size;
+                Ok(Found::Segment(segment, _)) => {
+                    bytes += decoded_bytes(&segment.sections);
                     last = segment.seq;
                     segments.push(segment.sections);
                 }
@@ -250,14 +258,15 @@ impl Adopter {
         writer: WriterId,
         from: u64,
         catalog: &Catalog,
-        replay: &Replay,
+        replay: &mut Replay,
     ) -> Result<bool, Error> {
-        let mark = match replay.end {
-            ReplayEnd::Mark(mark) => Some(mark),
+        let mark = match &replay.end {
+            ReplayEnd::Mark(mark) => Some(*mark),
             _ if replay.last == from => return Ok(true),
             _ => None,
         };
-        let rows = upload_l1(self.context(), catalog.version, &replay.rows).await?;
+        let rows = std::mem::take(&mut replay.rows);
+        let rows = upload_l1(self.context(), catalog.version, rows).await?;
         let change = match mark {
             Some(mark) => Change::Close { writer, from, mark, rows: rows.clone() },
             None => Change::L1 { writer, from, to: replay.last, rows: rows.clone() },

@@ -6,20 +6,24 @@
 //! Invariants:
 //! - A merge from L1 takes *all* rows of its tenant between two L1 watermarks, whatever their
 //!   timestamps.
+//! - Label sets may be a thousand times larger than what is stored of them, so what was decoded is counted: a merge
+//!   from L1 that holds more than [`MergerSettings::decoded_bytes_max`] ends with the version that it has read, and
+//!   the next one goes on from there.
 //! - What of L1 cannot be read is passed over: it stays where it is, counted and readable as far as it
 //!   is, and the merge takes the rest. Nothing that is damaged keeps a tenant from being merged.
 //! - A merge above L1 is void unless all its inputs are in the version that it builds on.
 //! - Two values for one timestamp are settled by [`promontory_block::merge`], as everywhere.
 //!
 //! L1 objects hold many tenants, and a merge takes one. So what was decoded stays until
-//! [`Merger::forget_inputs`], as far as it is within [`MergerSettings::rows_max`]: a round over a
-//! thousand tenants reads each object once and not a thousand times.
+//! [`Merger::forget_inputs`], as far as it is within [`MergerSettings::rows_max`] and
+//! [`MergerSettings::decoded_bytes_max`]: a round over a thousand tenants reads each object once and not a thousand
+//! times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use promontory_block::{Level, SeriesRun, TenantRows, merge};
-use promontory_model::{Labels, MutexExt as _, TenantId, TimeRange};
+use promontory_block::{Level, SeriesRun, TenantRows, decoded_bytes, merge, series_bytes};
+use promontory_model::{HeadMemory, Labels, MutexExt as _, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::chain::{Chain, Latest, Next, Outcome};
@@ -48,6 +52,9 @@ pub struct MergerSettings {
     /// Rows of all inputs; a merge from L1 takes fewer L1 blocks, but at least one. Inputs, result and
     /// the block that is being encoded are in memory at once, about 64 bytes a row.
     pub rows_max: u64,
+    /// Decoded bytes, labels included, of what was merged so far, from which on a merge from L1 takes no further
+    /// version; and of the inputs that are kept for the next tenant.
+    pub decoded_bytes_max: usize,
     /// Windows that get a block of their own; what is older shares one late block.
     pub windows_max: usize,
     /// Length of a window of L2, in milliseconds.
@@ -62,6 +69,7 @@ impl Default for MergerSettings {
     fn default() -> Self {
         Self {
             rows_max: 8 << 20,
+            decoded_bytes_max: HeadMemory::default().merges(),
             windows_max: 64,
             l2_window_ms: 2 * HOUR_MS,
             l3_window_ms: 24 * HOUR_MS,
@@ -109,6 +117,14 @@ struct Missing {
 struct Inputs {
     blocks: BTreeMap<BlockId, Arc<Vec<TenantRows>>>,
     rows: u64,
+    decoded_bytes: usize,
+}
+
+/// The rows that a merge has read.
+struct Read {
+    rows: SeriesRun,
+    /// How many of its inputs they are: the first ones.
+    inputs: usize,
 }
 
 impl Merger {
@@ -139,21 +155,25 @@ impl Merger {
         self.chain.refresh().await?;
         let Latest { catalog, as_of } = self.chain.latest_as_of();
         let from = catalog.l1_watermark(tenant);
-        let (inputs, to) = self.l1_inputs(&catalog, tenant);
+        let (inputs, mut to) = self.l1_inputs(&catalog, tenant);
         if inputs.is_empty() {
             return Ok(Merged::Nothing);
         }
         let (places, inputs): (Vec<L1Place>, Vec<Arc<BlockEntry>>) = inputs.into_iter().unzip();
+        let begins_version = |input: usize| input > 0 && places[input - 1].version < places[input].version;
         let (planted, mut passed_over) = (self.context().planted, Vec::new());
-        let rows = self.read(&catalog, as_of, tenant, &inputs, |input, error| {
+        let read = self.read(&catalog, as_of, tenant, &inputs, begins_version, |input, error| {
             tracing::error!(%tenant, %error, "an L1 block is damaged and is passed over: its rows are not merged");
             if !planted.is(Bug::ForgetPassedOver) {
                 passed_over.push(places[input]);
             }
             Ok(())
         });
-        let rows = rows.await?;
-        let outputs = self.upload(&catalog, tenant, Level::L2, rows).await?;
+        let read = read.await?;
+        if let Some(next) = places.get(read.inputs) {
+            to = next.version - 1;
+        }
+        let outputs = self.upload(&catalog, tenant, Level::L2, read.rows).await?;
         let change =
             Change::MergeL1 { tenant: tenant.clone(), from, to, passed_over, outputs: outputs.clone() };
         let unchecked = self.context().planted.is(Bug::MergeSkipsL1Check);
@@ -200,8 +220,8 @@ impl Merger {
         if entries.is_empty() {
             return Ok(Merged::Nothing);
         }
-        let rows = self.read(&catalog, as_of, tenant, &entries, |_, error| Err(error)).await?;
-        let outputs = self.upload(&catalog, tenant, level, rows).await?;
+        let read = self.read(&catalog, as_of, tenant, &entries, |_| false, |_, error| Err(error)).await?;
+        let outputs = self.upload(&catalog, tenant, level, read.rows).await?;
         let change =
             Change::Merge { tenant: tenant.clone(), inputs: inputs.to_vec(), outputs: outputs.clone() };
         let there = |catalog: &Catalog| {
@@ -211,37 +231,26 @@ impl Merger {
         self.commit(&outputs, change, there).await
     }
 
-    /// The merged rows of the tenant; `damaged` decides about each input that is.
+    /// The merged rows of the tenant. Where they are too many, it ends before an input for which `may_end` is true;
+    /// `damaged` decides about each input that is.
     async fn read(
         &self,
         catalog: &Catalog,
         as_of: Instant,
         tenant: &TenantId,
         inputs: &[Arc<BlockEntry>],
+        may_end: impl Fn(usize) -> bool,
         mut damaged: impl FnMut(usize, Error) -> Result<(), Error>,
-    ) -> Result<SeriesRun, Error> {
+    ) -> Result<Read, Error> {
         let planted = self.context().planted;
         let run_of = |rows: &'_ Vec<TenantRows>| {
             rows.iter().position(|(id, _)| id == tenant || planted.is(Bug::WrongTenantPrefix))
         };
         // Merging in steps equals merging at once, and only the inputs of one step are in memory.
-        let mut merged = SeriesRun::default();
-        for (first, step) in (0..).step_by(INPUTS_AT_ONCE).zip(inputs.chunks(INPUTS_AT_ONCE)) {
-            let mut blocks = Vec::with_capacity(step.len());
-            for (input, entry) in (first..).zip(step) {
-                match self.read_input(entry).await {
-                    Ok(rows) => blocks.push(rows),
-                    // A merge that stood still longer than the grace may find its inputs swept.
-                    Err(error) if as_of.elapsed() > self.context().format.snapshot_age_max() => {
-                        return Err(overtaken(&error));
-                    }
-                    Err(error @ Error::Corrupt { .. }) => damaged(input, error)?,
-                    Err(error @ Error::Missing { .. }) if self.is_gone(entry).await? => {
-                        damaged(input, error)?
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+        let (mut merged, mut next) = (SeriesRun::default(), 0);
+        let mut merged_bytes = 0;
+        while next < inputs.len() && !(merged_bytes > self.settings.decoded_bytes_max && may_end(next)) {
+            let blocks = self.read_step(inputs, &mut next, as_of, &mut damaged).await?;
             let mut runs: Vec<&SeriesRun> =
                 blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
             if !merged.is_empty() {
@@ -249,12 +258,46 @@ impl Merger {
             }
             merged =
                 if planted.is(Bug::DoubleCountInMerge) { added_up(&runs) } else { heavy(|| merge(&runs)) };
+            merged_bytes = merged.decoded_bytes();
         }
         let retained_from = catalog.tenants.get(tenant).and_then(|tenant| tenant.retained_from);
-        Ok(match retained_from {
+        let rows = match retained_from {
             Some(from_ts) => clipped(&merged, from_ts),
             None => merged,
-        })
+        };
+        Ok(Read { rows, inputs: next })
+    }
+
+    /// The rows of the next few inputs, of all their tenants: fewer where they are large in memory.
+    async fn read_step(
+        &self,
+        inputs: &[Arc<BlockEntry>],
+        next: &mut usize,
+        as_of: Instant,
+        damaged: &mut impl FnMut(usize, Error) -> Result<(), Error>,
+    ) -> Result<Vec<Arc<Vec<TenantRows>>>, Error> {
+        let (mut blocks, mut bytes) = (Vec::new(), 0);
+        while let Some(entry) = inputs.get(*next)
+            && blocks.len() < INPUTS_AT_ONCE
+            && bytes <= self.settings.decoded_bytes_max
+        {
+            let input = *next;
+            *next += 1;
+            match self.read_input(entry).await {
+                Ok(rows) => {
+                    bytes += decoded_bytes(&rows);
+                    blocks.push(rows);
+                }
+                // A merge that stood still longer than the grace may find its inputs swept.
+                Err(error) if as_of.elapsed() > self.context().format.snapshot_age_max() => {
+                    return Err(overtaken(&error));
+                }
+                Err(error @ Error::Corrupt { .. }) => damaged(input, error)?,
+                Err(error @ Error::Missing { .. }) if self.is_gone(entry).await? => damaged(input, error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
     }
 
     /// True once a block that the store does not show was looked for often and long enough, while the store
@@ -277,10 +320,12 @@ impl Merger {
         let rows = Arc::new(whole_blocks::read(self.context(), entry).await?);
         self.missing.locked().remove(&entry.id);
         let mut inputs = self.inputs();
-        let total = inputs.rows.saturating_add(entry.meta.rows);
+        let n_rows = inputs.rows.saturating_add(entry.meta.rows);
+        let bytes = inputs.decoded_bytes.saturating_add(decoded_bytes(&rows));
+        let fits = n_rows <= self.settings.rows_max && bytes <= self.settings.decoded_bytes_max;
         let wanted_again = entry.meta.tenants.len() > 1;
-        if wanted_again && total <= self.settings.rows_max {
-            inputs.rows = total;
+        if wanted_again && fits {
+            (inputs.rows, inputs.decoded_bytes) = (n_rows, bytes);
             inputs.blocks.insert(entry.id, rows.clone());
         }
         Ok(rows)
@@ -301,34 +346,38 @@ impl Merger {
         Ok(outputs)
     }
 
-    /// Cuts rows by window, then by number of series.
+    /// Cuts rows by window, then by number of series and by what they take in memory.
     fn parts(&self, level: Level, rows: SeriesRun) -> Vec<SeriesRun> {
         let window = if level == Level::L3 { self.settings.l3_window_ms } else { self.settings.l2_window_ms };
         // Nearly always there is nothing to cut, and nothing to copy.
         let TimeRange { start, end } = rows.time_range();
         let one_window = rows.is_empty() || start.div_euclid(window) == end.div_euclid(window);
-        if one_window && rows.keys().len() <= self.settings.series_max {
+        let bytes_max = self.context().block_bytes_max;
+        let one_block = rows.keys().len() <= self.settings.series_max && rows.decoded_bytes() <= bytes_max;
+        if one_window && one_block {
             return if rows.is_empty() { Vec::new() } else { vec![rows] };
         }
         let windows: BTreeSet<i64> = rows.samples().ts().map(|ts| ts.div_euclid(window)).collect();
         let late = windows.iter().rev().nth(self.settings.windows_max).copied();
         // All late windows fall into the newest of them.
         let window_of = |ts: i64| late.map_or(ts.div_euclid(window), |late| ts.div_euclid(window).max(late));
-        let mut open: BTreeMap<i64, SeriesRun> = BTreeMap::new();
+        let mut open: BTreeMap<i64, (SeriesRun, usize)> = BTreeMap::new();
         let mut parts = Vec::new();
         for (key, mut left) in rows.iter() {
             while let Some(first) = left.first_ts() {
                 let window = window_of(first);
                 let (samples, later) = left.split_by_time(|ts| window_of(ts) <= window);
-                let part = open.entry(window).or_default();
+                let (part, bytes) = open.entry(window).or_default();
                 part.push(key.clone(), samples);
-                if part.keys().len() >= self.settings.series_max {
+                *bytes += series_bytes(key, samples);
+                if part.keys().len() >= self.settings.series_max || *bytes >= bytes_max {
                     parts.push(std::mem::take(part));
+                    *bytes = 0;
                 }
                 left = later;
             }
         }
-        parts.extend(open.into_values().filter(|part| !part.is_empty()));
+        parts.extend(open.into_values().map(|(part, _)| part).filter(|part| !part.is_empty()));
         parts
     }
 

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use hashbrown::HashTable;
 use promontory_block::{
     Candidates, INDEXED_SERIES_MIN, INDEXED_SHARE, LabelHash, SeriesMerge, SeriesRun, TenantRows, fewest,
+    key_bytes,
 };
 use promontory_model::ValueBounds;
 use promontory_model::labels::metric_key_range;
@@ -121,7 +122,7 @@ impl Head {
         for (tenant_idx, (tenant, run)) in contribution.iter().enumerate() {
             self.bytes += run_bytes(run);
             let head = self.tenants.entry(tenant.clone()).or_default();
-            head.insert(HeadRun {
+            self.bytes += head.insert(HeadRun {
                 seq,
                 time_range: run.time_range(),
                 contribution: contribution.clone(),
@@ -129,6 +130,20 @@ impl Head {
             });
         }
         self.contributions.push((seq, contribution));
+    }
+
+    /// As [`Self::insert`] of rows that were decoded: their label sets then lie in memory once, however many
+    /// segments hold the series.
+    pub fn insert_decoded(&mut self, seq: u64, mut rows: Vec<TenantRows>) {
+        for (tenant, run) in &mut rows {
+            let Some(head) = self.tenants.get(tenant) else { continue };
+            let mut previous = None;
+            run.share_keys(|key| {
+                previous = head.known_after(previous, key);
+                previous.map(|id| head.keys[id as usize].clone())
+            });
+        }
+        self.insert(seq, Arc::new(rows));
     }
 
     #[must_use]
@@ -141,7 +156,7 @@ impl Head {
         self.contributions.len()
     }
 
-    /// Approximate memory of samples and index in bytes.
+    /// Approximate memory of samples, label sets and index in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -201,19 +216,32 @@ impl Head {
 }
 
 impl TenantHead {
-    fn insert(&mut self, head_run: HeadRun) {
+    /// Answers the bytes of label sets that nothing in the head shares.
+    fn insert(&mut self, head_run: HeadRun) -> usize {
         let run_idx = self.runs.len() as u32;
-        let known = self.keys.len();
+        let (known, mut unshared) = (self.keys.len(), 0);
         let mut previous = None;
         for (series, key) in (0..).zip(head_run.run().keys()) {
             let id = self.id_after(previous, key);
             self.stretches[id as usize].push(Stretch { run: run_idx, series });
+            let shared = (id as usize) < known && self.keys[id as usize].shares(key);
+            unshared += if shared { 0 } else { key_bytes(key) };
             previous = Some(id);
         }
         if self.keys.len() > known {
             self.merge_order(known);
         }
         self.runs.push(head_run);
+        unshared
+    }
+
+    /// The id of a known series that follows `previous` in a contribution.
+    fn known_after(&self, previous: Option<u32>, key: &Labels) -> Option<u32> {
+        let expected = previous.map_or(0, |previous| self.next[previous as usize]);
+        if self.keys.get(expected as usize).is_some_and(|known| known == key) {
+            return Some(expected);
+        }
+        self.by_key.find(self.hash.hash_one(key), |id| self.keys[*id as usize] == *key).copied()
     }
 
     /// The id of a series, new if it must be, that follows `previous` in a contribution.
@@ -398,7 +426,7 @@ fn samples(runs: &[HeadRun], stretch: Stretch) -> SamplesView<'_> {
     runs[stretch.run as usize].run().series(stretch.series as usize)
 }
 
-/// Samples, their share of the run's own index, and one stretch in ours.
+/// Samples, their share of the run's own index, and one stretch in ours; label sets apart.
 fn run_bytes(run: &SeriesRun) -> usize {
     run.samples().column_bytes() + run.keys().len() * (16 + size_of::<Stretch>())
 }

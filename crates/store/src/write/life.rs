@@ -38,6 +38,8 @@ struct State {
     /// Sequence number and encoded size of the confirmed segments above the watermark.
     sizes: VecDeque<(u64, u64)>,
     bytes: u64,
+    /// Memory of the head, which would have to be locked to be asked.
+    decoded_bytes: usize,
     retired: bool,
 }
 
@@ -55,6 +57,8 @@ pub struct LifeView {
     pub segments: u64,
     /// Their encoded bytes.
     pub bytes: u64,
+    /// Memory of the head: samples and label sets, in bytes.
+    pub decoded_bytes: usize,
 }
 
 impl Life {
@@ -67,6 +71,7 @@ impl Life {
             confirmed: 0,
             sizes: VecDeque::new(),
             bytes: 0,
+            decoded_bytes: 0,
             retired: false,
         };
         Arc::new(Self { writer, born, state: Mutex::new(state) })
@@ -91,6 +96,7 @@ impl Life {
             confirmed: state.confirmed,
             segments: state.confirmed.saturating_sub(state.watermark),
             bytes: state.bytes,
+            decoded_bytes: state.decoded_bytes,
         }
     }
 
@@ -99,7 +105,11 @@ impl Life {
         let mut state = self.state();
         // An adopter may have contained it in an L1 block before we knew that it is stored.
         if seq > state.watermark {
-            state.head.write_locked().insert(seq, rows);
+            let mut head = state.head.write_locked();
+            head.insert(seq, rows);
+            let decoded_bytes = head.bytes();
+            drop(head);
+            state.decoded_bytes = decoded_bytes;
             state.sizes.push_back((seq, bytes));
             state.bytes += bytes;
         }
@@ -113,6 +123,7 @@ impl Life {
             return;
         }
         let rebased = state.head.read_locked().rebased(watermark);
+        state.decoded_bytes = rebased.bytes();
         state.head = shared(rebased);
         state.watermark = watermark;
         while let Some((_, bytes)) = state.sizes.pop_front_if(|(seq, _)| *seq <= watermark) {

@@ -1,6 +1,6 @@
 //! Blocks on their way up, as flushes, adoption and merges write them.
 
-use promontory_block::{Level, TenantRows};
+use promontory_block::{Level, TenantRows, cut_rows};
 
 use crate::catalog::epochs::Touched;
 use crate::catalog::state::{Addition, BlockEntry};
@@ -9,18 +9,18 @@ use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys::{self, BlockId};
 
-/// Uploads rows as an L1 block, if there are any.
+/// Uploads rows as L1 blocks, as many as [`Context::block_bytes_max`] makes of them.
 pub(crate) async fn upload_l1(
     context: &Context,
     base: u64,
-    tenants: &[TenantRows],
+    tenants: Vec<TenantRows>,
 ) -> Result<Addition, Error> {
-    if tenants.is_empty() {
-        return Ok(Addition::default());
-    }
-    let entries = vec![upload_block(context, base, Level::L1, tenants).await?];
     let touched = tenants.iter().map(|(tenant, run)| Touched::by_samples(tenant, run.samples().ts()));
-    Ok(Addition { entries, touched: heavy(|| touched.collect()) })
+    let mut added = Addition { entries: Vec::new(), touched: heavy(|| touched.collect()) };
+    for part in heavy(|| cut_rows(tenants, context.block_bytes_max)) {
+        added.entries.push(upload_block(context, base, Level::L1, &part).await?);
+    }
+    Ok(added)
 }
 
 /// Encodes rows and uploads them under a name that carries `base`.

@@ -12,6 +12,10 @@
 //! - An L1 block contains exactly the confirmed segments up to its watermark.
 //! - At most `in_flight_max` slots are unresolved, and at most `segments_max` segments or `bytes_max`
 //!   bytes lie above the watermark.
+//! - Rows that would make a larger segment than `segment_bytes_max` become several, and are acknowledged with the
+//!   last of them: a slot must get through in the time of one request, and be read into little memory.
+//! - Rows that wait for a slot and the head together have at most `decoded_bytes_max` bytes in memory, beyond
+//!   which nothing more is taken.
 //!
 //! Resolving a slot:
 //! 1. PUT with create. Success: it holds our bytes.
@@ -21,6 +25,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -28,8 +33,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use object_store::path::Path;
-use promontory_block::{Closed, Slot, TenantRows, encode_segment, merge_tenants};
-use promontory_model::{MutexExt as _, Position, RwLockExt as _, WriterId};
+use promontory_block::{Closed, Slot, TenantRows, cut_rows, decoded_bytes, encode_segment, merge_tenants};
+use promontory_model::{HeadMemory, MutexExt as _, Position, RwLockExt as _, WriterId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -67,6 +72,12 @@ pub struct WriterSettings {
     pub segments_max: u64,
     /// Bytes of segments above the watermark from which appends are refused.
     pub bytes_max: u64,
+    /// Memory of samples and label sets that no block holds, from which appends are refused.
+    pub decoded_bytes_max: usize,
+    /// Most bytes of one segment as it is stored, beyond which its rows become several.
+    pub segment_bytes_max: usize,
+    /// The same in memory.
+    pub segment_decoded_bytes_max: usize,
     /// A writer without input puts an empty segment this often.
     pub idle_interval: Duration,
     /// Empty segments above the watermark from which a commit moves the watermark only.
@@ -75,12 +86,24 @@ pub struct WriterSettings {
     pub acknowledge_timeout: Duration,
 }
 
+impl WriterSettings {
+    /// The same with as much memory as is given.
+    #[must_use]
+    pub fn within(self, memory: HeadMemory) -> Self {
+        Self { decoded_bytes_max: memory.head(), segment_decoded_bytes_max: memory.segment(), ..self }
+    }
+}
+
 impl Default for WriterSettings {
     fn default() -> Self {
+        let memory = HeadMemory::default();
         Self {
             in_flight_max: IN_FLIGHT_MAX,
             segments_max: 300,
             bytes_max: 1 << 30,
+            decoded_bytes_max: memory.head(),
+            segment_bytes_max: 8 << 20,
+            segment_decoded_bytes_max: memory.segment(),
             idle_interval: Duration::from_secs(30),
             empty_segments_max: 60,
             acknowledge_timeout: Duration::from_secs(30),
@@ -105,6 +128,8 @@ pub struct WriterStatus {
     pub life: LifeView,
     /// Appends that wait for a slot.
     pub queued: usize,
+    /// Memory of the rows that no slot is known to hold, in bytes.
+    pub waiting_bytes: usize,
 }
 
 /// Takes segments of one process and makes them durable.
@@ -115,6 +140,8 @@ pub struct Writer {
     locals: Arc<LocalLives>,
     life: RwLock<Arc<Life>>,
     queue: mpsc::Sender<Message>,
+    /// Memory of the rows that no slot is known to hold.
+    waiting: Arc<AtomicUsize>,
     inbox: Mutex<Option<mpsc::Receiver<Message>>>,
     /// The block whose commit is not known to be in; also serialises flushes.
     prepared: tokio::sync::Mutex<Option<PreparedBlock>>,
@@ -134,6 +161,28 @@ struct PendingSegment {
     acknowledge: Option<oneshot::Sender<Position>>,
     /// Encoded size, once it has a slot.
     bytes: u64,
+    waiting: Waiting,
+}
+
+/// The memory of some rows as a part of all that wait; gives it back when dropped.
+#[derive(Debug)]
+struct Waiting {
+    decoded_bytes: usize,
+    of: Arc<AtomicUsize>,
+}
+
+impl Waiting {
+    fn new(rows: &[TenantRows], of: &Arc<AtomicUsize>) -> Self {
+        let decoded_bytes = decoded_bytes(rows);
+        of.fetch_add(decoded_bytes, Relaxed);
+        Self { decoded_bytes, of: of.clone() }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.decoded_bytes, Relaxed);
+    }
 }
 
 /// An uploaded L1 block and the watermarks that its commit goes between.
@@ -169,7 +218,7 @@ struct LifeSlots {
     flight: FuturesOrdered<SlotFuture>,
     /// The segments of `flight`, in order.
     unresolved: VecDeque<PendingSegment>,
-    /// Segments that come before the queue: they moved from a closed life.
+    /// Segments that come before the queue: they moved from a closed life, or are parts of one that was too large.
     moved: VecDeque<PendingSegment>,
     idle_at: Instant,
 }
@@ -193,6 +242,7 @@ impl Writer {
             locals,
             life: RwLock::new(life),
             queue,
+            waiting: Arc::default(),
             inbox: Mutex::new(Some(inbox)),
             prepared: tokio::sync::Mutex::new(None),
         }))
@@ -215,10 +265,12 @@ impl Writer {
     /// Head, watermark and queue as they are now.
     #[must_use]
     pub fn status(&self) -> WriterStatus {
-        WriterStatus { life: self.life().view(), queued: QUEUE_MAX - self.queue.capacity() }
+        let queued = QUEUE_MAX - self.queue.capacity();
+        WriterStatus { life: self.life().view(), queued, waiting_bytes: self.waiting.load(Relaxed) }
     }
 
-    /// Makes the rows of one segment durable; resolves when they and all earlier ones are.
+    /// Makes rows durable, as one segment or as several; resolves when they and all earlier ones are, with the
+    /// place of the last segment.
     ///
     /// Tenants strictly ascend. Dropping the future does not stop the segment.
     ///
@@ -228,7 +280,7 @@ impl Writer {
     pub async fn append_segment(&self, rows: Vec<TenantRows>) -> Result<Position, Error> {
         self.check_backlog()?;
         let (acknowledge, acknowledged) = oneshot::channel();
-        let pending = PendingSegment { rows: Arc::new(rows), acknowledge: Some(acknowledge), bytes: 0 };
+        let pending = self.pending(rows, Some(acknowledge));
         let sent = async {
             self.queue.send(Message::Append(pending)).await.map_err(|_| closing())?;
             acknowledged.await.map_err(|_| closing())
@@ -240,17 +292,31 @@ impl Writer {
         }
     }
 
+    fn pending(
+        &self,
+        rows: Vec<TenantRows>,
+        acknowledge: Option<oneshot::Sender<Position>>,
+    ) -> PendingSegment {
+        let waiting = Waiting::new(&rows, &self.waiting);
+        PendingSegment { rows: Arc::new(rows), acknowledge, bytes: 0, waiting }
+    }
+
     /// Whether an append would be taken now.
     ///
     /// # Errors
-    /// `Busy` if too many segments or bytes lie above the watermark.
+    /// `Busy` if too many segments or bytes lie above the watermark, or wait for their slots.
     pub fn check_backlog(&self) -> Result<(), Error> {
         let view = self.life().view();
-        let WriterSettings { segments_max, bytes_max, .. } = self.settings;
+        let WriterSettings { segments_max, bytes_max, decoded_bytes_max, .. } = self.settings;
+        let decoded_bytes = view.decoded_bytes + self.waiting.load(Relaxed);
         let over = if view.segments >= segments_max {
             format!("{} segments, at most {segments_max}", view.segments)
         } else if view.bytes >= bytes_max {
             format!("{} bytes of segments, at most {bytes_max}", view.bytes)
+        } else if decoded_bytes >= decoded_bytes_max {
+            format!(
+                "{decoded_bytes} bytes of samples and labels in memory, at most {decoded_bytes_max} of --head.max-memory"
+            )
         } else {
             return Ok(());
         };
@@ -308,19 +374,25 @@ impl Writer {
                     None => return Ok(()),
                 },
                 () = sleep_until(slots.idle_at), if idle => {
-                    let rows = Arc::new(Vec::new());
-                    self.start(&mut slots, PendingSegment { rows, acknowledge: None, bytes: 0 })?;
+                    self.start(&mut slots, self.pending(Vec::new(), None))?;
                 }
             }
         }
     }
 
-    /// Fixes the bytes of the next slot and sends them.
-    fn start(&self, slots: &mut LifeSlots, mut pending: PendingSegment) -> Result<(), Error> {
+    /// Fixes the bytes of the next slot and sends them. The parts of a segment that is too large come next instead.
+    fn start(&self, slots: &mut LifeSlots, pending: PendingSegment) -> Result<(), Error> {
+        let WriterSettings { segment_bytes_max, segment_decoded_bytes_max, .. } = self.settings;
         let (writer, seq) = (slots.life.writer(), slots.next_seq);
         let applied = self.chain.latest().version;
+        let Some(pending) = self.whole(slots, pending, segment_decoded_bytes_max) else { return Ok(()) };
         let bytes = heavy(|| encode_segment(writer, seq, applied, &pending.rows))
             .map_err(|error| Error::Bug(error.to_string()))?;
+        // Parts compress unlike each other: three quarters are aimed at, and what is still too large is cut again.
+        let parts = (4 * bytes.len()).div_ceil(3 * segment_bytes_max);
+        let fitting =
+            if bytes.len() > segment_bytes_max { pending.waiting.decoded_bytes / parts } else { usize::MAX };
+        let Some(mut pending) = self.whole(slots, pending, fitting) else { return Ok(()) };
         pending.bytes = bytes.len() as u64;
         if self.context().planted.is(Bug::AcknowledgeEarly) {
             acknowledge(&mut pending, Position { writer, seq });
@@ -330,6 +402,29 @@ impl Writer {
         slots.next_seq += 1;
         slots.idle_at = Instant::now() + self.settings.idle_interval;
         Ok(())
+    }
+
+    /// The segment, if it has at most `bytes_max` decoded bytes or cannot be cut; otherwise its parts are the next to
+    /// be started, and the last of them is acknowledged.
+    fn whole(
+        &self,
+        slots: &mut LifeSlots,
+        pending: PendingSegment,
+        bytes_max: usize,
+    ) -> Option<PendingSegment> {
+        if pending.waiting.decoded_bytes <= bytes_max {
+            return Some(pending);
+        }
+        let PendingSegment { rows, mut acknowledge, .. } = pending;
+        let mut parts = heavy(|| cut_rows(Arc::unwrap_or_clone(rows), bytes_max));
+        if parts.len() == 1 {
+            return parts.pop().map(|rows| self.pending(rows, acknowledge));
+        }
+        add(&self.context().counters.segments_cut, 1);
+        for rows in parts.into_iter().rev() {
+            slots.moved.push_front(self.pending(rows, acknowledge.take()));
+        }
+        None
     }
 
     /// Takes the answer about the oldest unresolved slot.
@@ -342,7 +437,7 @@ impl Writer {
             }
             Resolved::ClosedMark if self.context().planted.is(Bug::IgnoreClosedMark) => {
                 slots.flight.clear();
-                slots.moved = std::mem::take(&mut slots.unresolved);
+                slots.moved = slots.not_acknowledged();
                 return;
             }
             Resolved::ClosedMark => {
@@ -356,8 +451,7 @@ impl Writer {
         }
         slots.life.retire();
         let life = self.reborn().await;
-        let moved = std::mem::take(&mut slots.unresolved);
-        *slots = LifeSlots::new(life, moved, self.settings.idle_interval);
+        *slots = LifeSlots::new(life, slots.not_acknowledged(), self.settings.idle_interval);
     }
 
     fn confirm_oldest(&self, slots: &mut LifeSlots) {
@@ -491,7 +585,7 @@ impl Writer {
             return Ok(None);
         }
         let base = self.chain.latest().version;
-        let rows = upload_l1(self.context(), base, &rows).await?;
+        let rows = upload_l1(self.context(), base, rows).await?;
         Ok(Some(PreparedBlock { writer: view.writer, from, to, rows }))
     }
 }
@@ -551,6 +645,13 @@ impl LifeSlots {
             moved,
             idle_at: Instant::now() + idle_interval,
         }
+    }
+
+    /// Takes what has a slot and what is to have one next, in order.
+    fn not_acknowledged(&mut self) -> VecDeque<PendingSegment> {
+        let mut all = std::mem::take(&mut self.unresolved);
+        all.append(&mut self.moved);
+        all
     }
 }
 

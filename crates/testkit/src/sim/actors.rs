@@ -429,7 +429,8 @@ fn merger_settings(random: &SeededRandom) -> MergerSettings {
     let rows_max = *random.pick(&MERGE_ROWS_MAX);
     let windows_max = *random.pick(&[1, 3, 64]);
     let series_max = *random.pick(&[2, 1_000, 1_000]);
-    MergerSettings { rows_max, windows_max, series_max, ..MergerSettings::default() }
+    let decoded_bytes_max = *random.pick(&[1, 5_000, 1 << 30]);
+    MergerSettings { rows_max, decoded_bytes_max, windows_max, series_max, ..MergerSettings::default() }
 }
 
 /// What the compactor role runs, with waits that a run of a minute reaches.

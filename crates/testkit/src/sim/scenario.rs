@@ -51,6 +51,8 @@ pub struct Scenario {
     pub format: Format,
     /// Bounds of requests and of waiting between them, in simulated time.
     pub timing: Timing,
+    /// Most decoded bytes of one block: often so few that a commit brings several.
+    pub block_bytes_max: usize,
     /// What its writers are run with.
     pub writer: WriterSettings,
     /// What its adopters are run with.
@@ -112,17 +114,21 @@ impl Scenario {
                 backoff_max: Duration::from_millis(400),
                 absence_window: ABSENCE_WINDOW,
             },
+            block_bytes_max: *random.pick(&[600, 4_000, 1 << 30, 1 << 30]),
             writer: WriterSettings {
                 in_flight_max: random.within(1..=4) as usize,
                 segments_max: random.within(10..=30),
                 bytes_max: 1 << 20,
+                decoded_bytes_max: *random.pick(&[20_000, 1 << 30]),
+                segment_bytes_max: *random.pick(&[1_500, 1 << 20, 1 << 20]),
+                segment_decoded_bytes_max: *random.pick(&[300, 2_000, 1 << 20, 1 << 20]),
                 idle_interval: random.millis(1_000..=2_000),
                 empty_segments_max: random.within(1..=4),
                 acknowledge_timeout: random.millis(3_000..=8_000),
             },
             adopter: AdopterSettings {
                 dead_after: random.millis(1_500..=4_000),
-                replay_bytes_max: *random.pick(&[1, 500, 1 << 20]),
+                replay_bytes_max: *random.pick(&[1, 3_000, 1 << 20]),
             },
             reader: ReaderSettings {
                 probe_interval: *random.pick(&[Duration::ZERO, second]),

@@ -104,6 +104,7 @@ impl Stage {
             random: Arc::new(self.random(process.name())),
             timing: self.scenario.timing,
             level: LEVEL,
+            block_bytes_max: self.scenario.block_bytes_max,
             counters: self.counters.clone(),
             planted: self.planted,
         })

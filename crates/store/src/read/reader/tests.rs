@@ -116,3 +116,30 @@ async fn retention_hides_samples_at_once() {
     let snapshot = reader.snapshot(&[]).await.unwrap();
     assert_eq!(rows(&reader, &snapshot).await, [2, 3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_holds_the_labels_of_a_series_once() {
+    let world = World::new();
+    let (process, other) = (world.process().await, world.process().await);
+    let writer = process.writer().await;
+    let wide = |ts| {
+        let mut run = promontory_block::SeriesRun::default();
+        for number in 0..3 {
+            let pairs = [("__name__", format!("m{number}")), ("pad", "x".repeat(10_000))];
+            run.push_floats(promontory_model::Labels::from_pairs(pairs), [(ts, 1.0)]);
+        }
+        vec![(tenant("a"), run)]
+    };
+    for ts in 1..=20 {
+        writer.append_segment(wide(ts)).await.unwrap();
+    }
+    for (process, reader) in [(&process, reader(&process)), (&other, reader(&other))] {
+        let snapshot = reader.snapshot(&[]).await.unwrap();
+        let [tail] = snapshot.tails.values().collect::<Vec<_>>()[..] else { panic!("one writer") };
+        // In the writer's own process the label sets of each segment are its sender's.
+        let sets = if process.locals.views().is_empty() { 3 } else { 60 };
+        let bytes = tail.head.read_locked().bytes();
+        assert!((sets * 10_000..sets * 10_000 + 10_000).contains(&bytes), "{bytes}");
+        assert_eq!(rows(&reader, &snapshot).await.len(), 60);
+    }
+}

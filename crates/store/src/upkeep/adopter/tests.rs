@@ -121,9 +121,9 @@ async fn a_mark_in_a_slot_below_the_watermark_closes_nobody() {
     // An adopter that read the old version finds slot 1 swept and puts its mark into the hole.
     world.store.delete(&keys::slot(id, 1)).await.unwrap();
     let adopter = adopter(&other);
-    let replay = adopter.replay(id, 0).await.unwrap();
+    let mut replay = adopter.replay(id, 0).await.unwrap();
     assert!(matches!(replay.end, ReplayEnd::Mark(1)));
-    assert!(!adopter.commit(id, 0, &stalled, &replay).await.unwrap());
+    assert!(!adopter.commit(id, 0, &stalled, &mut replay).await.unwrap());
     writer.append_segment(vec![sample("a", 4)]).await.unwrap();
     assert_eq!(writer.status().life.writer, id);
     assert_eq!(rows(&process).await, [1, 2, 3, 4]);
@@ -152,4 +152,23 @@ async fn a_damaged_slot_is_never_skipped() {
     let state = process.chain.latest().writers[&writer];
     assert_eq!(state.watermark, 2);
     assert_eq!(rows(&process).await, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_cannot_be_adopted_now_keeps_no_other_from_it() {
+    let world = World::new();
+    let mut dead = Vec::new();
+    for segments in 1..=3 {
+        dead.push(dead_writer(&world, segments).await);
+    }
+    dead.sort_unstable();
+    let process = world.process().await;
+    let settings = AdopterSettings { dead_after: Duration::ZERO, ..AdopterSettings::default() };
+    let adopter = Adopter::new(process.chain.clone(), settings);
+    // The probe of its slot, and the reading.
+    (0..2).for_each(|_| world.store.next_get_fails(format!("wal/{}/", dead[0])));
+    assert!(matches!(adopter.tick().await, Err(Error::Unavailable { .. })));
+    assert_eq!(process.chain.latest().writers.keys().copied().collect::<Vec<_>>(), dead[..1]);
+    assert_eq!(process.counter("adoptions_failed"), 1);
+    assert_eq!(adopter.tick().await.unwrap(), [(dead[0], Adoption::Closed)]);
 }

@@ -160,3 +160,39 @@ async fn windows_get_blocks_of_their_own_until_there_are_too_many() {
     assert_eq!(starts(merger.parts(Level::L2, five.clone())), expected);
     assert_eq!(merger.parts(Level::L3, five).len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_merge_that_takes_too_much_memory_ends_with_the_version_that_it_has_read() {
+    let process = World { block_bytes_max: 100, ..World::new() }.process().await;
+    // Versions of one block, of several and of one again.
+    let blocks = [vec![1], (2..=30).collect(), vec![31]].map(|ts: Vec<i64>| vec![(tenant("a"), run(&ts))]);
+    l1(&process, blocks.to_vec()).await;
+    assert!(process.chain.latest().l1.len() > 5);
+    let settings = MergerSettings { decoded_bytes_max: 1, ..MergerSettings::default() };
+    let merger = Merger::new(process.chain.clone(), settings);
+    let mut merged = Vec::new();
+    while let Merged::Committed { rows, .. } = merger.merge_l1(&tenant("a")).await.unwrap() {
+        merged.push(rows);
+        assert_eq!(rows_of(&process).await, (1..=31).collect::<Vec<_>>());
+    }
+    assert_eq!(merged, [1, 29, 1]);
+}
+
+async fn rows_of(process: &Process) -> Vec<i64> {
+    rows(process, "a").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn outputs_are_cut_by_what_they_take_in_memory() {
+    let world = World { block_bytes_max: 10_000, ..World::new() };
+    let process = world.process().await;
+    let mut wide = SeriesRun::default();
+    for number in 0..10 {
+        let pairs = [("__name__", format!("m{number}")), ("pad", "x".repeat(4_000))];
+        wide.push_floats(Labels::from_pairs(pairs), [(number, 1.0)]);
+    }
+    l1(&process, vec![vec![(tenant("a"), wide)]]).await;
+    let merged = merger(&process).merge_l1(&tenant("a")).await.unwrap();
+    assert_eq!(merged, Merged::Committed { blocks: 4, rows: 10, passed_over: 0 });
+    assert_eq!(rows_of(&process).await, (0..10).collect::<Vec<_>>());
+}

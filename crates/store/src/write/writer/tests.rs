@@ -227,3 +227,105 @@ fn the_machines_futures_can_be_spawned() {
     }
     let _ = (check, check_more);
 }
+
+/// Samples of `n_series` series with label sets of about `label_bytes`, whose values compress badly.
+fn large(n_series: usize, label_bytes: usize, ts: &[i64]) -> Vec<TenantRows> {
+    let mut run = promontory_block::SeriesRun::default();
+    for number in 0..n_series {
+        let pairs = [("__name__", format!("m{number:03}")), ("pad", "x".repeat(label_bytes))];
+        let value = |ts: &i64| ((*ts * 7_919 + number as i64 * 104_729) as f64).sin();
+        run.push_floats(promontory_model::Labels::from_pairs(pairs), ts.iter().map(|ts| (*ts, value(ts))));
+    }
+    vec![(tenant("a"), run)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_one_segment_becomes_several_and_is_acknowledged_once_all_are_stored() {
+    let (ts, many): (Vec<i64>, Vec<i64>) = ((1..=50).collect(), (1..=400).collect());
+    for (settings, rows, segments_min) in [
+        // Ten label sets of 4 kB: a few bytes in the store, much in memory.
+        (
+            WriterSettings { segment_decoded_bytes_max: 10_000, ..WriterSettings::default() },
+            large(10, 4_000, &[1]),
+            5,
+        ),
+        // 500 samples that do not compress.
+        (WriterSettings { segment_bytes_max: 2_000, ..WriterSettings::default() }, large(10, 10, &ts), 3),
+        // One series alone is too large.
+        (WriterSettings { segment_bytes_max: 2_000, ..WriterSettings::default() }, large(1, 10, &many), 2),
+    ] {
+        let world = World::new();
+        let (process, elsewhere) = (world.process().await, world.process().await);
+        let writer = process.writer_with(settings).await;
+        let before = writer.append_segment(vec![sample("b", 1)]).await.unwrap();
+        let expected: Vec<i64> = rows[0].1.floats().ts().to_vec();
+        let position = writer.append_segment(rows).await.unwrap();
+        assert!(position.seq - before.seq >= segments_min, "{settings:?}: {position:?}");
+        assert_eq!(writer.append_segment(vec![sample("b", 2)]).await.unwrap().seq, position.seq + 1);
+        let mut found = expected.clone();
+        found.sort_unstable();
+        let mut read = rows_of(&elsewhere).await;
+        read.sort_unstable();
+        assert_eq!(read, found);
+        for seq in 1..=position.seq {
+            let size = world.store.head(&keys::slot(position.writer, seq)).await.unwrap().size;
+            assert!(size <= settings.segment_bytes_max as u64, "slot {seq} has {size} bytes");
+        }
+        assert_eq!(writer.status().waiting_bytes, 0);
+    }
+}
+
+async fn rows_of(process: &Process) -> Vec<i64> {
+    rows(process, &tenant("a")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_a_segment_move_to_the_next_life_in_order() {
+    let world = World::new();
+    let (process, elsewhere) = (world.process().await, world.process().await);
+    let settings = WriterSettings { segment_decoded_bytes_max: 300, ..WriterSettings::default() };
+    let writer = process.writer_with(settings).await;
+    writer.append_segment(vec![sample("a", 0)]).await.unwrap();
+    let first = writer.status().life.writer;
+    let adopter = Adopter::new(elsewhere.chain.clone(), AdopterSettings::default());
+    assert_eq!(adopter.adopt(first).await.unwrap(), Adoption::Closed);
+    let ts: Vec<i64> = (1..=200).collect();
+    let position = writer.append_segment(large(1, 10, &ts)).await.unwrap();
+    assert_ne!(position.writer, first);
+    assert!(position.seq > 5, "{position:?}");
+    assert_eq!(rows_of(&elsewhere).await, (0..=200).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn label_bytes_in_memory_are_refused_until_a_block_is_written() {
+    let world = World::new();
+    let process = world.process().await;
+    let settings = WriterSettings { decoded_bytes_max: 20_000, ..WriterSettings::default() };
+    let writer = process.writer_with(settings).await;
+    let known = large(4, 4_000, &[1]);
+    writer.append_segment(known.clone()).await.unwrap();
+    // What the head knows takes its samples only.
+    for _ in 0..3 {
+        writer.append_segment(known.clone()).await.unwrap();
+    }
+    writer.append_segment(large(9, 4_000, &[2])).await.unwrap();
+    let refused = writer.append_segment(vec![sample("a", 3)]).await.unwrap_err();
+    assert!(matches!(&refused, Error::Busy(why) if why.contains("--head.max-memory")), "{refused}");
+    writer.flush_l1().await.unwrap();
+    writer.append_segment(vec![sample("a", 3)]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_head_becomes_several_blocks_in_one_commit() {
+    let world = World { block_bytes_max: 9_000, ..World::new() };
+    let process = world.process().await;
+    let writer = process.writer().await;
+    writer.append_segment(large(10, 4_000, &[1, 2])).await.unwrap();
+    let version = process.chain.latest().version;
+    assert_eq!(writer.flush_l1().await.unwrap(), Flushed::Watermark(1));
+    let catalog = process.chain.latest();
+    assert_eq!((catalog.version, catalog.l1.len()), (version + 1, 5));
+    let mut read = rows_of(&process).await;
+    read.sort_unstable();
+    assert_eq!(read, [vec![1; 10], vec![2; 10]].concat());
+}
