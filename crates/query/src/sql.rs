@@ -1,15 +1,19 @@
 //! SQL over the same snapshot, scan and limits as PromQL: one read-only DataFusion session per
 //! statement.
 //!
+//! All of it runs on the query runtime, once the statement has its place:
+//!
 //! 1. The gate: one statement, and that a `SELECT` (or `VALUES`, `WITH`) or an `EXPLAIN` of one.
 //! 2. A snapshot is pinned; the session sees two tables over it, [`tables`], and nothing else.
-//! 3. DataFusion plans; [`bounds`] turns what `WHERE` says of name, labels and time into matchers and
+//! 3. DataFusion plans, with [`growth`] before every function that can make much of little; [`bounds`] turns what `WHERE` says of name, labels and time into matchers and
 //!    a time range, so that files are pruned before anything is read.
 //! 4. The answer is collected; rows, bytes and time have bounds with names.
 //!
 //! A statement waits for the same places as a PromQL query and ends at the same timeout.
 
 mod bounds;
+mod growth;
+mod named;
 mod rows;
 mod tables;
 
@@ -20,9 +24,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{FunctionRegistry as _, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -41,6 +46,9 @@ use crate::engine::QueryEngine;
 use crate::error::to_engine_error;
 use crate::memory::ANSWER;
 use crate::session::{Session, Sessions};
+use crate::sql::growth::{
+    COPIED_BYTES_WISH, Guard, InTime, NoStructs, check_inlined, copied_bytes, keep_known,
+};
 use crate::sql::tables::{SqlTable, TableKind, TableScope};
 use crate::view::RequestView;
 
@@ -55,10 +63,8 @@ const NESTING_MAX: usize = 64;
 /// walks recursively; lists of any length need none.
 const OPERATORS_MAX: usize = 1_000;
 
-/// Functions that make much out of nothing in one piece, which no memory pool sees: `range(1, 1e10)` is
-/// one value of 80 GB. Everything else grows with what was read.
-const UNBOUNDED_FUNCTIONS: [&str; 8] =
-    ["array_repeat", "array_resize", "gen_series", "generate_series", "lpad", "range", "repeat", "rpad"];
+/// Queries of one statement, those of `WITH` counted as often as they are named: each is planned anew.
+const NAMED_MAX: u64 = 1_000;
 
 /// A statement and what its answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +93,9 @@ impl QueryEngine {
     /// `Invalid` if the statement is not one `SELECT` or `EXPLAIN` or cannot be planned, `Unanswerable` if
     /// it fails over this data, `Limited` if it passes a limit, `TimedOut`, `Unavailable`.
     pub async fn sql(&self, request: &RequestContext, query: &SqlQuery) -> Result<SqlAnswer, EngineError> {
-        let statement = gate(&query.text)?;
-        let rows_max = query.rows_max;
+        let SqlQuery { text, rows_max } = query.clone();
         let run = move |session: Session| async move {
+            let statement = gate(&text)?;
             let view = session.view().await?;
             answer(session.shared(), view, statement, rows_max, &session.context).await
         };
@@ -118,10 +124,17 @@ fn gate(text: &str) -> Result<Statement, EngineError> {
     }
 }
 
-/// Refuses what would nest too deeply, before a tree is built of it.
+/// Refuses what would nest too deeply or be planned too often, before a tree is built of it.
 fn check_operators(text: &str) -> Result<(), EngineError> {
     // What cannot be tokenized, the parser says better.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return Ok(()) };
+    let times = named::times_planned(&tokens);
+    if times > NAMED_MAX {
+        return Err(EngineError::Invalid(format!(
+            "the names of WITH stand for {times} queries once each is put in where it is named, at most {NAMED_MAX} are \
+             accepted; name them less often"
+        )));
+    }
     let nests = |token: &&Token| match token {
         Token::Word(word) => word.keyword != Keyword::NoKeyword,
         Token::Comma | Token::Period | Token::Number(..) | Token::Whitespace(_) => false,
@@ -161,6 +174,7 @@ async fn answer(
     let session = SessionContext::new_with_state(state(sessions, view, context)?);
     let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
     read_only_options().verify_plan(&plan).map_err(planning_error)?;
+    check_inlined(&plan).map_err(planning_error)?;
     let (schema, batches) = collect(&session, &plan, rows_max, context).await?;
     Ok(SqlAnswer { schema, batches, warnings })
 }
@@ -200,11 +214,12 @@ fn state(
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(sessions.environment(context)))
+        .with_expr_planners(vec![Arc::new(NoStructs)])
         .with_default_features()
+        .with_analyzer_rule(Arc::new(Guard(Arc::clone(context))))
+        .with_optimizer_rule(Arc::new(InTime(Arc::clone(context))))
         .build();
-    for name in UNBOUNDED_FUNCTIONS {
-        state.deregister_udf(name).map_err(to_engine_error)?;
-    }
+    keep_known(&mut state, context).map_err(to_engine_error)?;
     state.catalog_list().register_catalog(CATALOG.into(), catalog);
     Ok(state)
 }
@@ -225,6 +240,26 @@ fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>,
     plan.transform_up(wrap).data()
 }
 
+/// The operators and what they run in. Constants are copied for each row of a batch, so that with large ones
+/// batches have fewer rows; some operators take their number of rows while they are planned.
+async fn physical(
+    state: SessionState,
+    plan: &LogicalPlan,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), EngineError> {
+    let mut state = state;
+    loop {
+        let physical = state.create_physical_plan(plan).await.map_err(planning_error)?;
+        let copied = copied_bytes(&physical).map_err(to_engine_error)?;
+        let rows = (COPIED_BYTES_WISH / copied.max(1)).max(1);
+        if rows >= state.config().batch_size() {
+            let physical = interruptible(physical).map_err(to_engine_error)?;
+            return Ok((physical, state.task_ctx()));
+        }
+        let config = state.config().clone().with_batch_size(rows);
+        state = SessionStateBuilder::new_from_existing(state).with_config(config).build();
+    }
+}
+
 /// Runs the plan; the bounds of the answer are held while it comes.
 async fn collect(
     session: &SessionContext,
@@ -232,10 +267,9 @@ async fn collect(
     rows_max: usize,
     context: &QueryContext,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
-    let physical = session.state().create_physical_plan(plan).await.map_err(planning_error)?;
-    let physical = interruptible(physical).map_err(to_engine_error)?;
+    let (physical, task) = physical(session.state(), plan).await?;
     let schema = physical.schema();
-    let mut stream = execute_stream(physical, session.task_ctx()).map_err(to_engine_error)?;
+    let mut stream = execute_stream(physical, task).map_err(to_engine_error)?;
     let (mut rows, mut batches) = (0, Vec::new());
     while let Some(batch) = stream.next().await {
         context.check().map_err(to_engine_error)?;

@@ -210,7 +210,9 @@ fn what_is_wrong_is_said_in_one_line() {
         ("SELECT * INTO t FROM samples", ""),
         ("DELETE FROM samples", "only SELECT"),
         ("SELECT range(1, 10000000000)", "range"),
-        ("SELECT repeat('x', 2000000000)", "repeat"),
+        ("SELECT arrow_cast(1, 'Int8')", "arrow_cast"),
+        ("SELECT array_agg(value) OVER () FROM samples", "OVER"),
+        ("SELECT name ~ name FROM samples", "must be a constant"),
     ] {
         let why = house.refused(text);
         assert!(why.contains(word) && !why.contains('\n'), "{text}: {why}");
@@ -248,6 +250,59 @@ fn rows_memory_and_time_are_bounded() {
     }
 }
 
+/// 252 bytes of text made 3.9 GB under any limit.
+#[test]
+fn functions_that_grow_end_at_the_memory_of_the_statement() {
+    let memory_bytes_max = 64 << 20;
+    let settings = EngineSettings { memory_bytes_max, ..EngineSettings::default() };
+    let house = House::with(Placement::Fresh, settings);
+    house.load("a", &small(), Placement::Fresh);
+    let nest = |times, inner: &str, call: &str| {
+        (0..times).fold(inner.to_owned(), |inner, _| call.replace("{}", &inner))
+    };
+    let replace = "replace({}, 'a', 'aaaaaaaaaaaaaa')";
+    for statement in [
+        format!("SELECT {}", nest(9, "'a'", replace)),
+        format!("SELECT count(*) FROM samples WHERE {} = ''", nest(9, "labels['job']", replace)),
+        format!(
+            "SELECT {} FROM samples",
+            nest(9, "labels['job']", "regexp_replace({}, '[a-z]', 'aaaaaaaaaaaaa', 'g')")
+        ),
+        "SELECT repeat(name, 100000000) FROM samples".to_owned(),
+        "SELECT lpad(name, 100000000) FROM samples".to_owned(),
+        "SELECT array_repeat(value, 100000000) FROM samples".to_owned(),
+        "SELECT string_agg(repeat(name, 1000000), repeat('-', 1000)) FROM samples, generate_series(1, 1000)"
+            .to_owned(),
+    ] {
+        let begun = std::time::Instant::now();
+        let error = house.sql(&statement).unwrap_err();
+        assert!(matches!(error, EngineError::Limited(_)), "{statement}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{statement}: {:?}", begun.elapsed());
+    }
+    let counters = house.engine.counters();
+    let held = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    assert_eq!((held(&counters.refused_limit), held(&counters.memory_bytes)), (7, 0));
+    assert!(
+        held(&counters.memory_bytes_peak) <= 2 * memory_bytes_max as u64,
+        "{}",
+        held(&counters.memory_bytes_peak)
+    );
+    assert_eq!(
+        house.table("SELECT lpad(replace(name, 'oa', 'e') || '.', 6, '-') FROM series WHERE name = 'load'"),
+        "-led."
+    );
+}
+
+#[test]
+fn large_constants_are_copied_for_fewer_rows_at_a_time() {
+    let house = House::new(Placement::Fresh);
+    let many = "SELECT max(length(coalesce(nullif(repeat('x', 1000000), s), 'y'))) FROM \
+                (SELECT i::text AS s FROM generate_series(1, 2000) AS t(i))";
+    assert_eq!(house.table(many), "1000000");
+    let peak = house.engine.counters().memory_bytes_peak.load(Ordering::Relaxed);
+    assert!(peak < 200 << 20, "{peak}");
+}
+
 #[test]
 fn long_chains_of_operators_do_not_overflow_the_stack() {
     let house = House::new(Placement::Fresh);
@@ -271,6 +326,17 @@ fn long_chains_of_operators_do_not_overflow_the_stack() {
     for text in chain(20_000) {
         assert!(house.refused(&text).contains("at most 1000"), "{}", &text[..40]);
     }
+    let twice = |i: usize| format!("t{i} AS (SELECT a.x FROM t{0} AS a, t{0} AS b)", i - 1);
+    let twice: Vec<String> = (1..40).map(twice).collect();
+    let text = format!("WITH t0 AS (SELECT 1 AS x), {} SELECT x FROM t39", twice.join(", "));
+    assert!(house.refused(&text).contains("at most 1000"));
+    let doubled = |i: usize| format!("t{i} AS (SELECT x + x AS x FROM t{})", i - 1);
+    let doubled: Vec<String> = (1..40).map(doubled).collect();
+    let text = format!(
+        "WITH t0 AS (SELECT value AS x FROM samples), {} SELECT x FROM t39 WHERE x > 1",
+        doubled.join(", ")
+    );
+    assert!(house.refused(&text).contains("at most 50000"));
     for text in chain(980) {
         // An answer or an error, and the process lives.
         let begun = std::time::Instant::now();
