@@ -414,6 +414,66 @@ fn one_series_in_thousands_of_label_orders_keeps_the_last_two() {
     );
 }
 
+/// Label sets as text; the context says only from where they come.
+#[derive(Debug)]
+struct Sourced(String);
+
+impl LabelsCodec for Sourced {
+    fn context(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    fn decode(&self, encoded: &[u8], out: &mut LabelsBuilder) -> Result<(), String> {
+        Text("").decode(encoded, out)
+    }
+}
+
+/// Resident memory of this process; `None` where there is no `/proc`.
+fn resident_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib << 10)
+}
+
+/// Each batch brings one series in all orders of its labels, from one source; so many encodings are distinct.
+/// `PROMONTORY_LONG=1` sends 20 million.
+#[test]
+fn millions_of_encodings_of_few_series_take_no_more_than_is_given() {
+    const SERIES: usize = 4;
+    /// Beside the index: the batch, its cut, and what the tests that run meanwhile take.
+    const SLACK: usize = 64 << 20;
+    let long = std::env::var("PROMONTORY_LONG").is_ok_and(|long| long == "1");
+    let orders: Vec<String> = (0..5_040).map(permuted).collect();
+    let encodings: usize = if long { 20_000_000 } else { 200_000 };
+    let memory = HeadMemory { bytes_max: HeadMemory::BYTES_MIN };
+    let mut intake = Intake::new(IngestLimits::default(), memory, 7);
+    let (before, mut peak) = (resident_bytes(), None);
+    let batches = encodings.div_ceil(orders.len());
+    for number in 0..batches {
+        let texts = orders.iter().map(|order| format!("{order},series={}", number % SERIES));
+        let texts: Vec<String> = texts.collect();
+        let series: Vec<(&str, &[(i64, f64)])> =
+            texts.iter().map(|text| (text.as_str(), &[(1, 1.0)][..])).collect();
+        let mut batch = batch(&series);
+        batch.codec = Arc::new(Sourced(format!("source-{}", number / SERIES)));
+        let (taken, refused) = intake.add(&tenant(), &batch, 0).unwrap();
+        assert_eq!((taken as usize, refused.is_empty()), (orders.len(), true), "batch {number}");
+        assert!(intake.index_bytes() <= memory.labels(), "{} bytes", intake.index_bytes());
+        peak = peak.max(resident_bytes());
+        intake.cut();
+    }
+    assert_eq!(intake.series(), SERIES);
+    let grown = peak.zip(before).map_or(0, |(peak, before)| peak.saturating_sub(before));
+    println!(
+        "{} encodings of {SERIES} series from {} sources: {} bytes of index, resident memory has grown by {} KiB",
+        batches * orders.len(),
+        batches.div_ceil(SERIES),
+        intake.index_bytes(),
+        grown >> 10
+    );
+    assert!(grown <= memory.labels() + SLACK, "resident memory has grown by {grown} bytes");
+}
+
 #[test]
 fn an_encoding_that_is_padded_is_decoded_each_time() {
     let padded = format!("__name__=m,{}", "a=,".repeat(400)).trim_end_matches(',').to_owned();
