@@ -13,6 +13,7 @@ mod kill;
 mod label_bytes;
 mod outage;
 mod role_ends;
+mod slow_link;
 mod store_words;
 mod support;
 mod tutorial;

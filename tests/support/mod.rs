@@ -8,12 +8,13 @@
 //! - What a suite needs from outside comes from `scripts/install-tools`; where a tool cannot be had,
 //!   the suite prints `skipped: <suite>: <reason>` and ends green.
 //!
-//! In reading order: [`tools`], [`workdir`], [`program`], [`servers`], [`http`], [`write`],
+//! In reading order: [`tools`], [`workdir`], [`program`], [`servers`], [`link`], [`http`], [`write`],
 //! [`answers`], [`load`], [`site`], [`clock`].
 
 pub mod answers;
 pub mod clock;
 pub mod http;
+pub mod link;
 pub mod load;
 pub mod program;
 pub mod servers;
@@ -40,4 +41,13 @@ pub fn setting(name: &str, default: u64) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")),
         Err(_) => default,
     }
+}
+
+/// A whole number of so many bits that follows from `number` and looks like none other (splitmix64): values
+/// that do not compress, and by whose sums a mix-up shows.
+pub fn noise(number: u64, bits: u32) -> f64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> (64 - bits)) as f64
 }

@@ -54,7 +54,12 @@ impl Store {
 
     /// Under a prefix of MinIO's bucket.
     pub fn minio(minio: &Minio, prefix: &str) -> Self {
-        let endpoint = format!("http://127.0.0.1:{}", minio.port);
+        Self::minio_behind(minio.port, prefix)
+    }
+
+    /// The same through whatever passes on to MinIO what comes to `port`.
+    pub fn minio_behind(port: u16, prefix: &str) -> Self {
+        let endpoint = format!("http://127.0.0.1:{port}");
         Self {
             url: format!("s3://{BUCKET}/{prefix}?endpoint={endpoint}"),
             environment: vec![
@@ -122,6 +127,17 @@ impl Store {
         command.output().unwrap_or_else(|error| panic!("cannot start promontory {arguments:?}: {error}"))
     }
 
+    /// Key and size of every object below a folder of the store.
+    ///
+    /// # Panics
+    /// If the store is not MinIO's.
+    pub fn sizes(&self, folder: &str) -> Vec<(String, u64)> {
+        let Reach::Bucket { endpoint, prefix } = &self.reach else {
+            panic!("no suite lists the objects of {} itself", self.url)
+        };
+        list(endpoint, &format!("{prefix}/{folder}"))
+    }
+
     /// How many live blocks there are of each level, as `promontory blocks ls` names it.
     pub fn blocks_by_level(&self) -> BTreeMap<String, usize> {
         let text = self.command(&["blocks", "ls"]);
@@ -160,19 +176,39 @@ impl Store {
     }
 }
 
-fn download(endpoint: &str, key: &str) -> Vec<u8> {
-    use object_store::ObjectStoreExt as _;
+fn bucket(endpoint: &str) -> object_store::aws::AmazonS3 {
     let store = object_store::aws::AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_bucket_name(BUCKET)
         .with_region("us-east-1")
         .with_access_key_id(ACCESS_KEY)
-        .with_secret_access_key(SECRET_KEY)
-        .build()
-        .expect("a client of MinIO");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let bytes = runtime.block_on(async {
+        .with_secret_access_key(SECRET_KEY);
+    store.build().expect("a client of MinIO")
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+fn list(endpoint: &str, folder: &str) -> Vec<(String, u64)> {
+    use object_store::ObjectStore as _;
+    let (store, mut folders) = (bucket(endpoint), vec![object_store::path::Path::from(folder)]);
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let listed = wait(store.list_with_delimiter(Some(&folder)));
+        let listed = listed.unwrap_or_else(|error| panic!("cannot list {folder} of MinIO: {error}"));
+        found.extend(listed.objects.into_iter().map(|object| (object.location.to_string(), object.size)));
+        folders.extend(listed.common_prefixes);
+    }
+    found
+}
+
+fn download(endpoint: &str, key: &str) -> Vec<u8> {
+    use object_store::ObjectStoreExt as _;
+    let store = bucket(endpoint);
+    let bytes = wait(async {
         let answer = store.get(&object_store::path::Path::from(key)).await?;
         answer.bytes().await
     });
