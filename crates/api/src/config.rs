@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use promontory_model::{IngestLimits, TenantId};
-use promontory_promql::ParserSettings;
 
 use crate::callers::{AllowedHosts, CorsOrigin};
 
@@ -51,8 +50,6 @@ pub struct ApiSettings {
     pub query_text_bytes_max: usize,
     /// Steps of a range query, counted as Prometheus does: `(end - start) / step`.
     pub points_per_series_max: u64,
-    /// What is PromQL here, for the requests that only parse.
-    pub parser: ParserSettings,
     /// By which names requests may call this process.
     pub allowed_hosts: AllowedHosts,
     /// Web pages of which other origins may call the API.
@@ -81,7 +78,6 @@ impl Default for ApiSettings {
             form_bytes_max: 1 << 20,
             query_text_bytes_max: 64 << 10,
             points_per_series_max: 11_000,
-            parser: ParserSettings::default(),
             allowed_hosts: AllowedHosts::Any,
             cors_origin: CorsOrigin::None,
             build_info: BuildInfo::default(),

@@ -4,9 +4,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use promontory_model::labels::quote;
-use promontory_model::{Labels, Matcher, MetricMetadata, TimeRange};
-use promontory_promql::engine::{Annotations, Listing, ListingQuery, RequestContext, UntilRead};
-use promontory_promql::parse_metric_selector;
+use promontory_model::{Labels, MetricMetadata, TimeRange};
+use promontory_promql::engine::{Annotations, EngineError, Listing, ListingQuery, RequestContext, UntilRead};
 
 use crate::config::flag_of;
 use crate::face::{
@@ -31,9 +30,14 @@ pub(crate) async fn series(
     if form.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    let query = listing_query(&api, &form, |error| ApiError::parameter("match[]", error))?;
+    let of_matchers = |error| ApiError::parameter("match[]", error);
+    let query = listing_query(&api, &form, of_matchers)?;
     let context = context(tenants);
-    let (items, annotations) = limited(engine.series(&context, &query).await?, query.limit);
+    let listing = engine.series(&context, &query).await.map_err(|error| match error {
+        EngineError::Invalid(text) => of_matchers(text),
+        other => other.into(),
+    })?;
+    let (items, annotations) = limited(listing, query.limit);
     let write = |out: &mut Vec<u8>, labels: Labels| json::labels(out, labels.as_ref());
     Ok(array(&context, &annotations, separated(items, write)))
 }
@@ -106,12 +110,13 @@ fn listing_query(
     let limit = form.limit()?;
     let start = form.time_or("start", Time::MIN)?.ms();
     let end = form.time_or("end", Time::MAX)?.ms();
-    let matcher_sets = matcher_sets(form, api.face.config.query_text_bytes_max).map_err(of_matchers)?;
-    Ok(ListingQuery { matcher_sets, range: TimeRange::new(start, end), limit })
+    let selectors = selectors(form, api.face.config.query_text_bytes_max).map_err(of_matchers)?;
+    let range = TimeRange::new(start, end);
+    Ok(ListingQuery { matcher_sets: Vec::new(), selectors, range, limit })
 }
 
-/// Each set must have a matcher that an absent label does not pass.
-fn matcher_sets(form: &Form, text_bytes_max: usize) -> Result<Vec<Vec<Matcher>>, String> {
+/// The selectors as they were sent: parsing is the engine's work.
+fn selectors(form: &Form, text_bytes_max: usize) -> Result<Vec<String>, String> {
     let texts: Vec<&str> = form.all("match[]").collect();
     let bytes: usize = texts.iter().map(|text| text.len()).sum();
     if texts.len() > MATCHER_SETS_MAX {
@@ -123,12 +128,7 @@ fn matcher_sets(form: &Form, text_bytes_max: usize) -> Result<Vec<Vec<Matcher>>,
             flag_of("query_text_bytes_max")
         ));
     }
-    let sets = texts.iter().map(|text| parse_metric_selector(text).map_err(|error| error.to_string()));
-    let sets = sets.collect::<Result<Vec<_>, _>>()?;
-    if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
-        return Err("match[] must contain at least one non-empty matcher".to_owned());
-    }
-    Ok(sets)
+    Ok(texts.into_iter().map(str::to_owned).collect())
 }
 
 fn number(form: &Form, name: &str) -> Result<i64, ApiError> {

@@ -9,12 +9,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use promontory_model::float::push_integer;
 use promontory_model::labels::quote;
-use promontory_model::{Exemplar, TimeRange};
+use promontory_model::{Exemplar, TenantId, TimeRange};
 use promontory_promql::engine::{
     Answer, ExemplarQuery, InstantQuery, RangeQuery, RequestContext, SeriesExemplars, Statistics, UntilRead,
     Value,
 };
-use promontory_promql::parse;
 
 use crate::face::{
     ApiError, AskedTenants, Form, TRUNCATED, Time, check_length, json, parse_duration, request_context,
@@ -84,9 +83,11 @@ pub(crate) async fn exemplars(
 
 /// `GET` or `POST /api/v1/format_query`
 pub(crate) async fn format(State(api): State<ApiState>, form: Form) -> Result<Response, ApiError> {
-    let text = expression(&api, &form)?;
-    let expr = parse(&text, &api.face.config.parser).map_err(|error| ApiError::parameter("query", error))?;
-    Ok(success(&Default::default(), |out| json::string(out, &expr.pretty())))
+    let (engine, text) = (api.engine()?, expression(&api, &form)?);
+    // The text says nothing of any tenant.
+    let context = RequestContext::new(TenantId::anonymous());
+    let pretty = engine.format(&context, &text).await.map_err(ApiError::of_query)?;
+    Ok(success(&Default::default(), |out| json::string(out, &pretty)))
 }
 
 /// `None` also for a delta that is not positive: Prometheus takes its default then.

@@ -15,7 +15,7 @@ pub(crate) const ROUTES: [HttpRoute<ApiState>; 16] = {
         HttpRoute::new(GetAndPost, "/api/v1/query", "instant query: ?query=up&time=...", |m| on(m, query::instant)).to(Engine),
         HttpRoute::new(GetAndPost, "/api/v1/query_range", "range query: ?query=up&start=...&end=...&step=15s", |m| on(m, query::range)).to(Engine),
         HttpRoute::new(GetAndPost, "/api/v1/query_exemplars", "exemplars: ?query=up", |m| on(m, query::exemplars)).to(Engine),
-        HttpRoute::new(GetAndPost, "/api/v1/format_query", "a query in canonical form", |m| on(m, query::format)),
+        HttpRoute::new(GetAndPost, "/api/v1/format_query", "a query in canonical form", |m| on(m, query::format)).to(Engine),
         HttpRoute::new(GetAndPost, "/api/v1/series", "series: ?match[]=up", |m| on(m, listing::series)).to(Engine),
         HttpRoute::new(GetAndPost, "/api/v1/labels", "label names", |m| on(m, listing::labels)).to(Engine),
         HttpRoute::new(Get, "/api/v1/label/{name}/values", "label values", |m| on(m, listing::label_values)).to(Engine),

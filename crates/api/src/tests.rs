@@ -106,8 +106,11 @@ impl Engine for FakeEngine {
         context: &'a RequestContext,
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
-        self.ask(context, format!("series {}", asked_listing(query)));
-        Box::pin(async move { Ok(self.labels.lock().unwrap().clone()) })
+        Box::pin(async move {
+            let (query, _) = query.clone().parsed()?;
+            self.ask(context, format!("series {}", asked_listing(&query)));
+            Ok(self.labels.lock().unwrap().clone())
+        })
     }
 
     fn label_names<'a>(
@@ -115,8 +118,11 @@ impl Engine for FakeEngine {
         context: &'a RequestContext,
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
-        self.ask(context, format!("names {}", asked_listing(query)));
-        Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
+        Box::pin(async move {
+            let (query, _) = query.clone().parsed()?;
+            self.ask(context, format!("names {}", asked_listing(&query)));
+            Ok(self.strings.lock().unwrap().clone())
+        })
     }
 
     fn label_values<'a>(
@@ -125,8 +131,11 @@ impl Engine for FakeEngine {
         name: &'a str,
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
-        self.ask(context, format!("values of {name} {}", asked_listing(query)));
-        Box::pin(async move { Ok(self.strings.lock().unwrap().clone()) })
+        Box::pin(async move {
+            let (query, _) = query.clone().parsed()?;
+            self.ask(context, format!("values of {name} {}", asked_listing(&query)));
+            Ok(self.strings.lock().unwrap().clone())
+        })
     }
 
     fn metadata<'a>(
@@ -157,6 +166,14 @@ impl Engine for FakeEngine {
         _: &'a SamplesQuery,
     ) -> BoxFuture<'a, Result<SampleStream, EngineError>> {
         Box::pin(async { Err(EngineError::Bug("no face asks for raw samples".into())) })
+    }
+
+    fn format<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        expr: &'a str,
+    ) -> BoxFuture<'a, Result<String, EngineError>> {
+        Box::pin(async move { Ok(promontory_promql::parse(expr, &Default::default())?.pretty()) })
     }
 
     fn explain<'a>(

@@ -70,6 +70,12 @@ impl Matcher {
         Ok(Self { name, op, value, regex })
     }
 
+    /// A matcher of a regular expression that is compiled; with [`MatchOp::NotRegex`] of what does not match it.
+    #[must_use]
+    pub fn compiled(name: impl Into<String>, op: MatchOp, regex: Re2) -> Self {
+        Self { name: name.into(), op, value: regex.pattern().to_owned(), regex: Some(regex) }
+    }
+
     /// A matcher of one value, which needs no compiling and so cannot fail.
     #[must_use]
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {

@@ -1,4 +1,4 @@
-//! Regular expressions with RE2's meaning on top of the `regex` crate.
+//! Regular expressions with RE2's meaning on top of the `regex` crate's automata.
 //!
 //! Prometheus compiles `^(?s:pattern)$` with Go's `regexp`. The `regex` crate has the same automata
 //! but another syntax, so [`translate`] reads the pattern as Go does and writes it anew:
@@ -17,9 +17,9 @@
 //! Source: Go 1.26 `regexp/syntax/parse.go`; the shapes follow `FastRegexMatcher`, prometheus v3.16
 //! `model/labels/regexp.go`.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use regex::{Regex, RegexBuilder};
+use regex_automata::meta::{BuildError, Regex};
 
 mod shape;
 mod translate;
@@ -34,9 +34,19 @@ const PROGRAM_BYTES_MAX: usize = 1 << 20;
 /// far above what people write; the program limit refuses what is costly.
 pub const PATTERN_BYTES_MAX: usize = 64 << 10;
 
-/// A compiled pattern that matches whole values.
+/// What a search keeps beside the program, counted for each pattern that has one: states that were met, made as
+/// they are met and for each thread that searches. It is an estimate; most patterns stay far below, none goes
+/// beyond the default of the crate, 2 MiB.
+const SEARCH_BYTES: usize = 64 << 10;
+
+/// A compiled pattern that matches whole values; clones share it.
 #[derive(Clone, Debug)]
 pub struct Re2 {
+    compiled: Arc<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
     pattern: String,
     translated: Translated,
     shape: Shape,
@@ -63,19 +73,34 @@ impl Re2 {
         if matches!(shape, Shape::Automaton | Shape::Prefixed(_)) {
             let _ = compiled.set(compile(&translated.pattern).map_err(|error| refusal(pattern, &error))?);
         }
-        Ok(Self { pattern: pattern.to_owned(), translated, shape, regex: compiled })
+        let compiled = Compiled { pattern: pattern.to_owned(), translated, shape, regex: compiled };
+        Ok(Self { compiled: Arc::new(compiled) })
+    }
+
+    /// What its classes cost to compile, in code points that were looked at.
+    #[must_use]
+    pub fn class_work(&self) -> u64 {
+        self.compiled.translated.class_work
+    }
+
+    /// Bytes that it takes, those of a search included; clones take none.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let Compiled { pattern, translated, shape, regex } = &*self.compiled;
+        let program = regex.get().map_or(0, |regex| regex.memory_usage() + SEARCH_BYTES);
+        size_of::<Compiled>() + pattern.len() + translated.pattern.len() + shape.memory_bytes() + program
     }
 
     /// The pattern as it was written, without the anchors.
     #[must_use]
     pub fn pattern(&self) -> &str {
-        &self.pattern
+        &self.compiled.pattern
     }
 
     /// True if the whole of `value` matches, not only a part of it.
     #[must_use]
     pub fn is_match(&self, value: &str) -> bool {
-        match &self.shape {
+        match &self.compiled.shape {
             Shape::Literals(values) => values.binary_search_by(|probe| probe.as_str().cmp(value)).is_ok(),
             Shape::Around { before, min, after } => {
                 value.len() >= before.len() + min + after.len()
@@ -90,11 +115,10 @@ impl Re2 {
 
     /// The compiled expression. Its groups have the numbers of the pattern but no names; see
     /// [`Self::expand`].
-    #[must_use]
-    pub fn regex(&self) -> &Regex {
-        self.regex.get_or_init(|| {
-            compile(&self.translated.pattern)
-                .or_else(|_| Regex::new(NEVER))
+    fn regex(&self) -> &Regex {
+        self.compiled.regex.get_or_init(|| {
+            compile(&self.compiled.translated.pattern)
+                .or_else(|_| compile(NEVER))
                 .expect("a constant pattern compiles")
         })
     }
@@ -103,7 +127,7 @@ impl Re2 {
     /// without duplicates. `None` if there are too many or infinitely many.
     #[must_use]
     pub fn literal_set(&self) -> Option<&[String]> {
-        match &self.shape {
+        match &self.compiled.shape {
             Shape::Literals(values) => Some(values),
             _ => None,
         }
@@ -112,7 +136,7 @@ impl Re2 {
     /// What every match begins with; empty if that is unknown.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        match &self.shape {
+        match &self.compiled.shape {
             Shape::Around { before, .. } => before,
             Shape::Prefixed(prefix) => prefix,
             Shape::Literals(values) => match values.as_slice() {
@@ -129,8 +153,12 @@ impl Re2 {
     /// unknown or did not take part are empty; `$$` is a dollar sign.
     #[must_use]
     pub fn expand(&self, value: &str, template: &str) -> Option<String> {
-        let captures = self.regex().captures(value)?;
-        let group = |index: usize| captures.get(index).map(|group| group.as_str());
+        let mut captures = self.regex().create_captures();
+        self.regex().captures(value, &mut captures);
+        if !captures.is_match() {
+            return None;
+        }
+        let group = |index: usize| captures.get_group(index).map(|group| &value[group.start..group.end]);
         let mut out = String::with_capacity(template.len());
         let mut rest = template;
         while let Some((text, behind)) = rest.split_once('$') {
@@ -156,7 +184,7 @@ impl Re2 {
 
     /// The numbers of the groups of this name: Go allows several.
     fn named_groups<'a>(&'a self, name: &'a str) -> impl Iterator<Item = usize> + 'a {
-        let names = self.translated.group_names.iter().enumerate();
+        let names = self.compiled.translated.group_names.iter().enumerate();
         names.filter(move |(_, group)| group.as_deref() == Some(name)).map(|(index, _)| index + 1)
     }
 }
@@ -164,14 +192,15 @@ impl Re2 {
 /// Matches nothing.
 const NEVER: &str = r"[^\s\S]";
 
-fn compile(translated: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&format!(r"\A(?:{translated})\z")).size_limit(PROGRAM_BYTES_MAX).build()
+fn compile(translated: &str) -> Result<Regex, Box<BuildError>> {
+    let config = Regex::config().nfa_size_limit(Some(PROGRAM_BYTES_MAX));
+    Ok(Regex::builder().configure(config).build(&format!(r"\A(?:{translated})\z"))?)
 }
 
-fn refusal(pattern: &str, error: &regex::Error) -> String {
-    let why = match error {
-        regex::Error::CompiledTooBig(_) => "expression too large",
-        _ => "expression nests too deeply",
+fn refusal(pattern: &str, error: &BuildError) -> String {
+    let why = match error.size_limit() {
+        Some(_) => "expression too large",
+        None => "expression nests too deeply",
     };
     format!("error parsing regexp: {why}: `{pattern}`")
 }
@@ -179,7 +208,7 @@ fn refusal(pattern: &str, error: &regex::Error) -> String {
 /// A pattern that matches `text` and nothing else.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    regex::escape(text)
+    regex_syntax::escape(text)
 }
 
 /// What two sorted values, and so all between them, begin with.

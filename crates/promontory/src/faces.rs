@@ -116,7 +116,6 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiSettings {
         write_bytes_in_flight_max: config.write_in_flight_max,
         body_read_timeout: config.web.limits.read_timeout,
         query_text_bytes_max: config.query.text_bytes_max,
-        parser: config.query.engine.parser(),
         allowed_hosts: if is_loopback { config.web.loopback_hosts.clone() } else { AllowedHosts::Any },
         cors_origin: config.web.cors_origin.clone(),
         runtime_info: RuntimeInfo {

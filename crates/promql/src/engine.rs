@@ -109,6 +109,16 @@ pub trait Engine: Send + Sync {
         query: &'a SamplesQuery,
     ) -> BoxFuture<'a, Result<SampleStream, EngineError>>;
 
+    /// An expression over several lines, as Prometheus' `format_query` answers it.
+    ///
+    /// # Errors
+    /// [`EngineError`] by kind.
+    fn format<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        expr: &'a str,
+    ) -> BoxFuture<'a, Result<String, EngineError>>;
+
     /// How a query would be answered now. Series are looked up, samples are not read.
     ///
     /// # Errors

@@ -43,5 +43,7 @@ pub use functions::{
 };
 pub use go::{format_general, parse_float};
 pub use grid::{Grid, GridRow, Validity};
-pub use parser::{ParseError, ParserSettings, parse, parse_metric_selector};
+pub use parser::{
+    ParseError, ParserSettings, parse, parse_counted, parse_metric_selector, parse_metric_selectors,
+};
 pub use types::ValueType;

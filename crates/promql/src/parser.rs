@@ -15,6 +15,7 @@ mod selector;
 mod modifiers;
 mod duration;
 mod literal;
+mod regexes;
 mod check;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use promontory_model::Matcher;
 use promontory_model::labels::Labels;
 
 pub use self::literal::{parse_number, unquote};
+use self::regexes::Regexes;
 use self::tokens::{Context, NOWHERE, is_metric_name};
 use crate::ast::{Expr, Span, line_col};
 use crate::lexer::{Lexer, Token, TokenKind};
@@ -31,6 +33,10 @@ use crate::lexer::{Lexer, Token, TokenKind};
 /// planner, must have stack for this many. The parser itself needs up to 2.6 KB for each (measured
 /// with nested aggregations), so that a thread of 1 MiB suffices; hand-written queries stay below 20.
 pub const DEPTH_MAX: u32 = 256;
+
+/// Bytes that the regular expressions of one text may take once they are compiled. Dashboards have some ten of a
+/// few kilobytes; what is refused here would take half a second to compile.
+const REGEX_BYTES_MAX: usize = 32 << 20;
 
 /// What a parser accepts. The default is what Prometheus 3.16 accepts without feature flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,8 @@ pub struct ParserSettings {
     pub fill_modifiers: bool,
     /// Most nodes on a path from the root to a leaf.
     pub depth_max: u32,
+    /// Most bytes of all regular expressions, compiled.
+    pub regex_bytes_max: usize,
 }
 
 impl Default for ParserSettings {
@@ -52,6 +60,7 @@ impl Default for ParserSettings {
             duration_expressions: true,
             fill_modifiers: false,
             depth_max: DEPTH_MAX,
+            regex_bytes_max: REGEX_BYTES_MAX,
         }
     }
 }
@@ -65,6 +74,7 @@ impl ParserSettings {
             duration_expressions: true,
             fill_modifiers: true,
             depth_max: DEPTH_MAX,
+            regex_bytes_max: REGEX_BYTES_MAX,
         }
     }
 }
@@ -78,12 +88,14 @@ pub struct ParseError {
     pub message: String,
     /// Line and column of the start of `span`; `None` if there is no text at all.
     pub position: Option<(usize, usize)>,
+    /// True if the text is right and asks for more than is allowed.
+    pub over_limit: bool,
 }
 
 impl ParseError {
     fn new(text: &str, span: Span, message: impl Into<String>) -> Self {
         let position = (!text.is_empty()).then(|| line_col(text, span.start));
-        Self { span, message: message.into(), position }
+        Self { span, message: message.into(), position, over_limit: false }
     }
 }
 
@@ -105,6 +117,14 @@ type Parsed<T> = Result<T, ParseError>;
 /// # Errors
 /// [`ParseError`] with the text of Prometheus.
 pub fn parse(text: &str, settings: &ParserSettings) -> Result<Expr, ParseError> {
+    parse_counted(text, settings).map(|(expr, _)| expr)
+}
+
+/// The same, with the bytes that its regular expressions take.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_counted(text: &str, settings: &ParserSettings) -> Result<(Expr, usize), ParseError> {
     let mut parser = Parser::new(text, settings);
     if parser.peek()?.kind == TokenKind::End {
         return Err(ParseError::new(text, Span::default(), "no expression found in input"));
@@ -112,7 +132,7 @@ pub fn parse(text: &str, settings: &ParserSettings) -> Result<Expr, ParseError> 
     let mut expr = parser.expr(0)?;
     parser.expect_end()?;
     check::check(text, &mut expr)?;
-    Ok(expr)
+    Ok((expr, parser.regexes.bytes))
 }
 
 /// Parses an instant vector selector without modifiers, as `match[]` parameters hold them. The
@@ -121,18 +141,22 @@ pub fn parse(text: &str, settings: &ParserSettings) -> Result<Expr, ParseError> 
 /// # Errors
 /// [`ParseError`] with the text of Prometheus.
 pub fn parse_metric_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    let mut parser = Parser::new(text, &ParserSettings::default());
-    let token = parser.peek()?;
-    let (selector, _) = if is_metric_name(token.kind) {
-        parser.bump()?;
-        parser.vector_selector(Some(token))?
-    } else if token.kind == TokenKind::LeftBrace {
-        parser.vector_selector(None)?
-    } else {
-        return Err(parser.unexpected(token));
-    };
-    parser.expect_end()?;
-    Ok(selector.matchers)
+    parse_metric_selectors(&[text]).map(|(mut sets, _)| sets.pop().unwrap_or_default())
+}
+
+/// The same of several, whose regular expressions are bounded together; with the bytes that they take.
+///
+/// # Errors
+/// [`ParseError`] of the first that is wrong.
+pub fn parse_metric_selectors(texts: &[impl AsRef<str>]) -> Result<(Vec<Vec<Matcher>>, usize), ParseError> {
+    let (mut sets, mut regexes) = (Vec::with_capacity(texts.len()), Regexes::default());
+    for text in texts {
+        let mut parser = Parser::new(text.as_ref(), &ParserSettings::default());
+        parser.regexes = regexes;
+        sets.push(parser.metric_selector()?);
+        regexes = parser.regexes;
+    }
+    Ok((sets, regexes.bytes))
 }
 
 /// Parses a label set such as `name{a="b"}` at the start of `text`; returns it with the number of
@@ -158,6 +182,7 @@ struct Parser<'a> {
     /// The construct that an unexpected token is blamed on.
     context: Context,
     nesting: u32,
+    regexes: Regexes,
 }
 
 impl<'a> Parser<'a> {
@@ -170,7 +195,23 @@ impl<'a> Parser<'a> {
             consumed: 0,
             context: NOWHERE,
             nesting: 0,
+            regexes: Regexes::default(),
         }
+    }
+
+    /// A selector and nothing behind it.
+    fn metric_selector(&mut self) -> Parsed<Vec<Matcher>> {
+        let token = self.peek()?;
+        let (selector, _) = if is_metric_name(token.kind) {
+            self.bump()?;
+            self.vector_selector(Some(token))?
+        } else if token.kind == TokenKind::LeftBrace {
+            self.vector_selector(None)?
+        } else {
+            return Err(self.unexpected(token));
+        };
+        self.expect_end()?;
+        Ok(selector.matchers)
     }
 }
 

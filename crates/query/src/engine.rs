@@ -3,8 +3,8 @@
 //! A query goes through these steps, all on the query runtime, so that no heavy query delays what
 //! runs on the caller's:
 //!
-//! 1. Parse and check (before any queue, so that a wrong query costs nothing): `question`.
-//! 2. Wait for a place ([`crate::admission`]), and run until the end ([`crate::session`]).
+//! 1. Wait for a place ([`crate::admission`]), and run until the end ([`crate::session`]).
+//! 2. Parse and check: `question`.
 //! 3. Pin a snapshot ([`crate::view`]), lower the expression, select the series of all its selectors, rewrite
 //!    the plan, estimate its memory, build operators: `prepare`.
 //! 4. Run them, collect the answer, sort it, add annotations and what it depends on.
@@ -104,20 +104,32 @@ impl QueryEngine {
         Arc::clone(&self.sessions.counters)
     }
 
-    async fn evaluate(&self, request: &RequestContext, query: Query) -> Result<Answer, EngineError> {
-        self.sessions.run(request, |session| async move { evaluate(&session, &query).await }).await
+    async fn evaluate(&self, request: &RequestContext, question: Question) -> Result<Answer, EngineError> {
+        let answer = |session: Session| async move { evaluate(&session, &session.check(&question)?).await };
+        self.sessions.run(request, answer).await
     }
 
     /// Runs a listing under the same limits as a query.
     async fn list<T: Send + 'static, F>(
         &self,
         request: &RequestContext,
-        list: impl FnOnce(Arc<RequestView>) -> F + Send + 'static,
+        query: ListingQuery,
+        list: impl FnOnce(Arc<RequestView>, ListingQuery) -> F + Send + 'static,
     ) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        self.sessions.run(request, |session| async move { list(session.view().await?).await }).await
+        let run = |session: Session| async move {
+            let query = listing::parsed(query, &session.context)?;
+            list(session.view().await?, query).await
+        };
+        self.sessions.run(request, run).await
+    }
+}
+
+impl Session {
+    fn check(&self, question: &Question) -> Result<Query, EngineError> {
+        self.shared().settings.check(question, &self.context)
     }
 }
 
@@ -233,7 +245,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a InstantQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.settings().check_instant(query)?).await })
+        Box::pin(self.evaluate(context, Question::Instant(query.clone())))
     }
 
     fn range<'a>(
@@ -241,7 +253,7 @@ impl Engine for QueryEngine {
         context: &'a RequestContext,
         query: &'a RangeQuery,
     ) -> BoxFuture<'a, Result<Answer, EngineError>> {
-        Box::pin(async move { self.evaluate(context, self.settings().check_range(query)?).await })
+        Box::pin(self.evaluate(context, Question::Range(query.clone())))
     }
 
     fn series<'a>(
@@ -250,7 +262,7 @@ impl Engine for QueryEngine {
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<Labels>, EngineError>> {
         let query = query.clone();
-        Box::pin(self.list(context, |view| async move { listing::series(&view, &query).await }))
+        Box::pin(self.list(context, query, |view, query| async move { listing::series(&view, &query).await }))
     }
 
     fn label_names<'a>(
@@ -259,7 +271,11 @@ impl Engine for QueryEngine {
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         let query = query.clone();
-        Box::pin(self.list(context, |view| async move { listing::label_names(&view, &query).await }))
+        Box::pin(self.list(
+            context,
+            query,
+            |view, query| async move { listing::label_names(&view, &query).await },
+        ))
     }
 
     fn label_values<'a>(
@@ -269,7 +285,10 @@ impl Engine for QueryEngine {
         query: &'a ListingQuery,
     ) -> BoxFuture<'a, Result<Listing<String>, EngineError>> {
         let (name, query) = (name.to_owned(), query.clone());
-        Box::pin(self.list(context, |view| async move { listing::label_values(&view, &name, &query).await }))
+        let list = |view: Arc<RequestView>, query: ListingQuery| async move {
+            listing::label_values(&view, &name, &query).await
+        };
+        Box::pin(self.list(context, query, list))
     }
 
     fn metadata<'a>(
@@ -278,9 +297,11 @@ impl Engine for QueryEngine {
         metric: Option<&'a str>,
     ) -> BoxFuture<'a, Result<MetadataByMetric, EngineError>> {
         let metric = metric.map(str::to_owned);
-        Box::pin(self.list(context, |view| async move {
+        let find = |session: Session| async move {
+            let view = session.view().await?;
             view.metadata(metric.as_deref()).await.map_err(|error| store_error(&error))
-        }))
+        };
+        Box::pin(self.sessions.run(context, find))
     }
 
     fn exemplars<'a>(
@@ -289,14 +310,17 @@ impl Engine for QueryEngine {
         query: &'a ExemplarQuery,
     ) -> BoxFuture<'a, Result<ExemplarAnswer, EngineError>> {
         Box::pin(async move {
-            let (selectors, range) = (self.settings().selectors(&query.expr)?, query.range);
-            if selectors.is_empty() {
-                return Ok(ExemplarAnswer::default());
-            }
-            let find = move |view: Arc<RequestView>| async move {
-                listing::exemplars(&view, &selectors, range).await
+            let ExemplarQuery { expr, range } = query.clone();
+            let find = move |session: Session| async move {
+                let selectors = session.shared().settings.selectors(&expr, &session.context)?;
+                if selectors.is_empty() {
+                    return Ok(ExemplarAnswer::default());
+                }
+                let view = session.view().await?;
+                let series = listing::exemplars(&view, &selectors, range).await?;
+                Ok(ExemplarAnswer { selects: true, series })
             };
-            Ok(ExemplarAnswer { selects: true, series: self.list(context, find).await? })
+            self.sessions.run(context, find).await
         })
     }
 
@@ -312,14 +336,28 @@ impl Engine for QueryEngine {
         })
     }
 
+    fn format<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        expr: &'a str,
+    ) -> BoxFuture<'a, Result<String, EngineError>> {
+        let expr = expr.to_owned();
+        let format = |session: Session| async move {
+            Ok(session.shared().settings.parse(&expr, &session.context)?.pretty())
+        };
+        Box::pin(self.sessions.run(context, format))
+    }
+
     fn explain<'a>(
         &'a self,
         context: &'a RequestContext,
         question: &'a Question,
     ) -> BoxFuture<'a, Result<Explanation, EngineError>> {
         Box::pin(async move {
-            let query = self.settings().check(question)?;
-            let explain = |session| async move { explain::explain(&session, &query).await };
+            let question = question.clone();
+            let explain = |session: Session| async move {
+                explain::explain(&session, &session.check(&question)?).await
+            };
             self.sessions.run(context, explain).await
         })
     }
@@ -330,8 +368,10 @@ impl Engine for QueryEngine {
         question: &'a Question,
     ) -> BoxFuture<'a, Result<Price, EngineError>> {
         Box::pin(async move {
-            let query = self.settings().check(question)?;
-            self.sessions.run(context, |session| async move { explain::price(&session, &query).await }).await
+            let question = question.clone();
+            let price =
+                |session: Session| async move { explain::price(&session, &session.check(&question)?).await };
+            self.sessions.run(context, price).await
         })
     }
 }

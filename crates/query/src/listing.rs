@@ -7,8 +7,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use promontory_model::{Labels, Matcher, TimeRange};
 use promontory_promql::engine::{Annotations, EngineError, Listing, ListingQuery, SeriesExemplars};
 
+use crate::context::QueryContext;
 use crate::error::{QueryError, engine_error_of, store_error};
-use crate::memory::ANSWER;
+use crate::memory::{ANSWER, REGEXES};
 use crate::table::label_key;
 use crate::view::{RequestView, TENANT_LABEL};
 
@@ -20,6 +21,14 @@ const SERIES_PER_LOOK: usize = 1_024;
 
 /// What an element of a set or list takes beside its bytes.
 const ELEMENT_BYTES: usize = 64;
+
+/// The query with its selectors parsed and charged.
+pub fn parsed(query: ListingQuery, context: &QueryContext) -> Result<ListingQuery, EngineError> {
+    let (query, regex_bytes) = query.parsed()?;
+    let charged = context.kept().grow(regex_bytes, REGEXES).and_then(|()| context.running());
+    charged.map_err(|error| engine_error_of(&error))?;
+    Ok(query)
+}
 
 /// The matcher sets; an empty list of sets selects everything.
 fn alternatives(query: &ListingQuery) -> Cow<'_, [Vec<Matcher>]> {

@@ -21,6 +21,8 @@ use crate::settings::{FLAG_OF_ALL, FLAG_OF_ONE};
 
 /// What memory is taken for, where several say the same.
 pub const ANSWER: &str = "its answer";
+/// The same.
+pub const REGEXES: &str = "its regular expressions";
 
 /// Bytes that all requests of one engine hold; `/metrics` shows them.
 #[derive(Debug)]

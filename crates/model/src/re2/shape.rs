@@ -45,6 +45,18 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Literals(values) => values.iter().map(|value| size_of::<String>() + value.len()).sum(),
+            Self::Around { before, after, .. } => before.len() + after.len(),
+            Self::Contains(text) | Self::Prefixed(text) => text.len(),
+            Self::Automaton => 0,
+        }
+    }
+}
+
 /// The finite set that `hir` means, sorted.
 fn literals(hir: &Hir) -> Option<Vec<String>> {
     let mut values = finite(hir, Edges { start: true, end: true })?;

@@ -58,6 +58,8 @@ fn perl_classes_and_word_boundaries_are_ascii() {
     check(r"é\Bé", &["éé"], &["é"]);
     check(r"(?i)\w", &["K", "ſ"], &["é"]);
     check(r"(?i)\W", &["é"], &["K", "ſ", "k"]);
+    check(r"(?i)a\D\S\W", &["Axy-", "a٣éé"], &["a1x-", "a- -", "aaak"]);
+    check(r"(?i)[\W\D]", &["é", "k"], &["7"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Why there is no answer.
 
+use crate::parser::ParseError;
+
 /// Why there is no answer, by the caller's next move. Each face translates it into its protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -27,4 +29,10 @@ pub enum EngineError {
     /// Report it: a mistake of ours.
     #[error("{0}")]
     Bug(String),
+}
+
+impl From<ParseError> for EngineError {
+    fn from(error: ParseError) -> Self {
+        if error.over_limit { Self::Limited(error.to_string()) } else { Self::Invalid(error.to_string()) }
+    }
 }

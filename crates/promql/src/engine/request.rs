@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use promontory_model::{Matcher, MutexExt as _, Position, SnapshotId, Tenants, TimeRange};
 
+use super::error::EngineError;
+use crate::parser::parse_metric_selectors;
+
 /// What every request carries.
 ///
 /// Made by [`Self::new`] and the methods `with_...`, so that a field more changes no caller.
@@ -215,11 +218,30 @@ pub struct SamplesQuery {
 /// A request for series, label names or label values.
 #[derive(Clone, Debug)]
 pub struct ListingQuery {
-    /// Alternatives: a series counts if it passes all matchers of one of them. Empty: all series.
+    /// Alternatives: a series counts if it passes all matchers of one of them. Without any, all series.
     pub matcher_sets: Vec<Vec<Matcher>>,
+    /// More of them, as they were sent: to parse them, and to compile their regular expressions, is work that the
+    /// engine does once the request has its place.
+    pub selectors: Vec<String>,
     /// Series with a sample here; blocks and tail are pruned by it, so that an answer may hold
     /// series whose samples lie a little outside, as in Prometheus.
     pub range: TimeRange,
     /// 0: no limit.
     pub limit: usize,
+}
+
+impl ListingQuery {
+    /// The same with its selectors parsed, and the bytes that their regular expressions take.
+    ///
+    /// # Errors
+    /// `Invalid` if one is no selector or passes every series, `Limited` if their regular expressions take too much.
+    pub fn parsed(mut self) -> Result<(Self, usize), EngineError> {
+        let texts = std::mem::take(&mut self.selectors);
+        let (sets, bytes) = parse_metric_selectors(&texts)?;
+        if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
+            return Err(EngineError::Invalid("match[] must contain at least one non-empty matcher".into()));
+        }
+        self.matcher_sets.extend(sets);
+        Ok((self, bytes))
+    }
 }

@@ -1,7 +1,10 @@
 //! Selectors of series, and label sets as scripts and remote texts write them.
 
 use promontory_model::labels::{Labels, LabelsBuilder, METRIC_NAME};
+use promontory_model::re2::Re2;
 use promontory_model::{MatchOp, Matcher};
+
+use super::regexes::Refusal;
 
 use super::tokens::{
     LABEL_ASSIGN, LABEL_NEXT, LABEL_START, LABEL_VALUE, MATCHER_NEXT, MATCHER_OPERATOR, MATCHER_START,
@@ -74,8 +77,18 @@ impl Parser<'_> {
         self.bump()?;
         let value = self.within(MATCHER_VALUE, |parser| parser.expect(TokenKind::String))?;
         let text = self.string(value)?;
-        Matcher::new(label, op, text)
-            .map_err(|error| ParseError::new(self.text, name.span.to(value.span), error.to_string()))
+        let span = name.span.to(value.span);
+        if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
+            return Ok(Matcher::compiled(label, op, self.regex(&text, span)?));
+        }
+        Matcher::new(label, op, text).map_err(|error| ParseError::new(self.text, span, error.to_string()))
+    }
+
+    fn regex(&mut self, pattern: &str, span: Span) -> Parsed<Re2> {
+        self.regexes.compile(pattern, self.settings.regex_bytes_max).map_err(|refusal| match refusal {
+            Refusal::Wrong(why) => ParseError::new(self.text, span, why),
+            Refusal::TooMuch(why) => ParseError { over_limit: true, ..ParseError::new(self.text, span, why) },
+        })
     }
 
     pub(super) fn metric(&mut self) -> Parsed<(Labels, usize)> {

@@ -475,3 +475,34 @@ fn damaged_expressions_never_panic() {
         }
     }
 }
+
+/// Without case every code point of a class is looked at: 38 KB of text took minutes, and so did what it blocked.
+#[test]
+fn no_text_takes_long_to_parse() {
+    let selector = |regex: &str| format!("{{a=~\"{regex}\"}}");
+    let many = |n: usize, one: &dyn Fn(usize) -> String| {
+        let mut level: Vec<String> = (0..n).map(|i| selector(&one(i))).collect();
+        while level.len() > 1 {
+            level = level.chunks(2).map(|pair| format!("({})", pair.join(" or "))).collect();
+        }
+        level.remove(0)
+    };
+    const ALL: &str = "[\\\\x00-\\\\x{10ffff}]";
+    for (text, why, over_limit) in [
+        (selector(&"\\\\pL".repeat(13_000)), "expression too large", false),
+        (selector(&format!("(?i){}", "\\\\pL".repeat(13_000))), "expression too large", false),
+        (selector(&format!("(?i){}", ALL.repeat(2_000))), "expression too large", false),
+        (many(400, &|i| format!("(?i){i}{ALL}")), "take too long to compile", true),
+        (many(1_000, &|i| format!("{i}\\\\pL{{20}}")), "take more than 33554432 bytes", true),
+        (many(1_000, &|i| format!("{i}.[a-z]{{500}}")), "take more than 33554432 bytes", true),
+        (many(1_500, &|i| format!("{i}[a-p][a-p][a-p]")), "take more than 33554432 bytes", true),
+    ] {
+        let begun = std::time::Instant::now();
+        let error = parse(&text, &ParserSettings::default()).unwrap_err();
+        assert!(error.message.contains(why), "{}", error.message);
+        assert_eq!(error.over_limit, over_limit, "{why}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}: {text:.60}", begun.elapsed());
+    }
+    let equal = many(2_000, &|_| "0.[a-z]{500}".to_owned());
+    assert!(parse(&equal, &ParserSettings::default()).is_ok(), "an expression counts once");
+}

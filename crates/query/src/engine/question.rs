@@ -1,4 +1,7 @@
-//! Checks before any queue, so that a wrong query costs nothing.
+//! From texts to checked queries: work of the request, on the query runtime, charged to it.
+//!
+//! A regular expression may take a megabyte and ten milliseconds to compile, so that a text of 64 KB is seconds of
+//! work: it has a place and a deadline like any other.
 
 use std::time::Duration;
 
@@ -6,8 +9,11 @@ use promontory_model::Matcher;
 use promontory_plan::QuerySettings;
 use promontory_promql::ast::{Expr, QueryTimes};
 use promontory_promql::engine::{EngineError, InstantQuery, Question, RangeQuery};
-use promontory_promql::{Grid, ValueType, parse};
+use promontory_promql::{Grid, ValueType, parse_counted};
 
+use crate::context::QueryContext;
+use crate::error::engine_error_of;
+use crate::memory::REGEXES;
 use crate::settings::{EngineSettings, too_many_points};
 
 /// A checked query.
@@ -27,9 +33,19 @@ pub(super) enum QueryKind {
 }
 
 impl EngineSettings {
-    fn parse(&self, text: &str, times: QueryTimes) -> Result<Expr, EngineError> {
-        let mut expr =
-            parse(text, &self.parser()).map_err(|error| EngineError::Invalid(error.to_string()))?;
+    /// Parses, and charges what the regular expressions take.
+    pub(super) fn parse(&self, text: &str, context: &QueryContext) -> Result<Expr, EngineError> {
+        let running = || context.running().map_err(|error| engine_error_of(&error));
+        running()?;
+        let (expr, regex_bytes) = parse_counted(text, &self.parser())?;
+        let charged = context.kept().grow(regex_bytes, REGEXES);
+        charged.map_err(|error| engine_error_of(&error))?;
+        running()?;
+        Ok(expr)
+    }
+
+    fn resolved(&self, text: &str, times: QueryTimes, context: &QueryContext) -> Result<Expr, EngineError> {
+        let mut expr = self.parse(text, context)?;
         expr.resolve(times).map_err(|error| EngineError::Invalid(error.to_string()))?;
         Ok(expr)
     }
@@ -48,30 +64,34 @@ impl EngineSettings {
     }
 
     /// The selectors of an expression that nobody evaluates.
-    pub(super) fn selectors(&self, text: &str) -> Result<Vec<Vec<Matcher>>, EngineError> {
-        let expr = parse(text, &self.parser()).map_err(|error| EngineError::Invalid(error.to_string()))?;
+    pub(super) fn selectors(
+        &self,
+        text: &str,
+        context: &QueryContext,
+    ) -> Result<Vec<Vec<Matcher>>, EngineError> {
+        let expr = self.parse(text, context)?;
         Ok(expr.selectors().into_iter().map(<[Matcher]>::to_vec).collect())
     }
 
-    pub(super) fn check(&self, question: &Question) -> Result<Query, EngineError> {
+    pub(super) fn check(&self, question: &Question, context: &QueryContext) -> Result<Query, EngineError> {
         match question {
-            Question::Instant(query) => self.check_instant(query),
-            Question::Range(query) => self.check_range(query),
+            Question::Instant(query) => self.check_instant(query, context),
+            Question::Range(query) => self.check_range(query, context),
         }
     }
 
-    pub(super) fn check_instant(&self, query: &InstantQuery) -> Result<Query, EngineError> {
+    fn check_instant(&self, query: &InstantQuery, context: &QueryContext) -> Result<Query, EngineError> {
         let times = QueryTimes { start: query.time, end: query.time, step: 0 };
         Ok(Query {
             text: query.expr.clone(),
-            expr: self.parse(&query.expr, times)?,
+            expr: self.resolved(&query.expr, times, context)?,
             grid: Grid::instant(query.time),
             kind: QueryKind::Instant,
             settings: self.of_query(times, query.lookback_delta),
         })
     }
 
-    pub(super) fn check_range(&self, query: &RangeQuery) -> Result<Query, EngineError> {
+    fn check_range(&self, query: &RangeQuery, context: &QueryContext) -> Result<Query, EngineError> {
         let bad = |text: &str| Err(EngineError::Invalid(text.into()));
         if query.step <= 0 {
             return bad(
@@ -86,7 +106,7 @@ impl EngineSettings {
             return Err(too_many_points());
         }
         let times = QueryTimes { start: query.start, end: query.end, step: query.step };
-        let expr = self.parse(&query.expr, times)?;
+        let expr = self.resolved(&query.expr, times, context)?;
         if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
             let kind = expr.value_type().documented();
             return bad(&format!(

@@ -278,6 +278,7 @@ fn listings_are_sorted_and_say_when_they_are_cut() {
     let engine = house.engine(EngineSettings::default());
     let query = |matchers: Vec<Matcher>, limit| ListingQuery {
         matcher_sets: if matchers.is_empty() { Vec::new() } else { vec![matchers] },
+        selectors: Vec::new(),
         range: TimeRange::ALL,
         limit,
     };

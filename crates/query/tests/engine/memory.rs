@@ -59,7 +59,8 @@ fn instant_vectors_and_listings_are_held_against_the_memory() {
     let engine = house.engine(limited_to(100 * KB));
     let query = InstantQuery { expr: "{__name__=~\".+\"}".into(), time: 0, lookback_delta: None };
     check_limited(&engine, "its answer", house.runtime.block_on(engine.instant(&context(), &query)));
-    let all = ListingQuery { matcher_sets: Vec::new(), range: TimeRange::ALL, limit: 0 };
+    let all =
+        ListingQuery { matcher_sets: Vec::new(), selectors: Vec::new(), range: TimeRange::ALL, limit: 0 };
     check_limited(&engine, "its answer", house.runtime.block_on(engine.series(&context(), &all)));
     let names = house.runtime.block_on(engine.label_names(&context(), &all));
     assert_eq!(names.unwrap().items.len(), 3, "three names take little, whatever they are taken from");
@@ -118,8 +119,12 @@ fn many_matcher_sets_are_merged_as_they_come() {
     let set = |i: usize| {
         vec![matcher(MatchOp::NotEqual, "job", &format!("x{i}")), matcher(MatchOp::NotEqual, "instance", "")]
     };
-    let listing =
-        |sets: Vec<Vec<Matcher>>| ListingQuery { matcher_sets: sets, range: TimeRange::ALL, limit: 0 };
+    let listing = |sets: Vec<Vec<Matcher>>| ListingQuery {
+        matcher_sets: sets,
+        selectors: Vec::new(),
+        range: TimeRange::ALL,
+        limit: 0,
+    };
     let (selects, engine) = tapped(&house, limited_to(250 * KB));
     // Each selection takes 25 kB: all at once were 25 MB.
     let different = listing((0..1_000).map(set).collect());
@@ -155,4 +160,65 @@ fn all_requests_together_have_a_limit_that_says_come_back() {
     assert!(engine.counters().refused_memory_total.load(Relaxed) > 0);
     drop(unread);
     assert!(ask(&second).is_ok(), "what was read is free again");
+}
+
+/// Many expressions that are each as large as one may be.
+fn costly() -> String {
+    let mut level: Vec<String> = (0..20).map(|i| format!("{{a=~\"{i}\\\\pL{{20}}\"}}")).collect();
+    while level.len() > 1 {
+        level = level.chunks(2).map(|pair| format!("({})", pair.join(" or "))).collect();
+    }
+    level.remove(0)
+}
+
+#[test]
+fn expressions_are_compiled_where_queries_run_and_within_their_memory() {
+    let house = House::new(1, 1, 1);
+    let engine = house.engine(limited_to(4_000 * KB));
+    let query = InstantQuery { expr: costly(), time: 0, lookback_delta: None };
+    let listing = ListingQuery {
+        matcher_sets: Vec::new(),
+        selectors: (0..20).map(|i| format!("{{a=~\"{i}\\\\pL{{20}}\"}}")).collect(),
+        range: TimeRange::ALL,
+        limit: 0,
+    };
+    let io = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    // How long one thread, which serves everybody, is kept from its other work.
+    let longest = io.block_on(async {
+        let (mut longest, mut last) = (Duration::ZERO, std::time::Instant::now());
+        let request = context();
+        let asked = async {
+            check_limited(&engine, "its regular expressions", engine.instant(&request, &query).await);
+            check_limited(&engine, "its regular expressions", engine.series(&request, &listing).await);
+            let formatted = engine.format(&request, &query.expr).await;
+            check_limited(&engine, "its regular expressions", formatted);
+        };
+        tokio::pin!(asked);
+        loop {
+            tokio::select! {
+                () = &mut asked => break longest.max(last.elapsed()),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {
+                    longest = longest.max(last.elapsed());
+                    last = std::time::Instant::now();
+                }
+            }
+        }
+    });
+    assert!(longest < Duration::from_millis(50), "{longest:?}");
+    let roomy =
+        house.engine(EngineSettings { timeout: Duration::from_millis(1), ..EngineSettings::default() });
+    let error = io.block_on(roomy.instant(&context(), &query)).unwrap_err();
+    assert!(matches!(error, EngineError::TimedOut(_)), "{error:?}");
+}
+
+#[test]
+fn expressions_that_would_take_too_long_to_compile_are_a_limit_of_their_own() {
+    let house = House::new(1, 1, 1);
+    let engine = house.engine(EngineSettings::default());
+    let many = (0..2_000).map(|i| format!("{{a=~\"{i}.[a-z]{{500}}\"}}")).collect();
+    let listing = ListingQuery { matcher_sets: Vec::new(), selectors: many, range: TimeRange::ALL, limit: 0 };
+    let error = house.runtime.block_on(engine.label_names(&context(), &listing)).unwrap_err();
+    let EngineError::Limited(text) = &error else { panic!("{error:?}") };
+    assert!(text.contains("the regular expressions take more than 33554432 bytes"), "{text}");
+    assert_eq!(engine.counters().refused_limit.load(Relaxed), 1);
 }

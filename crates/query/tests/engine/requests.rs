@@ -19,7 +19,7 @@ fn policy(op: MatchOp, name: &str, value: &str) -> LabelPolicy {
 }
 
 fn all_series() -> ListingQuery {
-    ListingQuery { matcher_sets: Vec::new(), range: TimeRange::ALL, limit: 0 }
+    ListingQuery { matcher_sets: Vec::new(), selectors: Vec::new(), range: TimeRange::ALL, limit: 0 }
 }
 
 impl House {

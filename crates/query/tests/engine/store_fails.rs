@@ -82,7 +82,12 @@ fn no_way_to_the_engine_tells_what_the_store_said() {
             check(&what("exemplars"), engine.exemplars(&context, &exemplars).await);
             check(&what("metadata"), engine.metadata(&context, None).await);
             if step != Step::Read {
-                let listing = ListingQuery { matcher_sets: temperature(), range: TimeRange::ALL, limit: 0 };
+                let listing = ListingQuery {
+                    matcher_sets: temperature(),
+                    selectors: Vec::new(),
+                    range: TimeRange::ALL,
+                    limit: 0,
+                };
                 check(&what("series"), engine.series(&context, &listing).await);
                 check(&what("labels"), engine.label_names(&context, &listing).await);
                 check(&what("values"), engine.label_values(&context, "job", &listing).await);

@@ -75,7 +75,12 @@ impl Town {
 }
 
 fn listing(matcher_sets: &[Vec<Matcher>]) -> ListingQuery {
-    ListingQuery { matcher_sets: matcher_sets.to_vec(), range: TimeRange::ALL, limit: 0 }
+    ListingQuery {
+        matcher_sets: matcher_sets.to_vec(),
+        selectors: Vec::new(),
+        range: TimeRange::ALL,
+        limit: 0,
+    }
 }
 
 const ALL: [&str; 5] = [
