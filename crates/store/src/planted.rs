@@ -44,11 +44,13 @@ pub enum Bug {
     SkipChecksum,
     /// What the store denies is absent: nobody looks for what must be there.
     BelieveAbsence,
+    /// What is read back after an error is taken for kept, although its name may not outlast a power loss.
+    TrustReadBack,
 }
 
 impl Bug {
     /// Every planted bug.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AcknowledgeEarly,
         Self::SkipWatermarkCheck,
         Self::IgnoreClosedMark,
@@ -64,6 +66,7 @@ impl Bug {
         Self::SwallowUnavailable,
         Self::SkipChecksum,
         Self::BelieveAbsence,
+        Self::TrustReadBack,
     ];
 
     /// The name in reports and on the command line.
@@ -85,6 +88,7 @@ impl Bug {
             Self::SwallowUnavailable => "swallow-unavailable",
             Self::SkipChecksum => "skip-checksum",
             Self::BelieveAbsence => "believe-absence",
+            Self::TrustReadBack => "trust-read-back",
         }
     }
 }

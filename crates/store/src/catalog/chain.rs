@@ -32,7 +32,7 @@ use crate::catalog::bytes::{CheckpointRoot, Page};
 use crate::catalog::state::{Catalog, Change, Delta, Void};
 use crate::counters::add;
 use crate::error::Error;
-use crate::object::context::Context;
+use crate::object::context::{Context, Created};
 use crate::object::keys;
 use crate::planted::Bug;
 
@@ -409,11 +409,15 @@ impl Chain {
         let (key, bytes) = (keys::version(delta.version), delta.encode());
         let mut attempts = 0;
         loop {
-            let Err(error) = self.context.create(&key, bytes.clone()).await else {
-                return Ok(Holder::Ours);
+            let (kept, error) = match self.context.create(&key, bytes.clone()).await {
+                Ok(Created::New) => return Ok(Holder::Ours),
+                Ok(Created::Exists(error)) => (true, error),
+                Err(error) => (self.context.planted.is(Bug::TrustReadBack), error),
             };
             match self.delta(delta.version).await {
-                Ok(Some(found)) if found == *delta => return Ok(Holder::Ours),
+                Ok(Some(found)) if found == *delta && kept => return Ok(Holder::Ours),
+                // Ours, and the next try says whether it is kept.
+                Ok(Some(found)) if found == *delta => {}
                 Ok(Some(_)) => return Ok(Holder::Theirs),
                 Ok(None) | Err(Error::Unavailable { .. }) => {}
                 Err(error) => return Err(error),

@@ -2,7 +2,10 @@
 //!
 //! Invariants:
 //! - Every request has a timeout; a request that hangs is a request whose answer is unknown.
-//! - Only success of a create says who won; whoever gets any other answer reads back.
+//! - Only success of a create says who won; whoever gets any other answer reads back. That an object is there to
+//!   read does not say that it stays: on a local folder its name may not have outlasted a power loss yet. So what is
+//!   read back counts as kept only beside an answer that the object exists ([`Created::Exists`]), which the store
+//!   gives for kept names only; after any other error one asks again.
 //! - Whatever is decoded is read by `object::verified`, with its repeats and its time-outs.
 
 use std::collections::BTreeSet;
@@ -29,7 +32,7 @@ use crate::object::format::Format;
 use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::object::requests::{found, unavailable, within};
 use crate::object::verified::{READ_TIMEOUT_BASE, read_timeout, read_verified};
-use crate::planted::Planted;
+use crate::planted::{Bug, Planted};
 
 /// How often the creation of an object is tried whose bytes follow from its key.
 const CREATE_TRIES_MAX: u32 = 4;
@@ -97,6 +100,16 @@ pub struct Context {
     pub counters: Arc<Counters>,
     /// [`Planted::NONE`] in every shipped build.
     pub planted: Planted,
+}
+
+/// What the answer to the creation of an object says.
+#[derive(Debug)]
+pub(crate) enum Created {
+    /// It holds our bytes and did not exist before.
+    New,
+    /// It exists and is kept, whoever made it; the answer as an error, for whoever finds that it is not ours. Some
+    /// stores say so of an object that another request is about to make.
+    Exists(Error),
 }
 
 impl Context {
@@ -168,12 +181,11 @@ impl Context {
         Ok(self.head(key).await?.is_some())
     }
 
-    /// Creates an object. Success means that it holds these bytes and did not exist before; any error means
-    /// that nothing is known.
+    /// Creates an object. Any error means that nothing is known.
     ///
     /// Few bytes must be taken quickly, or the request is repeated; many have the time that they need on a link
     /// that all slots in flight share.
-    pub(crate) async fn create(&self, key: &Path, bytes: Bytes) -> Result<(), Error> {
+    pub(crate) async fn create(&self, key: &Path, bytes: Bytes) -> Result<Created, Error> {
         let (size, timeout) = (bytes.len() as u64, self.timing.metadata_timeout);
         let (client, limit) = match size {
             0..=SMALL_BYTES_MAX => (&self.bucket.metadata, timeout),
@@ -181,7 +193,13 @@ impl Context {
         };
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
         let answer = within(limit, client.put_opts(key, bytes.into(), options)).await;
-        answer.map(drop).map_err(|source| unavailable("create", key, source))
+        match answer {
+            Ok(_) => Ok(Created::New),
+            Err(source @ StoreError::AlreadyExists { .. }) => {
+                Ok(Created::Exists(unavailable("create", key, source)))
+            }
+            Err(source) => Err(unavailable("create", key, source)),
+        }
     }
 
     /// Creates a small object whose content follows from its key, so that it does not matter who did; `same`
@@ -201,15 +219,17 @@ impl Context {
         };
         let mut tries = 0;
         loop {
-            let Err(error) = self.create(key, bytes.clone()).await else {
-                return Ok(());
+            let (kept, error) = match self.create(key, bytes.clone()).await {
+                Ok(Created::New) => return Ok(()),
+                Ok(Created::Exists(error)) => (true, error),
+                Err(error) => (self.planted.is(Bug::TrustReadBack), error),
             };
             tries += 1;
             match self.get_verified(key, same).await {
-                Ok(Some(())) => return Ok(()),
+                Ok(Some(())) if kept => return Ok(()),
                 Err(other @ Error::Corrupt { .. }) => return Err(other),
-                Ok(None) | Err(_) if tries >= CREATE_TRIES_MAX => return Err(error),
-                Ok(None) | Err(_) => self.back_off(tries).await,
+                _ if tries >= CREATE_TRIES_MAX => return Err(error),
+                _ => self.back_off(tries).await,
             }
         }
     }

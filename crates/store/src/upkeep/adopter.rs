@@ -27,7 +27,7 @@ use crate::catalog::state::{Addition, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
-use crate::object::context::Context;
+use crate::object::context::{Context, Created};
 use crate::object::keys;
 use crate::planted::Bug;
 use crate::read::slot_log::{Found, SlotLog};
@@ -215,6 +215,10 @@ impl Adopter {
     async fn replay(&self, writer: WriterId, watermark: u64) -> Result<Replay, Error> {
         let mut slots = SlotLog::new(self.context(), writer, watermark + 1);
         let (mut segments, mut bytes, mut last, mut marks) = (Vec::new(), 0, watermark, 0);
+        let put_mark = |seq| {
+            let mark = Closed { writer, seq, applied: self.chain.latest().version };
+            async move { self.context().create(&keys::slot(writer, seq), mark.encode()).await }
+        };
         let end = loop {
             if bytes >= self.settings.replay_bytes_max {
                 break ReplayEnd::BytesMax;
@@ -225,19 +229,23 @@ impl Adopter {
                     last = segment.seq;
                     segments.push(segment.sections);
                 }
-                Ok(Found::ClosedMark) => break ReplayEnd::Mark(last + 1),
+                Ok(Found::ClosedMark) => {
+                    // Whoever put it may not know yet whether it is kept, and our commit would come first.
+                    put_mark(last + 1).await?;
+                    break ReplayEnd::Mark(last + 1);
+                }
                 Ok(Found::Foreign(why)) => break ReplayEnd::Foreign(why),
                 Ok(Found::Nothing) => {
                     if let Some(why) = slots.vanished().await? {
                         break ReplayEnd::Foreign(why);
                     }
-                    let seq = last + 1;
-                    let mark = Closed { writer, seq, applied: self.chain.latest().version };
-                    match self.context().create(&keys::slot(writer, seq), mark.encode()).await {
-                        Ok(()) => break ReplayEnd::Mark(seq),
-                        Err(error) if marks >= MARK_TRIES_MAX => return Err(error),
+                    match put_mark(last + 1).await {
+                        Ok(Created::New) => break ReplayEnd::Mark(last + 1),
+                        Ok(Created::Exists(error)) | Err(error) if marks >= MARK_TRIES_MAX => {
+                            return Err(error);
+                        }
                         // Ours, another adopter's, or a segment: the next look tells.
-                        Err(_) => marks += 1,
+                        Ok(Created::Exists(_)) | Err(_) => marks += 1,
                     }
                     self.context().back_off(marks).await;
                 }

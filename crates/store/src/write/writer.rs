@@ -19,7 +19,8 @@
 //!
 //! Resolving a slot:
 //! 1. PUT with create. Success: it holds our bytes.
-//! 2. Anything else: read back. Our bytes: as 1. Nothing, or no answer: wait, begin again.
+//! 2. Anything else: read back. Our bytes, and the answer was that the slot is taken: as 1. Our bytes after any other
+//!    answer: nothing says yet that they are kept, begin again. Nothing, or no answer: wait, begin again.
 //! 3. A closed mark: somebody adopted this writer. What is not acknowledged moves under a new id.
 //! 4. Anything else: the writer is quarantined, nothing above the slot counts; go on as in 3.
 
@@ -43,7 +44,7 @@ use crate::catalog::state::{Addition, Catalog, Change};
 use crate::counters::add;
 use crate::error::Error;
 use crate::heavy::heavy;
-use crate::object::context::Context;
+use crate::object::context::{Context, Created};
 use crate::object::keys::{self, IN_FLIGHT_MAX};
 use crate::outage::OutageLog;
 use crate::planted::Bug;
@@ -195,7 +196,7 @@ struct PreparedBlock {
 }
 
 /// What a slot turned out to hold.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Resolved {
     Ours,
     ClosedMark,
@@ -675,19 +676,23 @@ async fn resolve_slot(context: Arc<Context>, writer: WriterId, seq: u64, bytes: 
     let outages = &context.bucket.outages;
     let mut failures = 0;
     loop {
-        let Err(refusal) = context.create(&key, bytes.clone()).await else {
-            outages.succeeded(PUT_SEGMENTS);
-            return Resolved::Ours;
+        let (kept, refusal) = match context.create(&key, bytes.clone()).await {
+            Ok(Created::New) => {
+                outages.succeeded(PUT_SEGMENTS);
+                return Resolved::Ours;
+            }
+            Ok(Created::Exists(refusal)) => (true, refusal),
+            Err(refusal) => (context.planted.is(Bug::TrustReadBack), refusal),
         };
         add(&context.counters.slot_unknown_answers, 1);
         let held = context.get_verified(&key, |found| resolved_by(&key, (writer, seq), &bytes, found)).await;
         match held {
-            Ok(Some(resolved)) => {
+            Ok(Some(resolved)) if kept || resolved != Resolved::Ours => {
                 outages.succeeded(PUT_SEGMENTS);
                 return resolved;
             }
             Err(Error::Corrupt { why, .. }) => return Resolved::Foreign(why),
-            Ok(None) | Err(_) => outages.failed(PUT_SEGMENTS, &refusal),
+            Ok(_) | Err(_) => outages.failed(PUT_SEGMENTS, &refusal),
         }
         failures += 1;
         context.back_off(failures).await;

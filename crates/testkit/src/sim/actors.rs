@@ -128,6 +128,19 @@ pub(crate) async fn keep_alive(stage: Arc<Stage>, name: String, role: Role) {
     }
 }
 
+/// Takes the power away once or twice in a run: every process dies at once, and names that were not synced may be
+/// gone with them. The processes begin again, each after a while of its own.
+pub(crate) async fn power(stage: Arc<Stage>) {
+    let random = stage.random("power");
+    while !stage.is_stopped() {
+        let length = stage.scenario.length.as_millis() as u64;
+        sleep(random.millis(length / 4..=length * 3 / 4)).await;
+        stage.world.note(|| "the power is lost".to_owned());
+        stage.kill_all();
+        stage.world.lose_power();
+    }
+}
+
 /// What ends or disturbs a process.
 #[derive(Clone, Copy, Debug)]
 enum Mishap {

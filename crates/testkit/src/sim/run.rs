@@ -22,7 +22,7 @@ use crate::sim::history::Violation;
 use crate::sim::process::Process;
 use crate::sim::scenario::Scenario;
 use crate::sim::stage::Stage;
-use crate::sim::store::{Faults, SimStore};
+use crate::sim::store::{Faults, Ground, SimStore};
 
 /// What one run did and what it broke.
 #[derive(Clone, Debug)]
@@ -122,6 +122,9 @@ fn cast(stage: &Arc<Stage>, nodes: &Nodes) -> Vec<JoinHandle<()>> {
     for idx in 0..scenario.onlookers {
         actors.push(tokio::spawn(keep_alive(stage.clone(), format!("onlooker{idx}"), Role::Onlooker)));
     }
+    if scenario.ground == Ground::Folder {
+        actors.push(tokio::spawn(actors::power(stage.clone())));
+    }
     actors.push(tokio::spawn(actors::local_onlooker(stage.clone(), nodes.clone())));
     for idx in 0..scenario.senders {
         actors.push(tokio::spawn(actors::sender(stage.clone(), idx, nodes.clone(), numbers.clone())));
@@ -144,6 +147,9 @@ async fn curtain(stage: &Arc<Stage>, nodes: &Nodes, actors: Vec<JoinHandle<()>>)
         }
     }
     stage.kill_all();
+    if stage.scenario.ground == Ground::Folder && random.happens(5_000) {
+        stage.world.lose_power();
+    }
     stage.world.set_faults(Faults::none());
     if random.happens(5_000) {
         stage.world.land_all();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use promontory_store::{AdopterSettings, Format, ReaderSettings, Timing, WriterSettings};
 
 use crate::sim::random::SeededRandom;
-use crate::sim::store::Faults;
+use crate::sim::store::{Faults, Ground};
 
 /// Shortest time for which the store denies everything, if it does.
 const ABSENCE_WINDOW: Duration = Duration::from_millis(500);
@@ -45,6 +45,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How often the store's requests go wrong.
     pub weather: Weather,
+    /// What the store is: a folder loses its power now and then.
+    pub ground: Ground,
     /// The codec of its blocks.
     pub block_bytes: BlockBytes,
     /// The constants that its bucket is made with; the grace is seconds instead of an hour.
@@ -99,12 +101,16 @@ impl Scenario {
             75..88 => Weather::Fog,
             _ => Weather::Radiation,
         };
+        // A gateway stands before a service only.
+        let folder = weather != Weather::Fog && random.happens(3_000);
+        let ground = if folder { Ground::Folder } else { Ground::Service };
         // Parquet costs a hundred times what plain rows cost and adds nothing to the protocol.
         let parquet = random.happens(200);
         let second = Duration::from_secs(1);
         Self {
             seed,
             weather,
+            ground,
             block_bytes: if parquet { BlockBytes::Parquet } else { BlockBytes::Plain },
             format: Format { epoch_length, checkpoint_spacing, grace_ms, bucket: 0 },
             timing: Timing {
@@ -154,8 +160,19 @@ impl Scenario {
     /// What the store does wrong in this run.
     #[must_use]
     pub fn faults(&self) -> Faults {
+        let of_weather = self.faults_of_weather();
+        match self.ground {
+            Ground::Service => of_weather,
+            // The kernel does not answer that something exists which does not, nor for an attempt of its own.
+            Ground::Folder => {
+                Faults { unsynced: 300, own_already_exists: 0, phantom_already_exists: 0, ..of_weather }
+            }
+        }
+    }
+
+    fn rain(&self) -> Faults {
         let grace_ms = self.format.grace_ms;
-        let rain = Faults {
+        Faults {
             error_before: 150,
             error_after: 100,
             lost_answer: 30,
@@ -163,6 +180,7 @@ impl Scenario {
             own_already_exists: 100,
             phantom_already_exists: 60,
             stale_list: 2_000,
+            unsynced: 0,
             damage: 0,
             denial: 0,
             slow: 100,
@@ -175,7 +193,11 @@ impl Scenario {
             late_ms: 0..=2 * grace_ms,
             stale_list_ms: 0..=grace_ms,
             denial_ms: ABSENCE_WINDOW.as_millis() as u64..=grace_ms / 2,
-        };
+        }
+    }
+
+    fn faults_of_weather(&self) -> Faults {
+        let rain = self.rain();
         match self.weather {
             Weather::Clear => {
                 Faults { latency_ms: 1..=20, orphan_lands: 5_000, late_ms: 0..=1_000, ..Faults::none() }

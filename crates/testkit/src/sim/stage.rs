@@ -54,7 +54,7 @@ impl Stage {
         let tenants = ["anonymous", "ml", "ml-2"].into_iter().take(scenario.tenants);
         Arc::new(Self {
             planted,
-            world: World::new(scenario.seed, scenario.faults(), scenario.resolution_ms),
+            world: World::new(scenario.seed, scenario.ground, scenario.faults(), scenario.resolution_ms),
             clock: SimClock::starting_now(),
             history: Mutex::default(),
             positions: Mutex::default(),

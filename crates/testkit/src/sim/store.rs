@@ -17,8 +17,13 @@
 //! - *Lists* in pages, each page as of its own moment, sometimes as of an older one.
 //! - *Denial*: for a while every read says that there is nothing, every list is empty, as a gateway does whose
 //!   backend is away.
+//! - *Unsynced*, on a folder of one machine ([`Ground::Folder`]): an error comes back, and the object is there with a
+//!   name that is not synced. The next answer about its folder, that it exists or that another was put, has synced
+//!   it; until then [`World::lose_power`] may take it away. So may it take what lands after its caller gave up.
 //! - *Damage* in what is returned: one flipped bit, or a missing end; of a block sometimes many times in
 //!   a row (a *spell*), so that it is damaged for all who read it. Stored bytes stay whole.
+
+mod faults;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,82 +50,16 @@ use crate::sim::random::{SeededRandom, mix};
 use promontory_model::{MutexExt as _, RandomSource};
 use promontory_store::BLOCKS;
 
-/// How often what goes wrong; every chance is of 10,000 requests of its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults {
-    /// Any request: an error, nothing happened.
-    pub error_before: u32,
-    /// A write or deletion: it happened, and an error came back.
-    pub error_after: u32,
-    /// A write or deletion: it happened, and the error came after `silence_ms`.
-    pub lost_answer: u32,
-    /// A write or deletion: an error came back, and it happens later, within `late_ms`.
-    pub late_landing: u32,
-    /// A create: it happened, and `AlreadyExists` came back.
-    pub own_already_exists: u32,
-    /// A create: `AlreadyExists` came back, and nothing happened.
-    pub phantom_already_exists: u32,
-    /// A list page: as of up to `stale_list_ms` ago.
-    pub stale_list: u32,
-    /// A read: a flipped bit or a missing end.
-    pub damage: u32,
-    /// A read: from now on, for `denial_ms`, the store denies what it holds.
-    pub denial: u32,
-    /// Any request: an answer after `slow_ms`.
-    pub slow: u32,
-    /// Any request: an answer, or only the effect, after `stall_ms`.
-    pub stall: u32,
-    /// A write whose caller is dropped: it lands later instead of never.
-    pub orphan_lands: u32,
-    /// The usual time of each of the two ways.
-    pub latency_ms: RangeInclusive<u64>,
-    /// Time of a `slow` request, in milliseconds.
-    pub slow_ms: RangeInclusive<u64>,
-    /// Time of a request that is met by `stall`, in milliseconds.
-    pub stall_ms: RangeInclusive<u64>,
-    /// Time until the error of a `lost_answer`, in milliseconds.
-    pub silence_ms: RangeInclusive<u64>,
-    /// Time until the effect of a `late_landing`, in milliseconds.
-    pub late_ms: RangeInclusive<u64>,
-    /// How old the page of a `stale_list` may be, in milliseconds.
-    pub stale_list_ms: RangeInclusive<u64>,
-    /// See `denial`.
-    pub denial_ms: RangeInclusive<u64>,
-}
-
-impl Faults {
-    /// A store that answers at once and truly.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            error_before: 0,
-            error_after: 0,
-            lost_answer: 0,
-            late_landing: 0,
-            own_already_exists: 0,
-            phantom_already_exists: 0,
-            stale_list: 0,
-            damage: 0,
-            denial: 0,
-            slow: 0,
-            stall: 0,
-            orphan_lands: 0,
-            latency_ms: 1..=5,
-            slow_ms: 0..=0,
-            stall_ms: 0..=0,
-            silence_ms: 0..=0,
-            late_ms: 0..=0,
-            stale_list_ms: 0..=0,
-            denial_ms: 0..=0,
-        }
-    }
-}
+pub use self::faults::{Faults, Ground};
 
 /// Damaged reads of blocks, of ten thousand, that begin a spell.
 const SPELL_CHANCE: u32 = 2_500;
 
 /// Reads of a spell: more than one reader tries in a row.
 const SPELL_READS: u32 = 8;
+
+/// Names that are not synced, of ten thousand, that a power loss takes away.
+const NAME_LOSS_CHANCE: u32 = 8_000;
 
 /// What the store did to its clients, by kind; the simulator asserts that each kind occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,6 +85,8 @@ struct Stored {
     attributes: Attributes,
     tag: u64,
     created: Instant,
+    /// A power loss takes it away no more.
+    synced: bool,
 }
 
 /// A deleted object, kept for stale lists.
@@ -177,6 +118,8 @@ struct State {
     spells: BTreeMap<Path, u32>,
     /// Until when the store denies what it holds.
     denies_until: Instant,
+    /// How often the machine lost its power: what was sent before the last time lands no more.
+    power_losses: u64,
     trace: u64,
     log: Option<Vec<String>>,
 }
@@ -186,6 +129,7 @@ struct State {
 pub struct World {
     begun: Instant,
     random: SeededRandom,
+    ground: Ground,
     /// The store rounds its last-modified times down to this many milliseconds.
     resolution_ms: u64,
     faults: Mutex<Faults>,
@@ -197,10 +141,11 @@ impl World {
     /// An empty bucket on a store with these faults. `resolution_ms` is that of last-modified times
     /// (S3 keeps seconds).
     #[must_use]
-    pub fn new(seed: u64, faults: Faults, resolution_ms: u64) -> Arc<Self> {
+    pub fn new(seed: u64, ground: Ground, faults: Faults, resolution_ms: u64) -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
             random: SeededRandom::fork(seed, "world"),
+            ground,
             resolution_ms: resolution_ms.max(1),
             faults: Mutex::new(faults),
             state: Mutex::new(State {
@@ -211,6 +156,7 @@ impl World {
                 counts: StoreCounts::default(),
                 spells: BTreeMap::new(),
                 denies_until: Instant::now(),
+                power_losses: 0,
                 trace: 0,
                 log: None,
             }),
@@ -232,6 +178,25 @@ impl World {
         let now = Instant::now();
         for effect in std::mem::take(&mut state.under_way).into_values() {
             let _ = state.apply(effect, now);
+        }
+    }
+
+    /// The machine loses its power: names that were not synced may be gone, and what was under way is. All its
+    /// processes must be dead.
+    pub fn lose_power(&self) {
+        let mut state = self.settled();
+        state.counts.add("power_loss");
+        state.power_losses += 1;
+        state.under_way.clear();
+        let unsynced: Vec<Path> =
+            state.objects.iter().filter(|(_, stored)| !stored.synced).map(|(path, _)| path.clone()).collect();
+        for path in unsynced {
+            if self.random.happens(NAME_LOSS_CHANCE) {
+                state.counts.add("name_lost");
+                state.objects.remove(&path);
+            } else if let Some(stored) = state.objects.get_mut(&path) {
+                stored.synced = true;
+            }
         }
     }
 
@@ -322,6 +287,7 @@ impl World {
             let (at, _) = *first.key();
             let effect = first.remove();
             state.counts.add("landed_late");
+            // Nobody waits for the sync of its name.
             let _ = state.apply(effect, at);
         }
         state
@@ -341,6 +307,17 @@ impl World {
 }
 
 impl State {
+    /// The sync of a folder keeps all names in it.
+    fn sync_folder_of(&mut self, path: &Path) {
+        let folder = |path: &Path| path.as_ref().rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let synced = folder(path);
+        for (other, stored) in &mut self.objects {
+            if !stored.synced && folder(other) == synced {
+                stored.synced = true;
+            }
+        }
+    }
+
     fn apply(&mut self, effect: Effect, at: Instant) -> Result<PutResult> {
         match effect {
             Effect::Put { path, bytes, attributes, mode } => {
@@ -355,9 +332,11 @@ impl State {
                     }
                     PutMode::Create | PutMode::Overwrite => {}
                 }
+                // Of a name that is there already a power loss leaves one version or the other.
+                let synced = present.is_some_and(|stored| stored.synced);
                 let tag = self.next_tag;
                 self.next_tag += 1;
-                self.objects.insert(path, Stored { bytes, attributes, tag, created: at });
+                self.objects.insert(path, Stored { bytes, attributes, tag, created: at, synced });
                 Ok(PutResult { e_tag: Some(tag.to_string()), version: None })
             }
             Effect::Delete { path } => {
@@ -378,6 +357,7 @@ enum Fate {
     ErrorAfter,
     LostAnswer,
     LateLanding,
+    Unsynced,
     OwnAlreadyExists,
     PhantomAlreadyExists,
 }
@@ -445,6 +425,7 @@ impl SimStore {
             (Fate::ErrorAfter, faults.error_after, "error_after"),
             (Fate::LostAnswer, faults.lost_answer, "lost_answer"),
             (Fate::LateLanding, faults.late_landing, "late_landing"),
+            (Fate::Unsynced, faults.unsynced, "unsynced"),
             (
                 Fate::OwnAlreadyExists,
                 if create { faults.own_already_exists } else { 0 },
@@ -480,7 +461,8 @@ impl SimStore {
             tokio::task::yield_now().await;
         }
         let fate = self.fate(create);
-        let mut flight = Flight { world: self.world.clone(), effect: Some(effect) };
+        let power_losses = self.world.state.locked().power_losses;
+        let mut flight = Flight { world: self.world.clone(), power_losses, effect: Some(effect) };
         let crash = self.send(name).await;
         let result = match fate {
             Fate::ErrorBefore => {
@@ -495,7 +477,18 @@ impl SimStore {
                 flight.land_late();
                 Err(unavailable("injected: it may still happen"))
             }
-            _ => flight.land(),
+            Fate::Unsynced => {
+                let _ = flight.land();
+                Err(unavailable("injected: it happened, and its name is not synced"))
+            }
+            _ => {
+                let landed = flight.land();
+                // On a folder both answers come after the sync of the name.
+                if self.world.ground == Ground::Folder {
+                    self.world.state.locked().sync_folder_of(&path);
+                }
+                landed
+            }
         };
         self.answer(name, crash).await;
         let result = match fate {
@@ -629,6 +622,7 @@ const LIST_PAGE: RangeInclusive<u64> = 20..=200;
 /// A request that has left the process: it lands although nobody waits for it any more.
 struct Flight {
     world: Arc<World>,
+    power_losses: u64,
     effect: Option<Effect>,
 }
 
@@ -646,6 +640,9 @@ impl Flight {
         let Some(effect) = self.effect.take() else { return };
         let delay = self.world.random.millis(self.world.faults.locked().late_ms.clone());
         let mut state = self.world.state.locked();
+        if state.power_losses > self.power_losses {
+            return;
+        }
         let tag = state.next_tag;
         state.next_tag += 1;
         state.under_way.insert((Instant::now() + delay, tag), effect);

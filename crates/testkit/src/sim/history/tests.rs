@@ -132,7 +132,7 @@ mod toy {
     use super::*;
     use crate::sim::process::Process;
     use crate::sim::random::SeededRandom;
-    use crate::sim::store::{Faults, SimStore, World};
+    use crate::sim::store::{Faults, Ground, SimStore, World};
 
     #[derive(Clone, Copy, PartialEq)]
     enum Rule {
@@ -209,7 +209,7 @@ mod toy {
     fn run(seed: u64, rule: Rule) -> Vec<Violation> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
-            let world = World::new(seed, faulty(), 1);
+            let world = World::new(seed, Ground::Service, faulty(), 1);
             let begun = Instant::now();
             let history = Arc::new(Mutex::new(History::default()));
             let writers: Vec<_> = (0..WRITERS)

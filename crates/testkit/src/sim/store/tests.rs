@@ -5,7 +5,7 @@ use object_store::ObjectStoreExt;
 use super::*;
 
 fn client(faults: Faults) -> (Arc<World>, SimStore) {
-    let world = World::new(1, faults, 1);
+    let world = World::new(1, Ground::Service, faults, 1);
     let store = SimStore::new(world.clone(), Process::new("p"));
     (world, store)
 }
@@ -159,7 +159,7 @@ async fn damage_changes_what_is_returned_and_never_what_is_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn last_modified_is_the_stores_own_rounded_time() {
-    let world = World::new(1, Faults::none(), 1_000);
+    let world = World::new(1, Ground::Service, Faults::none(), 1_000);
     let store = SimStore::new(world, Process::new("p"));
     tokio::time::sleep(Duration::from_millis(7_900)).await;
     store.put(&Path::from("a"), "x".into()).await.unwrap();
@@ -191,7 +191,7 @@ async fn the_same_seed_gives_the_same_trace() {
             f.slow = 1_000;
             f.slow_ms = 0..=1_000;
         });
-        let world = World::new(seed, faults, 1);
+        let world = World::new(seed, Ground::Service, faults, 1);
         let clients = (0..4).map(|i| {
             let process = Process::new(format!("p{i}"));
             let store = SimStore::new(world.clone(), process.clone());
