@@ -6,5 +6,6 @@ pub(crate) mod reader;
 mod select;
 pub(crate) mod slot_log;
 pub(crate) mod source;
+mod standstill;
 pub(crate) mod stored_source;
 pub(crate) mod whole_blocks;

@@ -12,6 +12,7 @@ use crate::read::blocks::BlockReader;
 use crate::read::reader::{Reader, Snapshot};
 use crate::read::select::ViewSnapshot;
 use crate::read::source::{PinnedViews, SampleSnapshot, SampleSource, SnapshotWish};
+use crate::read::standstill::Standstill;
 
 /// Catalog versions of which a snapshot is remembered: who pins one asks again while the next version or
 /// two come. Each may hold a head that the ingester has already let go, some two minutes of samples.
@@ -27,13 +28,24 @@ pub struct StoredSource {
     blocks: Arc<BlockReader>,
     /// The newest snapshot given of each of the last versions; versions ascend.
     remembered: Mutex<VecDeque<Arc<Snapshot>>>,
+    standstill: Standstill,
 }
 
 impl StoredSource {
     /// A source that pins snapshots of `reader` and reads their blocks through `blocks`.
     #[must_use]
     pub fn new(reader: Arc<Reader>, blocks: Arc<BlockReader>) -> Self {
-        Self { reader, blocks, remembered: Mutex::default() }
+        let standstill = Standstill::new(&*reader.context().clock);
+        Self { reader, blocks, remembered: Mutex::default(), standstill }
+    }
+
+    /// After a standstill nothing that was known counts before the store has been looked at.
+    async fn look_after_standstill(&self) -> Result<(), Error> {
+        let Some(missed) = self.standstill.missed(&*self.reader.context().clock) else { return Ok(()) };
+        self.remembered.locked().clear();
+        self.reader.refresh().await?;
+        self.standstill.made_up_for(missed);
+        Ok(())
     }
 
     /// Exactly the snapshot `id`.
@@ -77,6 +89,7 @@ impl StoredSource {
 #[async_trait]
 impl SampleSource for StoredSource {
     async fn snapshot(&self, tenants: &Tenants, wish: SnapshotWish<'_>) -> Result<PinnedViews, Error> {
+        self.look_after_standstill().await?;
         let snapshot = match wish.pinned {
             Some(id) => holding(self.pinned(id).await?, wish.must_contain)?,
             None => self.reader.snapshot(wish.must_contain).await?,

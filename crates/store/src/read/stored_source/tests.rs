@@ -1,5 +1,7 @@
 //! Pinned snapshots: found again, cut to what they held, or gone.
 
+use std::sync::atomic::Ordering;
+
 use promontory_block::ParquetCodec;
 use promontory_model::TimeRange;
 
@@ -21,6 +23,53 @@ fn source(process: &Process) -> StoredSource {
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
     let bucket = process.chain.context().bucket.clone();
     StoredSource::new(reader, BlockReader::new(bucket, BlockReaderSettings::default()))
+}
+
+/// A source that has looked at the store, and will not look again by itself for an hour.
+async fn sluggish(process: &Process) -> StoredSource {
+    let settings = ReaderSettings { probe_interval: Duration::from_secs(3_600), ..ReaderSettings::default() };
+    let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
+    let bucket = process.chain.context().bucket.clone();
+    let source = StoredSource::new(reader, BlockReader::new(bucket, BlockReaderSettings::default()));
+    newest(&source).await;
+    source
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_standstill_the_store_is_looked_at_or_nothing_is_answered() {
+    let world = World::new();
+    let (process, other) = (parquet_process(&world).await, parquet_process(&world).await);
+    let writer = other.writer().await;
+    let source = sluggish(&process).await;
+    let before = newest(&source).await;
+    writer.append_segment(vec![sample("a", 1)]).await.unwrap();
+    assert_eq!(newest(&source).await, before, "it has not looked");
+    // An hour of which the process noticed nothing.
+    world.clock.0.fetch_add(3_600_000, Ordering::SeqCst);
+    world.store.down.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let refused = source.snapshot(&tenant("a").into(), SnapshotWish::default()).await;
+        assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    }
+    world.store.down.store(false, Ordering::SeqCst);
+    let after = newest(&source).await;
+    assert_ne!(after, before);
+    writer.append_segment(vec![sample("a", 2)]).await.unwrap();
+    assert_eq!(newest(&source).await, after, "one look is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_corrected_or_set_back_is_no_standstill() {
+    let world = World::new();
+    let (process, other) = (parquet_process(&world).await, parquet_process(&world).await);
+    let writer = other.writer().await;
+    let source = sluggish(&process).await;
+    let before = newest(&source).await;
+    writer.append_segment(vec![sample("a", 1)]).await.unwrap();
+    for step_ms in [5_000, -3_600_000, 5_000] {
+        world.clock.0.fetch_add(step_ms, Ordering::SeqCst);
+        assert_eq!(newest(&source).await, before, "{step_ms}");
+    }
 }
 
 async fn newest(source: &StoredSource) -> SnapshotId {
