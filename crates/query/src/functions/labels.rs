@@ -12,6 +12,8 @@ use promontory_promql::{FUNCTIONS, Kernel};
 
 use super::arguments::{Called, JoinCall, LabelsCall, NamesCall, ReplaceCall, SetCall, SetFromCall};
 use super::{Registry, kernel_error};
+use crate::context::QueryContext;
+use crate::memory::Held;
 use crate::table::{label_keys, labels_array};
 
 /// Without the metric name; a [`LabelsCall`].
@@ -51,8 +53,12 @@ pub(super) fn add_labels(functions: &mut Registry) {
     });
     for function in FUNCTIONS {
         match function.kernel {
-            Kernel::LabelReplace => functions.add(function.name, labels(), |call, _| replace(&call)),
-            Kernel::LabelJoin => functions.add(function.name, labels(), |call, _| join(&call)),
+            Kernel::LabelReplace => {
+                functions.add(function.name, labels(), |call, scope| replace(&call, scope.context()?))
+            }
+            Kernel::LabelJoin => {
+                functions.add(function.name, labels(), |call, scope| join(&call, scope.context()?))
+            }
             _ => {}
         }
     }
@@ -67,10 +73,12 @@ pub(super) fn add_labels(functions: &mut Registry) {
     });
 }
 
-fn replace(call: &ReplaceCall<Called>) -> Result<ArrayRef> {
+fn replace(call: &ReplaceCall<Called>, context: &QueryContext) -> Result<ArrayRef> {
     let replace = LabelReplace::new(&call.to, &call.replacement, &call.from, &call.regex);
     let replace = replace.map_err(kernel_error)?;
-    relabel(&call.labels, |_, key, out| {
+    // A group is named by at least two bytes, and holds at most what the labels hold.
+    let (fixed, times) = (call.replacement.len(), 1 + call.replacement.len() / 2);
+    grow(&call.labels, Growing { fixed, times, context }, |key, out| {
         let (marked, labels) = split_mark(key);
         match replace.apply(labels) {
             None => out.extend_from_slice(key),
@@ -79,9 +87,10 @@ fn replace(call: &ReplaceCall<Called>) -> Result<ArrayRef> {
     })
 }
 
-fn join(call: &JoinCall<Called>) -> Result<ArrayRef> {
+fn join(call: &JoinCall<Called>, context: &QueryContext) -> Result<ArrayRef> {
     let join = LabelJoin::new(&call.to, &call.separator, &call.from).map_err(kernel_error)?;
-    relabel(&call.labels, |_, key, out| {
+    let (fixed, times) = (call.separator.len() * call.from.len(), 1 + call.from.len());
+    grow(&call.labels, Growing { fixed, times, context }, |key, out| {
         let (marked, labels) = split_mark(key);
         push_marked(marked && !join.sets_metric_name(), join.apply(labels).as_ref(), out);
     })
@@ -105,6 +114,45 @@ fn project(labels: &ArrayRef, projection: &LabelProjection) -> Result<ArrayRef> 
     relabel(labels, |_, key, out| projection.apply(key, out))
 }
 
+/// How much longer a label set can become: so many bytes, and so many times itself.
+struct Growing<'a> {
+    fixed: usize,
+    times: usize,
+    context: &'a QueryContext,
+}
+
+/// Less than this is not worth to be counted for one series.
+const GROWN_BYTES_MIN: usize = 64 << 10;
+
+impl Growing<'_> {
+    /// Charges what `key` can become, before it does: nested calls double a label each time.
+    fn charge(&self, key: &[u8], held: &Held) -> Result<()> {
+        let bytes = key.len().saturating_mul(self.times).saturating_add(self.fixed);
+        if bytes < GROWN_BYTES_MIN {
+            return Ok(());
+        }
+        self.context.check()?;
+        Ok(held.grow(bytes, "the labels that it makes")?)
+    }
+}
+
+/// The label sets that `change` writes, where each may become much longer.
+fn grow(
+    labels: &ArrayRef,
+    growing: Growing<'_>,
+    mut change: impl FnMut(&[u8], &mut Vec<u8>),
+) -> Result<ArrayRef> {
+    let (keys, held) = (label_keys(labels.as_ref())?, growing.context.held());
+    let mut bytes = Vec::new();
+    let mut ends = Vec::with_capacity(labels.len());
+    for key in keys.iter().map(Option::unwrap_or_default) {
+        growing.charge(key, &held)?;
+        change(key, &mut bytes);
+        ends.push(bytes.len());
+    }
+    Ok(cut(&bytes, &ends))
+}
+
 /// The label sets that `change` writes, from the number and the key of each row.
 fn relabel(labels: &ArrayRef, mut change: impl FnMut(usize, &[u8], &mut Vec<u8>)) -> Result<ArrayRef> {
     let keys = label_keys(labels.as_ref())?;
@@ -114,6 +162,10 @@ fn relabel(labels: &ArrayRef, mut change: impl FnMut(usize, &[u8], &mut Vec<u8>)
         change(row, key.unwrap_or_default(), &mut bytes);
         ends.push(bytes.len());
     }
+    Ok(cut(&bytes, &ends))
+}
+
+fn cut(bytes: &[u8], ends: &[usize]) -> ArrayRef {
     let mut from = 0;
-    Ok(labels_array(ends.iter().map(|end| &bytes[std::mem::replace(&mut from, *end)..*end])))
+    labels_array(ends.iter().map(|end| &bytes[std::mem::replace(&mut from, *end)..*end]))
 }

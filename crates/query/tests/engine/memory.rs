@@ -222,3 +222,21 @@ fn expressions_that_would_take_too_long_to_compile_are_a_limit_of_their_own() {
     assert!(text.contains("the regular expressions take more than 33554432 bytes"), "{text}");
     assert_eq!(engine.counters().refused_limit.load(Relaxed), 1);
 }
+
+#[test]
+fn labels_that_grow_end_at_the_memory_before_they_are_made() {
+    let house = House::new(1, 1, 1);
+    let engine = house.engine(limited_to(4_000 * KB));
+    let replace = format!("label_replace({{}}, \"job\", \"{}\", \"job\", \"(.*)\")", "$1".repeat(1_000));
+    let join = format!("label_join({{}}, \"job\", \"\"{})", ", \"job\"".repeat(1_000));
+    for call in [replace, join] {
+        // Each call makes a thousand of one.
+        let nested = |times| (0..times).fold("temperature".to_owned(), |inner, _| call.replace("{}", &inner));
+        let ask = |times| {
+            let query = InstantQuery { expr: nested(times), time: 0, lookback_delta: None };
+            house.runtime.block_on(engine.instant(&context(), &query))
+        };
+        assert!(ask(1).is_ok(), "{call:.40}");
+        check_limited(&engine, "the labels that it makes", ask(3));
+    }
+}
