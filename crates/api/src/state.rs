@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use promontory_model::{Append, Clock};
 use promontory_promql::Engine;
+use tokio::sync::Semaphore;
 
 use crate::face::{ApiError, Door, FaceState};
 
@@ -19,9 +20,18 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Limits, tenancy, counters and readiness, as for every face.
     pub face: Arc<FaceState>,
+    /// Places for large writes that are being decoded: [`Self::decoding_places`].
+    pub decoding: Arc<Semaphore>,
 }
 
 impl ApiState {
+    /// A place per processor. More at once are decoded no sooner, and each of them takes its share of the
+    /// processors from the threads that answer everybody else: with a hundred, a question of 6 ms took a second.
+    #[must_use]
+    pub fn decoding_places() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)))
+    }
+
     /// The door for questions.
     ///
     /// # Errors

@@ -253,6 +253,7 @@ impl Faces {
             engine: Some(engine.clone()),
             clock: Arc::new(FixedClock),
             face: Arc::new(face),
+            decoding: ApiState::decoding_places(),
         };
         let faces = std::iter::once(crate::routes(&state)).chain(others).collect();
         Self { engine, append, counters, readiness, router: mount(&state.face, faces) }

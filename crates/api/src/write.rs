@@ -66,6 +66,7 @@ pub(crate) async fn remote_write(
 
 fn refuse(api: &ApiState, refused: Refused) -> Response {
     api.face.counters.write_refused(refused.reason);
+    refused.log(&api.face.counters);
     refused.into_response()
 }
 
@@ -150,6 +151,7 @@ async fn decode(api: &ApiState, body: Vec<u8>, held: &mut HeldBytes) -> Result<D
         return Ok(remote_write_1::decode(&body, limits)?);
     }
     let limits = limits.clone();
+    let _place = api.decoding.acquire().await;
     let decoded = tokio::task::spawn_blocking(move || remote_write_1::decode(&body, &limits)).await;
     let stopped = "the process is stopping";
     Ok(decoded

@@ -8,7 +8,7 @@
 //! 4. The block loop writes an L1 block every block interval, early when the head is large.
 //! 5. On shutdown: no more appends, one last cut, one last block, a closed mark.
 //!
-//! Flushes and the writer's slots are tasks of their own; a panic in one of them goes up through
+//! Flushes, blocks and the writer's slots are tasks of their own; a panic in one of them goes up through
 //! [`Ingester::run`], so that whoever runs the role sees it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -207,14 +207,17 @@ impl Ingester {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), promontory_store::Error> {
         // Dropping the sets aborts their tasks.
-        let (mut slots, mut flushes) = (JoinSet::new(), JoinSet::new());
-        slots.spawn(drive_slots(self.writer.clone()));
+        let (mut tasks, mut flushes) = (JoinSet::new(), JoinSet::new());
+        tasks.spawn(drive_slots(self.writer.clone()));
+        // Not in the task of the flush loop: encoding a block may take seconds, in which nothing would be cut.
+        let blocks = tasks.spawn(self.clone().write_blocks());
         tokio::select! {
             biased;
             () = shutdown => {}
-            ended = slots.join_next() => return Err(slots_ended(ended)),
-            () = async { tokio::join!(self.flush_loop(&mut flushes), self.block_loop()); } => {}
+            ended = tasks.join_next() => return Err(task_ended(ended)),
+            () = self.flush_loop(&mut flushes) => {}
         }
+        blocks.abort();
         self.stop(flushes).await
     }
 
@@ -298,6 +301,11 @@ impl Ingester {
         };
         // If nobody waits any more, nobody has to be told.
         waiters.send_replace(Some(outcome));
+    }
+
+    async fn write_blocks(self: Arc<Self>) -> Result<(), promontory_store::Error> {
+        self.block_loop().await;
+        Ok(())
     }
 
     async fn block_loop(&self) {
@@ -400,13 +408,13 @@ async fn drive_slots(writer: Arc<Writer>) -> Result<(), promontory_store::Error>
     }
 }
 
-/// Why the slots of a writer that nobody closed are driven no more.
-fn slots_ended(
+/// Why the slots of a writer that nobody closed are driven no more, or its blocks not written.
+fn task_ended(
     ended: Option<Result<Result<(), promontory_store::Error>, JoinError>>,
 ) -> promontory_store::Error {
     match ended.and_then(with_its_panic) {
         Some(Err(error)) => error,
-        _ => promontory_store::Error::Bug("the writer's slots ended before the writer was closed".into()),
+        _ => promontory_store::Error::Bug("a task of the writer ended before the writer was closed".into()),
     }
 }
 

@@ -75,7 +75,13 @@ impl Faces {
             readiness: self.readiness.clone(),
         });
         let door = engine.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>);
-        let api = ApiState { append, engine: door, clock: Arc::new(SystemClock), face: face.clone() };
+        let api = ApiState {
+            append,
+            engine: door,
+            clock: Arc::new(SystemClock),
+            face: face.clone(),
+            decoding: ApiState::decoding_places(),
+        };
         let sql = SqlState { face: face.clone(), engine, config: self.sql };
         let faces = vec![
             promontory_api::routes(&api),

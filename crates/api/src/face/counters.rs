@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use promontory_model::{DurationHistogram, MutexExt as _, ObservedDurations};
+use tokio::time::Instant;
 
 /// Under this name stand requests for paths that no route has, so that the number of counters does not
 /// depend on what is requested.
@@ -20,6 +21,9 @@ const CODES: [u16; 16] = [200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422,
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
 const DURATION_BOUNDS: [f64; 12] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
+
+/// Between two lines of the log that say that writes are put off.
+const PUT_OFF_TOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a whole write request is refused; each is a label value of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +120,8 @@ pub struct Counters {
     pub foreign_origins_refused: AtomicU64,
     /// Bytes of write requests held now: a gauge.
     pub write_bytes_in_flight: AtomicU64,
+    /// When the log last said that writes are put off, and how many of them it did not name since.
+    put_off_told: Mutex<Option<(Instant, u64)>>,
 }
 
 /// What one handler answered.
@@ -144,6 +150,7 @@ impl Default for Counters {
             foreign_hosts_refused: zero(),
             foreign_origins_refused: zero(),
             write_bytes_in_flight: zero(),
+            put_off_told: Mutex::default(),
         }
     }
 }
@@ -187,6 +194,22 @@ impl Counters {
         self.handlers.locked()
     }
 
+    /// Whether the log is to say that a write is put off, and how many it did not name since it last did.
+    pub(crate) fn tell_put_off(&self) -> Option<u64> {
+        let (mut told, now) = (self.put_off_told.locked(), Instant::now());
+        match &mut *told {
+            Some((at, untold)) if now < *at + PUT_OFF_TOLD_INTERVAL => {
+                *untold += 1;
+                None
+            }
+            told => {
+                let untold = told.map_or(0, |(_, untold)| untold);
+                *told = Some((now, 0));
+                Some(untold)
+            }
+        }
+    }
+
     /// Counts one write request that was refused as a whole.
     pub(crate) fn write_refused(&self, refusal: WriteRefusal) {
         if let Some(at) = position(&WriteRefusal::ALL, &refusal) {
@@ -218,4 +241,18 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 
 fn position<T: PartialEq>(all: &[T], one: &T) -> Option<usize> {
     all.iter().position(|each| each == one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_that_are_put_off_are_told_of_once_in_a_while() {
+        let counters = Counters::default();
+        let told: Vec<Option<u64>> = (0..4).map(|_| counters.tell_put_off()).collect();
+        assert_eq!(told, [Some(0), None, None, None]);
+        tokio::time::advance(PUT_OFF_TOLD_INTERVAL).await;
+        assert_eq!([counters.tell_put_off(), counters.tell_put_off()], [Some(3), None]);
+    }
 }

@@ -77,7 +77,13 @@ async fn the_home_page_lists_every_route_of_the_role() {
         counters: Arc::default(),
         readiness: faces.readiness.clone(),
     });
-    let state = ApiState { append: None, engine: None, clock: Arc::new(FixedClock), face };
+    let state = ApiState {
+        append: None,
+        engine: None,
+        clock: Arc::new(FixedClock),
+        face,
+        decoding: ApiState::decoding_places(),
+    };
     let others = Face::new(&OTHERS, &"other", &[]);
     let router = mount(&state.face, vec![crate::routes(&state), others]);
     let home = Faces { router, ..faces }.get("/").await;

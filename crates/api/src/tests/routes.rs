@@ -332,7 +332,13 @@ async fn a_role_without_a_door_says_which_role_has_it() {
         counters: Arc::default(),
         readiness: faces.readiness.clone(),
     });
-    let state = ApiState { append: None, engine: None, clock: Arc::new(FixedClock), face };
+    let state = ApiState {
+        append: None,
+        engine: None,
+        clock: Arc::new(FixedClock),
+        face,
+        decoding: ApiState::decoding_places(),
+    };
     let faces = Faces { router: mount(&state.face, vec![crate::routes(&state)]), ..faces };
     let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
     for uri in QUESTIONS {

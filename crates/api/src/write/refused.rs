@@ -6,7 +6,7 @@ use promontory_model::append::AppendError;
 use promontory_wire::DecodeError;
 
 use crate::config::flag_of;
-use crate::face::{RETRY_AFTER_SECONDS, WriteRefusal, plain};
+use crate::face::{Counters, RETRY_AFTER_SECONDS, WriteRefusal, plain};
 
 /// Why a request is refused as a whole, and what its sender is told.
 pub(crate) struct Refused {
@@ -36,14 +36,25 @@ impl Refused {
     }
 }
 
+impl Refused {
+    fn is_put_off(&self) -> bool {
+        matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// One line for many: under more load than the process can take, a line for each would be thousands a second.
+    pub(crate) fn log(&self, counters: &Counters) {
+        let reason = self.reason.as_str();
+        if !self.is_put_off() {
+            tracing::debug!(reason, error = %self.text, "write request refused");
+        } else if let Some(untold) = counters.tell_put_off() {
+            tracing::warn!(reason, error = %self.text, untold, "write request put off");
+        }
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let retry = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        if retry {
-            tracing::warn!(reason = self.reason.as_str(), error = %self.text, "write request put off");
-        } else {
-            tracing::debug!(reason = self.reason.as_str(), error = %self.text, "write request refused");
-        }
+        let retry = self.is_put_off();
         let mut response = plain(self.status, &self.text);
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
