@@ -12,6 +12,7 @@ mod flips;
 mod kill;
 mod label_bytes;
 mod outage;
+mod overload;
 mod role_ends;
 mod slow_link;
 mod store_words;

@@ -115,6 +115,21 @@ impl Program {
     }
 }
 
+/// Lets everything else on this machine run before this thread, where there is `renice`: senders of a load
+/// elsewhere would not compete with what they load for its processors.
+pub fn step_back() {
+    let Ok(thread) = std::fs::read_link("/proc/thread-self") else { return };
+    let Some(id) = thread.file_name() else { return };
+    let renice = Command::new("renice")
+        .args(["-n", "19", "-p"])
+        .arg(id)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    // Without it the suite is harder to pass, not easier.
+    drop(renice);
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
