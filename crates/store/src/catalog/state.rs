@@ -154,6 +154,24 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The blocks that it adds.
+    pub(crate) fn added(&self) -> &[BlockEntry] {
+        match self {
+            Self::L1 { rows, .. } | Self::Close { rows, .. } => &rows.entries,
+            Self::MergeL1 { outputs, .. } | Self::Merge { outputs, .. } => outputs,
+            Self::Genesis { .. }
+            | Self::Birth { .. }
+            | Self::Floor { .. }
+            | Self::Retain { .. }
+            | Self::ForgetBlock { .. }
+            | Self::ForgetSegment { .. }
+            | Self::Lost { .. }
+            | Self::Raise { .. } => &[],
+        }
+    }
+}
+
 /// Where an L1 block stands in the order of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct L1Place {

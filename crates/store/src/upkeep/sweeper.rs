@@ -116,12 +116,29 @@ struct References {
 }
 
 impl References {
+    /// Adds what one version refers to.
     fn add(&mut self, catalog: &Catalog) {
         self.blocks.extend(catalog.entries().map(|entry| entry.id));
         for (id, state) in &catalog.writers {
             let lowest = self.writers.entry(*id).or_insert(state.watermark);
             *lowest = state.watermark.min(*lowest);
         }
+    }
+
+    /// Adds what the version after the last one refers to and that one did not: thousands of versions lie above the
+    /// floor, and each has every block of the bucket.
+    fn add_change(&mut self, change: &Change) {
+        self.blocks.extend(change.added().iter().map(|entry| entry.id));
+        if let Change::Birth { writer, .. } = change {
+            self.writers.insert(*writer, 0);
+        }
+    }
+
+    /// True if it has all that one version refers to.
+    fn covers(&self, catalog: &Catalog) -> bool {
+        let lowest = |id, watermark| self.writers.get(id).is_some_and(|lowest| *lowest <= watermark);
+        catalog.entries().all(|entry| self.blocks.contains(&entry.id))
+            && catalog.writers.iter().all(|(id, state)| lowest(id, state.watermark))
     }
 
     /// A writer absent from all of them left before the floor: blocks contain its segments up to its
@@ -277,7 +294,13 @@ impl Sweeper {
                 Err(_) if self.chain.is_swept(floor + 1).await? => return Err(overtaken()),
                 Err(damage) => return Err(damage),
             };
-            references.add(&state);
+            references.add_change(&delta.change);
+        }
+        // Nothing is deleted on the word of a sum that is not the whole.
+        if !references.covers(&state) {
+            return Err(Error::Bug(format!(
+                "version {newest} refers to more than the versions up to it brought"
+            )));
         }
         // What was read in a hole may have been litter that looked right.
         if newest > floor && self.chain.is_swept(floor + 1).await? {
