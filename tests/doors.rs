@@ -11,6 +11,7 @@ use crate::support::clock::{now_ms, wait_for};
 use crate::support::http::{Answer, Client};
 use crate::support::say;
 use crate::support::servers::{Promontory, Store};
+use crate::support::turns;
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, HEADERS, Request};
 
@@ -81,6 +82,7 @@ fn web_pages_of_strangers_neither_read_nor_write() {
 
 #[test]
 fn six_hundred_silent_connections_do_not_delay_a_probe() {
+    let _turn = turns::by_the_clock();
     let workdir = Workdir::new("doors-silent");
     let store = Store::folder(&workdir.join("data"));
     let server = Promontory::start("promontory", workdir.path(), &store, &[]);

@@ -27,6 +27,7 @@ use crate::support::clock::{now_ms, pause, wait_for};
 use crate::support::load::{Asked, Findings, Load, SENDERS, check};
 use crate::support::site::{Backing, Layout, Site, VISIBLE_AFTER};
 use crate::support::tools::tool;
+use crate::support::turns;
 use crate::support::workdir::Workdir;
 use crate::support::{say, setting, skipped};
 
@@ -55,12 +56,14 @@ const FLAGS: [&str; 5] = [
 
 #[test]
 fn kill_over_a_folder_loses_nothing_and_doubles_nothing() {
+    let _turn = turns::by_the_clock();
     let targets = [Target::Process("all")];
     survive("kill: all in one over a folder", Layout::AllInOne, Backing::Folder, &targets, |kills| kills / 6);
 }
 
 #[test]
 fn kill_over_minio_loses_nothing_and_doubles_nothing() {
+    let _turn = turns::by_the_clock();
     let suite = "kill: all in one over MinIO";
     let targets = [Target::Process("all"), Target::Minio, Target::MinioAnd("all")];
     match tool("minio") {
@@ -73,6 +76,7 @@ fn kill_over_minio_loses_nothing_and_doubles_nothing() {
 
 #[test]
 fn kill_over_azurite_loses_nothing_and_doubles_nothing() {
+    let _turn = turns::by_the_clock();
     let suite = "kill: all in one over Azurite";
     match tool("azurite") {
         Ok(binary) => {
@@ -85,6 +89,7 @@ fn kill_over_azurite_loses_nothing_and_doubles_nothing() {
 
 #[test]
 fn kill_of_separate_processes_loses_nothing_and_doubles_nothing() {
+    let _turn = turns::by_the_clock();
     let suite = "kill: separate processes over MinIO";
     let targets = [
         Target::Process("ingester"),

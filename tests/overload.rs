@@ -22,6 +22,7 @@ use crate::support::clock::{now_ms, pause};
 use crate::support::http::Client;
 use crate::support::program::step_back;
 use crate::support::servers::{Promontory, Store};
+use crate::support::turns;
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, Request, encode_labels};
 use crate::support::{noise, say, setting};
@@ -70,6 +71,7 @@ fn load_time() -> Duration {
 
 #[test]
 fn overload_is_refused_and_harms_nobody_else() {
+    let _turn = turns::all_of_the_machine();
     let workdir = Workdir::new("overload");
     let store = Store::folder(&workdir.join("data"));
     let mut server = Promontory::start("promontory", workdir.path(), &store, &FLAGS);
@@ -265,8 +267,11 @@ impl Load {
 
     fn check_refusals(&self) {
         assert_eq!(self.put_off_without_hint.load(SeqCst), 0, "{SUITE}: refused without Retry-After");
-        assert_eq!(self.unanswered.load(SeqCst), 0, "{SUITE}: requests without an answer");
         let (sent, taken) = (self.sent.load(SeqCst), self.requests_acknowledged());
+        // A request is refused before its body is read, and its connection closed: a sender that is still writing
+        // then may meet the end of the connection before the answer.
+        let unanswered = self.unanswered.load(SeqCst);
+        assert!(unanswered * 1_000 <= sent, "{SUITE}: {unanswered} of {sent} requests without an answer");
         assert!(sent >= 2 * taken, "{SUITE}: {sent} requests were sent and {taken} taken, no overload");
     }
 

@@ -17,6 +17,7 @@ use crate::support::clock::{now_ms, pause, wait_for};
 use crate::support::http::Client;
 use crate::support::say;
 use crate::support::servers::{Promontory, Store};
+use crate::support::turns;
 use crate::support::workdir::Workdir;
 use crate::support::write::{self, Request};
 
@@ -37,6 +38,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_panic_in_any_role_ends_the_process_and_loses_nothing() {
+    let _turn = turns::by_the_clock();
     for task in TASKS {
         let workdir = Workdir::new("role-ends");
         let file = workdir.join("panic");

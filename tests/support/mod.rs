@@ -9,7 +9,7 @@
 //!   the suite prints `skipped: <suite>: <reason>` and ends green.
 //!
 //! In reading order: [`tools`], [`workdir`], [`program`], [`servers`], [`link`], [`http`], [`write`],
-//! [`answers`], [`load`], [`site`], [`clock`].
+//! [`answers`], [`load`], [`site`], [`clock`], [`turns`].
 
 pub mod answers;
 pub mod clock;
@@ -20,6 +20,7 @@ pub mod program;
 pub mod servers;
 pub mod site;
 pub mod tools;
+pub mod turns;
 pub mod workdir;
 pub mod write;
 
