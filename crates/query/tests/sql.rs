@@ -281,6 +281,11 @@ fn functions_that_grow_end_at_the_memory_of_the_statement() {
     }
     let counters = house.engine.counters();
     let held = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    // The tasks of a statement that was given up end on their own threads.
+    let given_up = std::time::Instant::now();
+    while held(&counters.memory_bytes) > 0 && given_up.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
     assert_eq!((held(&counters.refused_limit), held(&counters.memory_bytes)), (7, 0));
     assert!(
         held(&counters.memory_bytes_peak) <= 2 * memory_bytes_max as u64,
@@ -289,7 +294,7 @@ fn functions_that_grow_end_at_the_memory_of_the_statement() {
     );
     assert_eq!(
         house.table("SELECT lpad(replace(name, 'oa', 'e') || '.', 6, '-') FROM series WHERE name = 'load'"),
-        "-led."
+        "--led."
     );
 }
 

@@ -136,8 +136,7 @@ pub(crate) async fn power(stage: Arc<Stage>) {
         let length = stage.scenario.length.as_millis() as u64;
         sleep(random.millis(length / 4..=length * 3 / 4)).await;
         stage.world.note(|| "the power is lost".to_owned());
-        stage.kill_all();
-        stage.world.lose_power();
+        stage.lose_power();
     }
 }
 

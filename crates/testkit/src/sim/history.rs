@@ -245,6 +245,12 @@ impl History {
         self.requests.iter().filter(|request| request.acknowledged.is_some()).count()
     }
 
+    /// The machine lost its power: what was seen and not acknowledged may be gone, since a name can be read before
+    /// it is synced.
+    pub fn lose_power(&mut self) {
+        self.seen.clear();
+    }
+
     /// Judges one sight and remembers it. At most [`Self::VIOLATIONS_MAX`] are named.
     pub fn check(&mut self, sight: &Sight) -> Vec<Violation> {
         let mut found = Vec::new();

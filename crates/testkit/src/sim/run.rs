@@ -148,7 +148,7 @@ async fn curtain(stage: &Arc<Stage>, nodes: &Nodes, actors: Vec<JoinHandle<()>>)
     }
     stage.kill_all();
     if stage.scenario.ground == Ground::Folder && random.happens(5_000) {
-        stage.world.lose_power();
+        stage.lose_power();
     }
     stage.world.set_faults(Faults::none());
     if random.happens(5_000) {

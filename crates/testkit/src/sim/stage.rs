@@ -88,6 +88,13 @@ impl Stage {
         self.processes.locked().drain(..).for_each(|process| process.kill());
     }
 
+    /// Every process ends at once, and names that were not synced may be gone with them.
+    pub(crate) fn lose_power(&self) {
+        self.kill_all();
+        self.world.lose_power();
+        self.history.locked().lose_power();
+    }
+
     /// A stream of its own for one actor.
     pub(crate) fn random(&self, actor: &str) -> SeededRandom {
         SeededRandom::fork(self.scenario.seed, actor)
