@@ -48,7 +48,8 @@ impl HeadMemory {
         self.sixteenths(4)
     }
 
-    /// Samples that wait for the next segment; more than this only makes longer waits.
+    /// Samples that wait for the next segment; more than this only makes longer waits, and the series of their
+    /// batches could not be numbered with 32 bits.
     #[must_use]
     pub fn pending(self) -> usize {
         self.sixteenths(1).min(256 << 20)

@@ -72,21 +72,7 @@ async fn the_home_page_lists_every_route_of_the_role() {
     assert!(home.text().starts_with("Promontory (promontory-"), "{}", home.text());
 
     // The same in a role without any door.
-    let face = Arc::new(FaceState {
-        config: ApiSettings::default(),
-        counters: Arc::default(),
-        readiness: faces.readiness.clone(),
-    });
-    let state = ApiState {
-        append: None,
-        engine: None,
-        clock: Arc::new(FixedClock),
-        face,
-        decoding: ApiState::decoding_places(),
-    };
-    let others = Face::new(&OTHERS, &"other", &[]);
-    let router = mount(&state.face, vec![crate::routes(&state), others]);
-    let home = Faces { router, ..faces }.get("/").await;
+    let home = faces.without_doors(vec![Face::new(&OTHERS, &"other", &[])]).get("/").await;
     for row in &rows {
         assert_eq!(home.text().contains(&line(row)), row.door.is_none(), "{}\n{}", row.path, home.text());
     }

@@ -326,20 +326,7 @@ async fn status_pages_show_what_they_were_given() {
 
 #[tokio::test]
 async fn a_role_without_a_door_says_which_role_has_it() {
-    let faces = Faces::new();
-    let face = Arc::new(FaceState {
-        config: ApiSettings::default(),
-        counters: Arc::default(),
-        readiness: faces.readiness.clone(),
-    });
-    let state = ApiState {
-        append: None,
-        engine: None,
-        clock: Arc::new(FixedClock),
-        face,
-        decoding: ApiState::decoding_places(),
-    };
-    let faces = Faces { router: mount(&state.face, vec![crate::routes(&state)]), ..faces };
+    let faces = Faces::new().without_doors(Vec::new());
     let text = "this process answers no queries: ask one that runs with --role=all or --role=querier";
     for uri in QUESTIONS {
         faces.get(&format!("/api/v1/{uri}")).await.is_error(404, "not_found", text);

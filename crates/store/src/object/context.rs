@@ -131,7 +131,7 @@ impl Context {
         match answer.map_err(|source| unavailable("read", key, source))? {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(bytes)),
-            Some(Err(size)) => self.get_large(key, size.saturating_mul(IN_FLIGHT_MAX as u64)).await,
+            Some(Err(size)) => self.get_from(&self.bucket.reads, key, self.time_beside_others(size)).await,
         }
     }
 
@@ -139,6 +139,11 @@ impl Context {
     pub(crate) async fn get_large(&self, key: &Path, size: u64) -> Result<Option<Bytes>, Error> {
         let limit = read_timeout(self.timing.metadata_timeout, size);
         self.get_from(&self.bucket.reads, key, limit).await
+    }
+
+    /// Longest time for a large object on a link that as many share as a writer has slots in flight.
+    fn time_beside_others(&self, bytes: u64) -> Duration {
+        read_timeout(self.timing.metadata_timeout, bytes.saturating_mul(IN_FLIGHT_MAX as u64))
     }
 
     async fn get_from(
@@ -186,10 +191,9 @@ impl Context {
     /// Few bytes must be taken quickly, or the request is repeated; many have the time that they need on a link
     /// that all slots in flight share.
     pub(crate) async fn create(&self, key: &Path, bytes: Bytes) -> Result<Created, Error> {
-        let (size, timeout) = (bytes.len() as u64, self.timing.metadata_timeout);
-        let (client, limit) = match size {
-            0..=SMALL_BYTES_MAX => (&self.bucket.metadata, timeout),
-            _ => (&self.bucket.uploads, read_timeout(timeout, size.saturating_mul(IN_FLIGHT_MAX as u64))),
+        let (client, limit) = match bytes.len() as u64 {
+            0..=SMALL_BYTES_MAX => (&self.bucket.metadata, self.timing.metadata_timeout),
+            large => (&self.bucket.uploads, self.time_beside_others(large)),
         };
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
         let answer = within(limit, client.put_opts(key, bytes.into(), options)).await;

@@ -190,7 +190,8 @@ impl Folders {
     /// Makes a folder and its parents, whose names outlast a power loss afterwards. One that is there already may
     /// have been left behind by a put whose sync failed.
     fn make(&self, folder: &FsPath) -> io::Result<()> {
-        if folder == self.root || self.kept.locked().contains(&identity(folder).unwrap_or_default()) {
+        let is_kept = |folder| identity(folder).is_ok_and(|identity| self.kept.locked().contains(&identity));
+        if folder == self.root || is_kept(folder) {
             return Ok(());
         }
         let parent = folder.parent().ok_or_else(|| io::Error::other("a folder outside the store"))?;

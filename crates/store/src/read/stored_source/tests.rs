@@ -19,7 +19,11 @@ async fn parquet_process(world: &World) -> Process {
 }
 
 fn source(process: &Process) -> StoredSource {
-    let settings = ReaderSettings { probe_interval: Duration::ZERO, ..ReaderSettings::default() };
+    source_that_looks(process, Duration::ZERO)
+}
+
+fn source_that_looks(process: &Process, probe_interval: Duration) -> StoredSource {
+    let settings = ReaderSettings { probe_interval, ..ReaderSettings::default() };
     let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
     let bucket = process.chain.context().bucket.clone();
     StoredSource::new(reader, BlockReader::new(bucket, BlockReaderSettings::default()))
@@ -27,10 +31,7 @@ fn source(process: &Process) -> StoredSource {
 
 /// A source that has looked at the store, and will not look again by itself for an hour.
 async fn sluggish(process: &Process) -> StoredSource {
-    let settings = ReaderSettings { probe_interval: Duration::from_secs(3_600), ..ReaderSettings::default() };
-    let reader = Reader::new(process.chain.clone(), process.locals.clone(), settings);
-    let bucket = process.chain.context().bucket.clone();
-    let source = StoredSource::new(reader, BlockReader::new(bucket, BlockReaderSettings::default()));
+    let source = source_that_looks(process, Duration::from_secs(3_600));
     newest(&source).await;
     source
 }
