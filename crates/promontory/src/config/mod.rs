@@ -207,15 +207,23 @@ impl Config {
         let store = flags.store.check()?;
         let (limits, write_in_flight_max) = flags.limits.check()?;
         let blocks = flags.cache.check();
-        let head = flags.head.check()?;
+        let (head, query) = (flags.head.check()?, flags.query.check()?);
+        let sizes = [
+            (head::MAX_MEMORY, head.bytes_max as u64),
+            (query::MAX_MEMORY_TOTAL, query.engine.memory_total_bytes_max as u64),
+        ];
         let compactor = flags.compactor.check(head);
         Ok(Self {
-            shown_flags: shown::in_effect(&flags.given, &store, &blocks, head),
+            shown_flags: shown::in_effect(
+                &flags.given,
+                &store,
+                cache::sizes(&blocks).into_iter().chain(sizes),
+            ),
             roles: flags.roles.check()?,
             shutdown_timeout: flags.roles.shutdown_timeout(),
             web: flags.web.check()?,
             tenant: flags.tenant.check()?,
-            query: flags.query.check()?,
+            query,
             sql: flags.sql.check(),
             querier: QuerierSettings { reader: ReaderSettings::default().within(head), blocks },
             ingester: flags.ingester.check(limits, head)?,

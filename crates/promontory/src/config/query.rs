@@ -8,6 +8,8 @@ use promontory_query::EngineSettings;
 use super::values::{MemorySize, PositiveDuration, count};
 use crate::environment::memory_bytes_or_guess;
 
+pub const MAX_MEMORY_TOTAL: &str = "query.max-memory-total";
+
 /// Flags of queries.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Queries")]
@@ -40,7 +42,7 @@ pub struct QueryFlags {
     memory: usize,
     /// Maximum memory of all queries together, such as 4GB; auto is 3/8 of what this process may use. What would
     /// go beyond it is answered with 503.
-    #[arg(long = "query.max-memory-total", default_value_t = MemorySize::Auto, value_name = "SIZE")]
+    #[arg(long = MAX_MEMORY_TOTAL, default_value_t = MemorySize::Auto, value_name = "SIZE")]
     memory_total: MemorySize,
     /// Maximum length of a query text, in bytes.
     #[arg(

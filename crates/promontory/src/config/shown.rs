@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args};
-use promontory_model::HeadMemory;
-use promontory_store::{BlockReaderSettings, StoreUrl};
+use promontory_store::StoreUrl;
 
+use super::Flags;
 use super::values::PositiveDuration;
-use super::{Flags, cache, head};
 
 /// Every flag of serving with its value: durations in Prometheus' notation, lists with commas,
 /// everything else as it was given.
@@ -25,13 +24,11 @@ pub fn given(matches: &ArgMatches) -> BTreeMap<String, String> {
 pub fn in_effect(
     given: &BTreeMap<String, String>,
     store: &StoreUrl,
-    blocks: &BlockReaderSettings,
-    memory: HeadMemory,
+    sizes: impl IntoIterator<Item = (&'static str, u64)>,
 ) -> BTreeMap<String, String> {
     let mut shown = given.clone();
     shown.insert("store".to_owned(), store.to_string());
-    shown.insert(head::MAX_MEMORY.to_owned(), memory.bytes_max.to_string());
-    for (flag, bytes) in cache::sizes(blocks) {
+    for (flag, bytes) in sizes {
         shown.insert(flag.to_owned(), bytes.to_string());
     }
     shown

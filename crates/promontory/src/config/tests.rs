@@ -132,6 +132,8 @@ fn every_flag_is_shown_with_its_value_in_effect() {
         ] {
             assert_eq!(shown[flag], value, "{flag}");
         }
+        // What a share of the memory comes to is a number of bytes.
+        assert!(shown.iter().all(|(_, value)| value != "auto"), "{shown:?}");
     }
 }
 
