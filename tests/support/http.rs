@@ -15,6 +15,12 @@ pub struct Client {
     client: reqwest::blocking::Client,
 }
 
+/// What went wrong, and below it why: the outer error names only the address.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+}
+
 /// A page of metrics.
 pub struct Metrics(String);
 
@@ -130,11 +136,11 @@ impl Client {
         if let Some(tenant) = &self.tenant {
             request = request.header("X-Scope-OrgID", tenant);
         }
-        let answer = request.send().map_err(|error| error.to_string())?;
+        let answer = request.send().map_err(|error| with_causes(&error))?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
-        let body = answer.bytes().map_err(|error| error.to_string())?.to_vec();
+        let body = answer.bytes().map_err(|error| with_causes(&error))?.to_vec();
         Ok(Answer { status, retry_after, body })
     }
 }

@@ -12,11 +12,12 @@
 //! is known (a silent socket keeps it waiting for ever), and does not concern HTTP/2.
 //!
 //! In reading order: `counters`, `places` (who is there), `answer` (a body and who reads it), `unread` (a
-//! request whose body was not taken), `connection`.
+//! request whose body was not taken), `parting` (the end of a connection), `connection`.
 
 mod answer;
 mod connection;
 mod counters;
+mod parting;
 mod places;
 mod unread;
 
@@ -31,8 +32,6 @@ pub use places::Places;
 
 use connection::Acceptor;
 
-/// How long requests in flight may go on after the shutdown signal.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(28);
 /// Pause after an accept error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -66,7 +65,8 @@ impl Default for ServerLimits {
     }
 }
 
-/// Serves until `shutdown` resolves, then lets requests in flight finish.
+/// Serves until `shutdown` resolves, then until the last request in flight has its answer, however long that
+/// takes: who stops a process bounds it.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -91,9 +91,7 @@ pub async fn serve(
     }
     drop((listener, acceptor));
     stop.send_replace(true);
-    if tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await.is_err() {
-        tracing::warn!(seconds = DRAIN_TIMEOUT.as_secs(), "requests still in flight at shutdown are cut off");
-    }
+    stop.closed().await;
 }
 
 #[cfg(test)]

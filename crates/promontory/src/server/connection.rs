@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 
 use super::answer::Answer;
 use super::counters::Closing;
+use super::parting::{Parting, Rest};
 use super::places::{Place, PlaceKind, Places};
 use super::unread::RequestBody;
 
@@ -92,11 +93,13 @@ async fn run(
     told: oneshot::Receiver<Closing>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let rest = Rest::default();
+    let stream = TokioIo::new(Parting::new(stream, rest.clone()));
     let service = {
         let place = Arc::clone(&place);
-        service_fn(move |request| answer(router.clone(), Arc::clone(&place), request))
+        service_fn(move |request| answer(router.clone(), Arc::clone(&place), rest.clone(), request))
     };
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     let closing = tokio::select! {
         ended = connection.as_mut() => return report(ended),
         Ok(closing) = told => Some(closing),
@@ -128,6 +131,7 @@ fn report<E: std::fmt::Display>(ended: Result<(), E>) {
 async fn answer(
     router: Router,
     place: Arc<Place>,
+    rest: Rest,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let in_flight = place.request();
@@ -139,6 +143,9 @@ async fn answer(
         PlaceKind::Probe if !is_probe => crowded(&place),
         _ => router.oneshot(request.map(Body::new)).await?,
     };
+    if taken.is_whole() {
+        rest.begins();
+    }
     let is_last = place.kind == PlaceKind::Probe || !taken.is_whole();
     if is_last && version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -174,6 +174,46 @@ async fn an_answer_to_a_body_that_nobody_took_is_the_last_of_its_connection() {
 }
 
 #[tokio::test]
+async fn a_client_that_still_writes_gets_its_last_answer() {
+    let server = Server::start(patient()).await;
+    let megabytes = vec![b'x'; 8 << 20];
+    let heads = [
+        // Refused with its body unread.
+        (
+            format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", megabytes.len()),
+            "405 Method Not Allowed",
+        ),
+        // A head that is refused before a request is made of it.
+        ("GET / HTTP/1.1\r\nHost x\r\n\r\n".to_owned(), "400 Bad Request"),
+    ];
+    for (head, status) in heads {
+        let mut stream = server.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        server.in_flight(0).await;
+        soon(stream.write_all(&megabytes)).await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    until("the end", || server.places.connected() == places::Connected::default()).await;
+}
+
+#[tokio::test]
+async fn who_parts_slowly_makes_room_and_does_not_delay_a_stop() {
+    let server = Server::start(ServerLimits { connections_max: 1, ..patient() }).await;
+    let mut slow = server.connect().await;
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();
+    assert!(reply(&mut slow).await.contains("connection: close"));
+    assert!(get_on_new_connection(&server, "/").await.ends_with("home"));
+    assert_eq!(server.closed(), [(Closing::Displaced, 1)]);
+    let mut last = server.connect().await;
+    last.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();
+    assert!(reply(&mut last).await.contains("connection: close"));
+    server.stop.notify_one();
+    timeout(parting::PARTING_TIMEOUT / 2, server.running).await.expect("a quick stop").unwrap();
+}
+
+#[tokio::test]
 async fn silent_connections_keep_nobody_out() {
     let server = Server::start(patient()).await;
     let silent = server.connect_all(8).await;

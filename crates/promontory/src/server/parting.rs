@@ -1,0 +1,128 @@
+//! The end of a connection, which must not take the last answer away from a client that still writes.
+//!
+//! Who answers before a body was taken whole, and closes the connection, leaves bytes unread. The kernel answers
+//! those, and all that come later, with a reset, and a client that meets one throws away what it has not read
+//! yet: our answer. So the writing half is closed first, and what the client goes on to send is read and thrown
+//! away until it ends its half as well, within [`PARTING_TIMEOUT`] (RFC 9112, section 9.6).
+//!
+//! A connection that is at rest, all of it taken and answered, is closed at once.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// How long a client may go on sending once its connection is closed for writing. Long enough for the largest
+/// body that is taken over a link of 50 Mbit/s; its place goes to others whenever they need one.
+pub(super) const PARTING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that are thrown away at a time.
+const DISCARD_BYTES: usize = 16 << 10;
+
+/// Whether all that was read belongs to requests that were taken whole.
+#[derive(Clone, Default)]
+pub(super) struct Rest(Arc<AtomicBool>);
+
+/// A connection that parts properly when it is shut down.
+pub(super) struct Parting {
+    stream: TcpStream,
+    rest: Rest,
+    /// Until when the client may go on sending, once the writing half is closed.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Rest {
+    /// A request was taken whole.
+    pub(super) fn begins(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn ends(&self) {
+        self.0.store(false, Relaxed);
+    }
+
+    fn is_now(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Parting {
+    pub(super) fn new(stream: TcpStream, rest: Rest) -> Self {
+        Self { stream, rest, until: None }
+    }
+
+    /// Throws away what comes, until nothing more can or the time is over.
+    fn discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); DISCARD_BYTES];
+        loop {
+            if let Some(until) = &mut self.until
+                && until.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            let mut bytes = ReadBuf::uninit(&mut space);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes));
+            if read.is_err() || bytes.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl AsyncRead for Parting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = bytes.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, bytes);
+        if bytes.filled().len() > before {
+            self.rest.ends();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Parting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.until.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            if self.rest.is_now() {
+                return Poll::Ready(Ok(()));
+            }
+            self.until = Some(Box::pin(sleep(PARTING_TIMEOUT)));
+        }
+        self.discard(context).map(Ok)
+    }
+}
