@@ -2,5 +2,6 @@
 
 pub(crate) mod head;
 pub(crate) mod life;
+pub(crate) mod shared_head;
 pub(crate) mod upload;
 pub(crate) mod writer;

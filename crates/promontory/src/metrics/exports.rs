@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use promontory_ingester::{Ingester, IngesterCounters};
+use promontory_model::DurationHistogram;
 use promontory_model::append::RefusalReason;
-use promontory_model::{DurationHistogram, RwLockExt as _};
 use promontory_query::EngineCounters;
 use promontory_store::{BlockReader, Component, Operation, RequestCounters, Writer, WriterStatus};
 
@@ -146,7 +146,7 @@ pub fn ingester(ingester: &Arc<Ingester>, writer: &Writer) -> Vec<Family> {
     let intake = ingester.intake_size();
     let WriterStatus { life, waiting_bytes, .. } = writer.status();
     let (head_series, head_bytes) = {
-        let head = life.head.read_locked();
+        let head = life.head.read();
         (head.series(), head.bytes())
     };
     let gauge = |name: &str, help, value: f64| Family::gauge(name, help).with(&[], value);

@@ -32,8 +32,8 @@ use crate::object::keys;
 use crate::read::blocks::span_of;
 use crate::read::slot_log::{Found, SlotLog};
 use crate::read::whole_blocks;
-use crate::write::head::Head;
-use crate::write::life::{LocalLives, SharedHead};
+use crate::write::life::LocalLives;
+use crate::write::shared_head::SharedHead;
 
 /// How many writers are probed at once.
 const PROBES_MAX: usize = 16;
@@ -96,7 +96,7 @@ struct Published {
 #[derive(Clone, Debug)]
 struct Followed {
     /// Rows of segments from the watermark at which it began to `last`.
-    head: SharedHead,
+    head: Arc<SharedHead>,
     last: u64,
     /// When its end was seen last.
     probed: Option<Instant>,
@@ -129,7 +129,7 @@ pub struct Snapshot {
 pub struct Tail {
     /// Holds at least the rows of segments `after + 1..=last`; what it holds of others, blocks of the
     /// same snapshot hold too or nobody may see yet.
-    pub head: SharedHead,
+    pub head: Arc<SharedHead>,
     /// The writer's watermark: blocks hold its segments up to here.
     pub after: u64,
     /// The last segment that the snapshot contains.
@@ -169,7 +169,7 @@ impl View {
     /// One sample that came late makes this earlier than it could be, never later, until a block holds it.
     #[must_use]
     pub fn mutable_from(&self) -> i64 {
-        let of_tail = |tail: &Tail| tail.head.read_locked().time_range(&self.tenant, tail.seqs());
+        let of_tail = |tail: &Tail| tail.head.read().time_range(&self.tenant, tail.seqs());
         let tails = self.tails.iter().map(of_tail).fold(TimeRange::EMPTY, TimeRange::union);
         if !tails.is_empty() {
             return tails.start;
@@ -370,15 +370,10 @@ impl Reader {
 
     /// Brings the tail of one writer up to date.
     async fn follow(&self, writer: WriterId, watermark: u64, tail: Option<Followed>) -> (WriterId, Followed) {
-        let fresh = |probed| Followed {
-            head: shared(Head::new(writer)),
-            last: watermark,
-            probed,
-            end: TailEnd::Open,
-        };
+        let fresh = |probed| Followed { head: Arc::default(), last: watermark, probed, end: TailEnd::Open };
         let mut tail = tail.unwrap_or_else(|| fresh(None));
         // A look that was dropped may have inserted more than it published.
-        tail.last = tail.last.max(tail.head.read_locked().last_seq().unwrap_or(0));
+        tail.last = tail.last.max(tail.head.last_seq().unwrap_or(0));
         if tail.last < watermark {
             tail = fresh(tail.probed);
         } else {
@@ -391,7 +386,7 @@ impl Reader {
         let counters = &self.context().counters;
         let mut slots = SlotLog::new(self.context(), writer, tail.last + 1);
         loop {
-            if tail.head.read_locked().bytes() > self.settings.tail_bytes_max {
+            if tail.head.bytes() > self.settings.tail_bytes_max {
                 tail.end = TailEnd::OverBudget;
                 break;
             }
@@ -400,8 +395,7 @@ impl Reader {
                 Ok(Found::Segment(segment, bytes)) => {
                     add(&counters.tail_segments, 1);
                     add(&counters.tail_bytes, bytes);
-                    let mut head = tail.head.write_locked();
-                    heavy(|| head.insert_decoded(segment.seq, segment.sections));
+                    heavy(|| tail.head.insert_decoded(segment.seq, segment.sections));
                     tail.last = segment.seq;
                     continue;
                 }
@@ -450,7 +444,7 @@ impl Reader {
                 let tail = Tail { head: view.head.clone(), after, last: view.confirmed };
                 snapshot.tails.insert(*id, tail);
             } else if let Some(followed) = published.tails.get(id) {
-                bytes += followed.head.read_locked().bytes();
+                bytes += followed.head.bytes();
                 snapshot.warnings.extend(followed.warning(*id, warn_after));
                 let tail = Tail { head: followed.head.clone(), after, last: followed.last };
                 snapshot.tails.insert(*id, tail);
@@ -487,7 +481,7 @@ impl Reader {
             }
         }
         for tail in &view.tails {
-            runs.push(whole_blocks::rows_of(tail.head.read_locked().rows(tail.last), tenant));
+            runs.push(whole_blocks::rows_of(tail.head.read().rows(tail.last), tenant));
         }
         snapshot.check_age()?;
         let merged = heavy(|| merge_owned(runs));
@@ -500,13 +494,9 @@ impl Reader {
 
 impl Followed {
     fn rebase(&mut self, watermark: u64) {
-        let rebased = {
-            let head = self.head.read_locked();
-            let first = head.contributions_above(0).next().map_or(u64::MAX, |(seq, _)| *seq);
-            (first <= watermark).then(|| head.rebased(watermark))
-        };
-        if let Some(head) = rebased {
-            self.head = shared(head);
+        if self.head.reaches_below(watermark) {
+            self.head = self.head.rebased(watermark);
+            heavy(|| self.head.settle());
         }
     }
 
@@ -535,10 +525,6 @@ pub(crate) fn clipped(run: &SeriesRun, from_ts: i64) -> SeriesRun {
         out.push(key.clone(), samples.clip(kept));
     }
     out
-}
-
-fn shared(head: Head) -> SharedHead {
-    Arc::new(RwLock::new(head))
 }
 
 #[cfg(test)]

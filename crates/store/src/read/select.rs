@@ -22,7 +22,7 @@ use promontory_block::parquet::SamplePage;
 use promontory_block::{Level, ObjectKind, SeriesMerge};
 use promontory_model::labels::metric_key_range;
 use promontory_model::samples::{Floats, SampleLists};
-use promontory_model::{Labels, METRIC_NAME, Matcher, RwLockExt as _, TenantId, TimeRange};
+use promontory_model::{Labels, METRIC_NAME, Matcher, TenantId, TimeRange};
 use tokio::time::Instant;
 
 use crate::catalog::epochs::Epochs;
@@ -105,7 +105,7 @@ impl ViewSnapshot {
     fn heads(&self, search: &Search<'_>) -> Result<Vec<HeadSelection>, Error> {
         let mut heads = Vec::new();
         for tail in self.view.tails.iter().filter(|_| !search.range.is_empty()) {
-            let head = tail.head.read_locked();
+            let head = tail.head.read();
             let selected = head.select(&self.view.tenant, search.matchers, search.range, tail.seqs());
             // Keys are shared with the head, and stretches are as many as segments.
             search.count(selected.keys().len())?;

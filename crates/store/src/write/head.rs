@@ -1,17 +1,15 @@
-//! The samples of one writer that no L1 block contains yet.
+//! The series of the samples that no L1 block contains yet, of one writer.
 //!
-//! One structure with three uses: the ingester's flush, the querier's tail, adoption. In one process
-//! they share it, so samples lie in memory once: a head keeps the rows of each segment as they were
-//! cut and only adds an index from series to stretches in them.
+//! Samples lie in memory once: a head keeps the rows of each segment as they were cut and only adds an index from
+//! series to stretches in them.
 //!
 //! Words: a *contribution* is what one segment brought; a *stretch* is the samples of one series
 //! in one contribution; a *label index* lists, for each value of one label, the series that have it. One is
 //! made when a query first asks for a label among many series, and grows with the head.
 //!
 //! Invariants:
-//! - A head belongs to one writer id; contributions are inserted with ascending sequence numbers.
-//! - A head only grows. What an L1 block contains leaves by [`Head::rebased`], which makes a new
-//!   head; a snapshot that still holds the old one keeps reading it.
+//! - Contributions are inserted with ascending sequence numbers.
+//! - A head only grows.
 //! - A reader names the last sequence that it may see, so an unconfirmed contribution is invisible.
 
 use std::collections::BTreeMap;
@@ -27,16 +25,14 @@ use promontory_block::{
 use promontory_model::ValueBounds;
 use promontory_model::labels::metric_key_range;
 use promontory_model::samples::SamplesView;
-use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, MutexExt as _, TenantId, TimeRange, WriterId};
+use promontory_model::{Labels, METRIC_NAME, MatchOp, Matcher, MutexExt as _, TenantId, TimeRange};
 
 /// The rows of one segment, shared between the writer, its head and every snapshot.
 pub type Contribution = Arc<Vec<TenantRows>>;
 
-/// The not yet flushed contributions of one writer, with an index by series.
-#[derive(Debug)]
+/// The not yet flushed series of one writer.
+#[derive(Debug, Default)]
 pub struct Head {
-    writer: WriterId,
-    contributions: Vec<(u64, Contribution)>,
     tenants: BTreeMap<TenantId, TenantHead>,
     bytes: usize,
 }
@@ -106,19 +102,8 @@ impl HeadRun {
 }
 
 impl Head {
-    #[must_use]
-    pub fn new(writer: WriterId) -> Self {
-        Self { writer, contributions: Vec::new(), tenants: BTreeMap::new(), bytes: 0 }
-    }
-
-    #[must_use]
-    pub fn writer(&self) -> WriterId {
-        self.writer
-    }
-
     /// Adds what segment `seq` holds; `seq` is above every earlier one.
     pub fn insert(&mut self, seq: u64, contribution: Contribution) {
-        debug_assert!(self.last_seq().is_none_or(|last| last < seq), "sequence numbers must ascend");
         for (tenant_idx, (tenant, run)) in contribution.iter().enumerate() {
             self.bytes += run_bytes(run);
             let head = self.tenants.entry(tenant.clone()).or_default();
@@ -129,13 +114,11 @@ impl Head {
                 tenant_idx,
             });
         }
-        self.contributions.push((seq, contribution));
     }
 
-    /// As [`Self::insert`] of rows that were decoded: their label sets then lie in memory once, however many
-    /// segments hold the series.
-    pub fn insert_decoded(&mut self, seq: u64, mut rows: Vec<TenantRows>) {
-        for (tenant, run) in &mut rows {
+    /// Gives series of decoded rows that are known here the label sets that lie in memory already.
+    pub fn share_keys(&self, rows: &mut [TenantRows]) {
+        for (tenant, run) in rows {
             let Some(head) = self.tenants.get(tenant) else { continue };
             let mut previous = None;
             run.share_keys(|key| {
@@ -143,17 +126,6 @@ impl Head {
                 previous.map(|id| head.keys[id as usize].clone())
             });
         }
-        self.insert(seq, Arc::new(rows));
-    }
-
-    #[must_use]
-    pub fn last_seq(&self) -> Option<u64> {
-        self.contributions.last().map(|(seq, _)| *seq)
-    }
-
-    #[must_use]
-    pub fn segments(&self) -> usize {
-        self.contributions.len()
     }
 
     /// Approximate memory of samples, label sets and index in bytes.
@@ -168,27 +140,12 @@ impl Head {
         self.tenants.values().map(|tenant| tenant.keys.len()).sum()
     }
 
-    /// The contributions above `after`, in order.
-    pub fn contributions_above(&self, after: u64) -> impl Iterator<Item = &(u64, Contribution)> {
-        self.contributions.iter().filter(move |(seq, _)| *seq > after)
-    }
-
     /// The rows of all contributions up to `up_to`, merged and deduplicated, tenants in order.
     #[must_use]
     pub fn rows(&self, up_to: u64) -> Vec<TenantRows> {
         let tenants = self.tenants.iter();
         let rows = tenants.map(|(tenant, head)| (tenant.clone(), head.rows(up_to)));
         rows.filter(|(_, run)| !run.is_empty()).collect()
-    }
-
-    /// A new head with the contributions above `watermark` only.
-    #[must_use]
-    pub fn rebased(&self, watermark: u64) -> Self {
-        let mut head = Self::new(self.writer);
-        for (seq, contribution) in self.contributions_above(watermark) {
-            head.insert(*seq, contribution.clone());
-        }
-        head
     }
 
     /// The time range of the samples that the contributions `seqs` brought to `tenant`.

@@ -12,15 +12,13 @@
 //!   that raised it: whoever takes a view and then the newest catalog misses nothing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use promontory_model::{MutexExt as _, RwLockExt as _, WriterId};
+use promontory_model::{MutexExt as _, WriterId};
 
 use crate::catalog::state::Catalog;
-use crate::write::head::{Contribution, Head};
-
-/// A head that its writer goes on filling while others read it.
-pub type SharedHead = Arc<RwLock<Head>>;
+use crate::write::head::Contribution;
+use crate::write::shared_head::SharedHead;
 
 /// The time of one writer id of this process, from its birth to its closed mark.
 #[derive(Debug)]
@@ -32,14 +30,12 @@ pub struct Life {
 
 #[derive(Debug)]
 struct State {
-    head: SharedHead,
+    head: Arc<SharedHead>,
     watermark: u64,
     confirmed: u64,
     /// Sequence number and encoded size of the confirmed segments above the watermark.
     sizes: VecDeque<(u64, u64)>,
     bytes: u64,
-    /// Memory of the head, which would have to be locked to be asked.
-    decoded_bytes: usize,
     retired: bool,
 }
 
@@ -48,7 +44,7 @@ struct State {
 pub struct LifeView {
     pub writer: WriterId,
     /// At least the rows of segments `watermark + 1..=confirmed`.
-    pub head: SharedHead,
+    pub head: Arc<SharedHead>,
     /// The last segment that an L1 block contains.
     pub watermark: u64,
     /// The last segment that is known to be stored.
@@ -66,12 +62,11 @@ impl Life {
     #[must_use]
     pub fn new(writer: WriterId, born: u64) -> Arc<Self> {
         let state = State {
-            head: shared(Head::new(writer)),
+            head: Arc::default(),
             watermark: 0,
             confirmed: 0,
             sizes: VecDeque::new(),
             bytes: 0,
-            decoded_bytes: 0,
             retired: false,
         };
         Arc::new(Self { writer, born, state: Mutex::new(state) })
@@ -96,24 +91,26 @@ impl Life {
             confirmed: state.confirmed,
             segments: state.confirmed.saturating_sub(state.watermark),
             bytes: state.bytes,
-            decoded_bytes: state.decoded_bytes,
+            decoded_bytes: state.head.bytes(),
         }
     }
 
-    /// Publishes the next segment, which is known to be stored.
-    pub(crate) fn confirm(&self, seq: u64, rows: Contribution, bytes: u64) {
+    /// Publishes the next segment, which is known to be stored, and whose rows take `decoded_bytes` of memory.
+    pub(crate) fn confirm(&self, seq: u64, rows: Contribution, bytes: u64, decoded_bytes: usize) {
         let mut state = self.state();
         // An adopter may have contained it in an L1 block before we knew that it is stored.
         if seq > state.watermark {
-            let mut head = state.head.write_locked();
-            head.insert(seq, rows);
-            let decoded_bytes = head.bytes();
-            drop(head);
-            state.decoded_bytes = decoded_bytes;
+            state.head.publish(seq, rows, decoded_bytes);
             state.sizes.push_back((seq, bytes));
             state.bytes += bytes;
         }
         state.confirmed = state.confirmed.max(seq);
+    }
+
+    /// Makes the series of what is published findable before somebody looks for them, unless somebody does now.
+    pub(crate) fn settle(&self) {
+        let head = self.state().head.clone();
+        head.settle();
     }
 
     /// Lets go of what an L1 block contains.
@@ -122,13 +119,14 @@ impl Life {
         if watermark <= state.watermark {
             return;
         }
-        let rebased = state.head.read_locked().rebased(watermark);
-        state.decoded_bytes = rebased.bytes();
-        state.head = shared(rebased);
+        state.head = state.head.rebased(watermark);
         state.watermark = watermark;
         while let Some((_, bytes)) = state.sizes.pop_front_if(|(seq, _)| *seq <= watermark) {
             state.bytes -= bytes;
         }
+        // The rest takes time, and acknowledgements need this lock.
+        drop(state);
+        self.settle();
     }
 
     /// No more segments will come.
@@ -151,14 +149,8 @@ impl Life {
 impl LifeView {
     /// The rows of segments `watermark + 1..=up_to`.
     pub(crate) fn contributions(&self, up_to: u64) -> Vec<Contribution> {
-        let head = self.head.read_locked();
-        let above = head.contributions_above(self.watermark);
-        above.take_while(|(seq, _)| *seq <= up_to).map(|(_, rows)| rows.clone()).collect()
+        self.head.contributions_within(self.watermark, up_to)
     }
-}
-
-fn shared(head: Head) -> SharedHead {
-    Arc::new(RwLock::new(head))
 }
 
 /// The lives of this process, where its reader finds their samples without a request.

@@ -463,8 +463,9 @@ impl Writer {
         let counters = &self.context().counters;
         add(&counters.segments, 1);
         add(&counters.segment_bytes, pending.bytes);
-        heavy(|| slots.life.confirm(seq, pending.rows.clone(), pending.bytes));
+        slots.life.confirm(seq, pending.rows.clone(), pending.bytes, pending.waiting.decoded_bytes);
         acknowledge(&mut pending, Position { writer: slots.life.writer(), seq });
+        heavy(|| slots.life.settle());
     }
 
     /// A new life after a closed or quarantined one; waits as long as the store does not answer,

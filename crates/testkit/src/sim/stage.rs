@@ -8,7 +8,7 @@ use std::time::Duration;
 use object_store::{GetOptions, ObjectStore};
 use promontory_block::PlainCodec;
 use promontory_block::{BlockCodec, ParquetCodec, SeriesRun};
-use promontory_model::{Labels, MutexExt as _, Position, RwLockExt as _, TenantId};
+use promontory_model::{Labels, MutexExt as _, Position, TenantId};
 use promontory_store::{
     BlockEntry, Bucket, Context, Counters, Error, Format, LEVEL, Planted, Reader, Snapshot, block_object,
 };
@@ -216,9 +216,7 @@ impl Stage {
             tenants.iter().filter(|(id, _)| id == tenant).for_each(|(_, run)| add(run));
         }
         for tail in &view.tails {
-            let head = tail.head.read_locked();
-            let visible = head.contributions_above(tail.after).filter(|(seq, _)| *seq <= tail.last);
-            for (_, contribution) in visible {
+            for contribution in tail.head.contributions_within(tail.after, tail.last) {
                 contribution.iter().filter(|(id, _)| id == tenant).for_each(|(_, run)| add(run));
             }
         }

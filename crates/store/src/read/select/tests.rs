@@ -1,11 +1,9 @@
 //! A selection equals what a map of maps would answer.
 
-use std::sync::RwLock;
-
 use object_store::memory::InMemory;
 use promontory_block::{SeriesRun, TenantRows};
 use promontory_model::samples::value_order;
-use promontory_model::{MatchOp, WriterId, stale_nan};
+use promontory_model::{MatchOp, stale_nan};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -15,7 +13,7 @@ use crate::object::bucket::Bucket;
 use crate::read::blocks::BlockReaderSettings;
 use crate::read::blocks::tests::{put_block, tenant};
 use crate::read::reader::Tail;
-use crate::write::head::Head;
+use crate::write::shared_head::SharedHead;
 
 type Model = BTreeMap<Labels, BTreeMap<i64, f64>>;
 
@@ -96,17 +94,17 @@ async fn any_view(random: &mut SmallRng) -> (ViewSnapshot, Model) {
         blocks.push(put_block(&store, level, unique, &rows).await);
     }
     let mut tails = Vec::new();
-    for writer in 0..random.random_range(0..3) {
-        let mut head = Head::new(WriterId(writer));
+    for _ in 0..random.random_range(0..3) {
+        let head = Arc::<SharedHead>::default();
         let seqs = 3..6;
         for seq in 1..8 {
             let run = any_run(random);
             if seqs.contains(&seq) {
                 learn(&mut model, &run);
             }
-            head.insert(seq, Arc::new(vec![(tenant("me"), run), (tenant("other"), any_run(random))]));
+            head.publish(seq, Arc::new(vec![(tenant("me"), run), (tenant("other"), any_run(random))]), 0);
         }
-        tails.push(Tail { head: Arc::new(RwLock::new(head)), after: seqs.start - 1, last: seqs.end - 1 });
+        tails.push(Tail { head, after: seqs.start - 1, last: seqs.end - 1 });
     }
     let retained_from = random.random_bool(0.3).then(|| random.random_range(-3_000..0));
     let view = View {

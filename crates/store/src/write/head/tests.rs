@@ -26,7 +26,7 @@ fn sorted_names(selection: &HeadSelection) -> Vec<String> {
 }
 
 fn head() -> Head {
-    let mut head = Head::new(WriterId(1));
+    let mut head = Head::default();
     head.insert(1, rows(&[("b", &[(1, 1.0)]), ("d", &[(1, 1.5)])]));
     head.insert(2, rows(&[("a", &[(2, 2.0)]), ("b", &[(2, 2.5), (3, 2.75)]), ("c", &[(2, 2.25)])]));
     head.insert(3, rows(&[("b", &[(2, 9.0), (4, 3.0)])]));
@@ -69,16 +69,6 @@ fn selection_prunes_by_tenant_name_matcher_and_time() {
 }
 
 #[test]
-fn rebasing_drops_what_a_block_contains_and_leaves_the_old_head_alone() {
-    let old = head();
-    let new = old.rebased(2);
-    assert_eq!((new.segments(), new.last_seq()), (1, Some(3)));
-    assert_eq!(floats_of(&new.rows(9)[0].1, 0), [(2, 9.0), (4, 3.0)]);
-    assert_eq!(old.rows(9)[0].1.keys().len(), 4);
-    assert!(new.bytes() < old.bytes());
-}
-
-#[test]
 fn series_are_found_whether_or_not_they_come_as_expected() {
     let key = |name: &str| Labels::from_pairs([("__name__", "m"), ("s", name)]);
     let interned: Vec<Labels> = ["a", "b", "c", "d", "e"].into_iter().map(key).collect();
@@ -92,7 +82,7 @@ fn series_are_found_whether_or_not_they_come_as_expected() {
         }
         Arc::new(vec![(tenant("a"), run)])
     };
-    let mut head = Head::new(WriterId(1));
+    let mut head = Head::default();
     let steps: [(&[usize], bool); 6] = [
         (&[1, 3], false),
         (&[0, 1, 2, 3, 4], false),
@@ -128,7 +118,7 @@ fn a_label_index_finds_what_looking_at_every_series_finds() {
         keys.into_iter().for_each(|key| run.push_floats(key, [(ts, 1.0)]));
         Arc::new(vec![(tenant("a"), run)])
     };
-    let mut head = Head::new(WriterId(1));
+    let mut head = Head::default();
     let matcher = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap();
     let cases = [
         vec![matcher("host", MatchOp::Equal, "h77")],
