@@ -6,8 +6,8 @@
 //! Words: *raw* is a label set as the protocol encodes it; *pending* is a sample that no segment
 //! holds yet.
 //!
-//! In reading order: [`Intake`]; `index` (series by source and raw bytes); `checked` (label sets of new
-//! series).
+//! In reading order: [`Intake`]; `index` (series by source and raw bytes); `keys` (label sets by id and in order);
+//! `checked` (label sets of new series).
 //!
 //! Invariants:
 //! - Raw encodings of one label set share one id; a series is known again by its source (the context of
@@ -20,19 +20,21 @@
 
 mod checked;
 mod index;
+mod keys;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use promontory_block::{SeriesMerge, SeriesRun, TenantRows};
 use promontory_model::append::{RefusalReason, Refusals};
 use promontory_model::samples::{Floats, FloatsView, Histograms, SampleLists};
 use promontory_model::{
-    AppendError, Batch, BatchSeries, HeadMemory, IngestLimits, Labels, LabelsBuilder, TenantId,
+    AppendError, Batch, BatchSeries, HeadMemory, IngestLimits, LabelsBuilder, MutexExt as _, TenantId,
 };
 
 use self::checked::checked_labels;
 use self::index::{Room, SeriesIndex, Walk};
+use self::keys::{Keys, Ranking};
 
 /// The index of known series and the samples that wait for the next segment, of all tenants.
 #[derive(Debug)]
@@ -78,8 +80,8 @@ pub struct Cut {
 #[derive(Debug)]
 struct TenantCut {
     tenant: TenantId,
-    keys: Arc<Vec<Labels>>,
-    ranks: Arc<Vec<u32>>,
+    keys: Keys,
+    ranking: Arc<Mutex<Ranking>>,
     pending: Pending,
 }
 
@@ -228,10 +230,10 @@ impl Intake {
             if head.pending.is_empty() {
                 continue;
             }
-            let (keys, ranks) = head.index.ranked();
+            let (keys, ranking) = head.index.keys();
             let pending = head.pending.take();
             cut.samples += pending.samples.samples();
-            cut.tenants.push(TenantCut { tenant: tenant.clone(), keys, ranks, pending });
+            cut.tenants.push(TenantCut { tenant: tenant.clone(), keys, ranking, pending });
         }
         self.pending_bytes = 0;
         self.cut += 1;
@@ -349,20 +351,24 @@ impl Cut {
 
 impl TenantCut {
     fn into_rows(self) -> TenantRows {
-        let Self { tenant, keys, ranks, pending } = self;
+        let Self { tenant, keys, ranking, pending } = self;
         // Rank and arrival in one integer: the ranks lie scattered and are looked up once per sample and
         // not in each comparison.
-        let mut order: Vec<u64> = (0..)
-            .zip(&pending.ids)
-            .map(|(at, id): (u64, _)| u64::from(ranks[*id as usize]) << 32 | at)
-            .collect();
+        let mut order: Vec<u64> = {
+            let mut ranking = ranking.locked();
+            let ranks = ranking.of(&keys);
+            (0..)
+                .zip(&pending.ids)
+                .map(|(at, id): (u64, _)| u64::from(ranks[*id as usize]) << 32 | at)
+                .collect()
+        };
         order.sort_unstable();
         let place = |entry: u64| (entry & u64::from(u32::MAX)) as usize;
         let mut run = SeriesRun::with_capacity(keys.len().min(order.len()), pending.samples.samples());
         let mut sources = SeriesMerge::default();
         for same in order.chunk_by(|a, b| a >> 32 == b >> 32) {
             same.iter().for_each(|entry| sources.add_unsorted(pending.samples.series(place(*entry))));
-            let key = &keys[pending.ids[place(same[0])] as usize];
+            let key = keys.get(pending.ids[place(same[0])]);
             run.push_with(key.clone(), |all| sources.append_to(all));
         }
         (tenant, run)

@@ -15,22 +15,23 @@
 //! - Series and encodings are taken only where there is [`Room`] for their bytes.
 //! - Each source has an encoding; a source whose last encoding was forgotten is forgotten with it.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hashbrown::HashTable;
 use promontory_block::key_bytes;
 use promontory_model::Labels;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::keys::{Keys, Ranking};
+
 /// Encodings per series of a tenant, on average. Two senders that write one series in two orders need two
 /// or four.
 const ENCODINGS_PER_SERIES_MAX: usize = 8;
 /// Stands where there is no encoding.
 const NONE: u32 = u32::MAX;
-/// What a series takes beside its label set: its places in two lists and a table.
-const SERIES_BYTES: usize = 16;
+/// What a series takes beside its label set: its places in three lists and a table.
+const SERIES_BYTES: usize = 20;
 /// What an encoding takes beside its bytes, its places in two tables included.
 const ENCODING_BYTES: usize = size_of::<Encoding>() + 16;
 /// What a source takes beside its context.
@@ -59,10 +60,9 @@ pub(super) struct SeriesIndex {
     by_pair: HashTable<u32>,
     /// Ids by key; the keys themselves are in `keys`.
     by_key: HashTable<u32>,
-    /// Shared with a cut that is being sorted outside the lock.
-    keys: Arc<Vec<Labels>>,
-    /// Position of each id in the order of keys; stale while shorter than `keys`.
-    ranks: Arc<Vec<u32>>,
+    keys: Keys,
+    /// Belongs to those who sort cuts.
+    ranking: Arc<Mutex<Ranking>>,
     last_cut: Vec<u32>,
     /// Memory of label sets, encodings and sources.
     bytes: usize,
@@ -114,8 +114,8 @@ impl SeriesIndex {
             by_raw: HashTable::new(),
             by_pair: HashTable::new(),
             by_key: HashTable::new(),
-            keys: Arc::default(),
-            ranks: Arc::default(),
+            keys: Keys::default(),
+            ranking: Arc::default(),
             last_cut: Vec::new(),
             bytes: 0,
         }
@@ -131,7 +131,7 @@ impl SeriesIndex {
     }
 
     pub(super) fn labels(&self, id: u32) -> &Labels {
-        &self.keys[id as usize]
+        self.keys.get(id)
     }
 
     /// Begins with a batch of the source with this context.
@@ -192,12 +192,9 @@ impl SeriesIndex {
         Some(id)
     }
 
-    /// Keys by id, and the position of each id in the order of keys.
-    pub(super) fn ranked(&mut self) -> (Arc<Vec<Labels>>, Arc<Vec<u32>>) {
-        if self.ranks.len() < self.keys.len() {
-            self.rank();
-        }
-        (self.keys.clone(), self.ranks.clone())
+    /// Keys by id, and in what order they are.
+    pub(super) fn keys(&self) -> (Keys, Arc<Mutex<Ranking>>) {
+        (self.keys.clone(), self.ranking.clone())
     }
 
     /// Forgets series and sources without a sample since the cut `oldest`, where they are many or hold up
@@ -242,17 +239,16 @@ impl SeriesIndex {
 
     fn id_of(&mut self, labels: Labels, room: Room) -> Option<u32> {
         let hash = xxh3_64_with_seed(labels.key(), self.hash_seed);
-        let known = self.by_key.find(hash, |id| self.keys[*id as usize] == labels).copied();
+        let known = self.by_key.find(hash, |id| *self.keys.get(*id) == labels).copied();
         let bytes = key_bytes(&labels) + SERIES_BYTES;
         if known.is_some() || room.series == 0 || bytes > room.bytes {
             return known;
         }
         self.bytes += bytes;
-        let id = self.keys.len() as u32;
-        Arc::make_mut(&mut self.keys).push(labels);
+        let id = self.keys.push(labels);
         self.last_cut.push(0);
         let keys = &self.keys;
-        let hash_of = |id: &u32| xxh3_64_with_seed(keys[*id as usize].key(), self.hash_seed);
+        let hash_of = |id: &u32| xxh3_64_with_seed(keys.get(*id).key(), self.hash_seed);
         self.by_key.insert_unique(hash, id, hash_of);
         Some(id)
     }
@@ -338,23 +334,6 @@ impl SeriesIndex {
             pair_hash(seed, encoding.source, encoding.id)
         };
         self.by_pair.insert_unique(hash_of(&encoding), encoding, hash_of);
-    }
-
-    fn rank(&mut self) {
-        let mut order: Vec<u32> = (0..self.keys.len() as u32).collect();
-        let known = self.ranks.len();
-        for (id, rank) in self.ranks.iter().enumerate() {
-            order[*rank as usize] = id as u32;
-        }
-        let by_key = |a: &u32, b: &u32| -> Ordering { self.keys[*a as usize].cmp(&self.keys[*b as usize]) };
-        order[known..].sort_unstable_by(by_key);
-        // Two ascending runs: the stable sort finds and merges them in linear time.
-        order.sort_by(by_key);
-        let mut ranks = vec![0; order.len()];
-        for (rank, id) in order.iter().enumerate() {
-            ranks[*id as usize] = rank as u32;
-        }
-        self.ranks = Arc::new(ranks);
     }
 
     fn forget(&mut self, oldest: u32) {
