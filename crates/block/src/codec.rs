@@ -12,6 +12,7 @@ use promontory_model::{TenantId, TimeRange};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
+use crate::fetched::Fetched;
 use crate::run::SeriesRun;
 
 /// How often a block's rows have been merged.
@@ -104,6 +105,22 @@ pub struct ObjectMeta {
     pub footer_crc: u32,
 }
 
+impl ObjectMeta {
+    /// Where its footer lies.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the footer is larger than the object.
+    pub fn tail(&self) -> Result<Range<u64>, Error> {
+        let start = self.size.checked_sub(u64::from(self.footer_size));
+        let fail = || Error::Corrupt {
+            what: self.kind.file_name(),
+            at: 0..self.size,
+            why: format!("a footer of {} bytes in an object of {}", self.footer_size, self.size),
+        };
+        Ok(start.ok_or_else(fail)?..self.size)
+    }
+}
+
 /// One tenant's share of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantSpan {
@@ -172,6 +189,35 @@ pub trait BlockCodec: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`Error::Corrupt`] names the object's kind and the bytes that do not fit.
     fn decode(&self, meta: &BlockMeta, objects: &[Bytes]) -> Result<Vec<TenantRows>, Error>;
+
+    /// The bytes of an object that [`Self::open`] needs.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the entry names impossible ones.
+    fn tail(&self, object: &ObjectMeta) -> Result<Range<u64>, Error>;
+
+    /// Opens a block to read the rows of single tenants. `tails` are the bytes that [`Self::tail`] names, in the
+    /// order of `meta.objects`; they are verified.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] names the object's kind and the bytes that do not fit.
+    fn open(&self, meta: &BlockMeta, tails: &[Bytes]) -> Result<Box<dyn OpenBlock>, Error>;
+}
+
+/// A block of which the rows of single tenants are read.
+pub trait OpenBlock: Send + Sync + fmt::Debug {
+    /// The byte ranges of each object that [`Self::decode`] needs, none of them empty; objects in the order of their
+    /// kinds.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if an object lacks what the rows need.
+    fn plan(&self, span: &TenantSpan) -> Result<Vec<Vec<Range<u64>>>, Error>;
+
+    /// The rows of one tenant of the block, out of the bytes that [`Self::plan`] names; they are verified.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] names the object's kind and the bytes that do not fit.
+    fn decode(&self, span: &TenantSpan, fetched: &[Fetched]) -> Result<SeriesRun, Error>;
 }
 
 /// What two codecs say alike of a block: everything but its objects.
@@ -256,6 +302,20 @@ pub fn verify_objects(meta: &BlockMeta, objects: &[Bytes]) -> Result<(), Error> 
 /// The bytes of all objects, as if they lay back to back.
 fn whole_block(meta: &BlockMeta) -> Range<u64> {
     0..meta.objects.iter().map(|object| object.size).sum()
+}
+
+/// Checks that the decoded rows of one tenant are the ones that the entry describes.
+///
+/// # Errors
+/// What differs.
+pub(crate) fn verify_run(span: &TenantSpan, run: &SeriesRun) -> Result<(), String> {
+    check_storable(run)?;
+    let count = |range: &Range<u64>| range.end - range.start;
+    let found = (run.keys().len() as u64, run.rows() as u64, run.time_range());
+    if found == (count(&span.series), count(&span.rows), span.time_range) {
+        return Ok(());
+    }
+    Err(format!("the rows of tenant {} are not those of the entry", span.tenant))
 }
 
 /// Checks that decoded rows are the ones that the entry describes.

@@ -16,8 +16,8 @@
 //!
 //! The columns are specified in `docs/format.md`.
 
-mod fetched;
 mod footer;
+mod part;
 mod samples;
 mod series_index;
 mod series_table;
@@ -25,7 +25,7 @@ mod write;
 mod write_samples;
 mod write_series;
 
-pub use fetched::{Fetched, MERGE_GAP_BYTES, join_ranges};
+pub use crate::fetched::{Fetched, MERGE_GAP_BYTES, join_ranges};
 pub use footer::Footer;
 pub use samples::{SamplePage, SamplesTable};
 pub use series_table::{SeriesRow, SeriesTable};
@@ -33,15 +33,14 @@ pub use series_table::{SeriesRow, SeriesTable};
 use std::ops::Range;
 
 use bytes::Bytes;
-use promontory_model::samples::FloatsView;
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::part::{OpenFiles, Part};
 use crate::codec::{
-    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows, describe,
-    verify_objects, verify_rows,
+    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, OpenBlock, TenantRows,
+    TenantSpan, describe, verify_objects, verify_rows,
 };
 use crate::error::Error;
-use crate::run::SeriesRun;
 
 /// Rows of a page of the samples table.
 pub const SAMPLES_PAGE_ROWS: usize = 20_000;
@@ -111,10 +110,21 @@ impl BlockCodec for ParquetCodec {
         let series = open(meta, objects, ObjectKind::Series)?;
         let samples = open(meta, objects, ObjectKind::Samples)?;
         let table = SeriesTable::decode(&series.0, 0..series.0.rows(), &series.1)?;
-        let floats = SamplesTable::new(&samples.0)?.decode_all(&samples.1, &table)?;
-        let tenants = split(meta, &table, floats.view())?;
+        let floats =
+            SamplesTable::new(&samples.0)?.decode_rows(&(0..samples.0.rows()), &samples.1, &table)?;
+        let part = Part::new(&series.0, &table, 0, floats.view(), 0);
+        let run_of = |span: &TenantSpan| Ok((span.tenant.clone(), part.run(span)?));
+        let tenants: Vec<TenantRows> = meta.tenants.iter().map(run_of).collect::<Result<_, Error>>()?;
         verify_rows(meta, &tenants)?;
         Ok(tenants)
+    }
+
+    fn tail(&self, object: &ObjectMeta) -> Result<Range<u64>, Error> {
+        object.tail()
+    }
+
+    fn open(&self, meta: &BlockMeta, tails: &[Bytes]) -> Result<Box<dyn OpenBlock>, Error> {
+        Ok(Box::new(OpenFiles::new(meta, tails)?))
     }
 }
 
@@ -125,9 +135,9 @@ fn open(meta: &BlockMeta, objects: &[Bytes], kind: ObjectKind) -> Result<(Footer
 }
 
 fn read_footer(object: &ObjectMeta, bytes: &Bytes) -> Result<Footer, Error> {
-    let tail = bytes.len().checked_sub(object.footer_size as usize);
-    let fail = || corrupt(object.kind, 0..bytes.len() as u64, "a footer larger than the object");
-    Footer::read(object, bytes.slice(tail.ok_or_else(fail)?..))
+    let tail = object.tail()?;
+    let tail = Fetched::whole(bytes.clone()).get(&tail);
+    Footer::read(object, tail.ok_or_else(|| corrupt(object.kind, 0..object.size, "ends before its footer"))?)
 }
 
 /// Which part of the first whole object that differs from the entry is the damaged one; `None` if
@@ -142,33 +152,6 @@ fn damage(meta: &BlockMeta, objects: &[Bytes]) -> Option<Error> {
         Ok(footer) => Some(footer.damage(&Fetched::whole(bytes.clone()))),
         Err(error) => Some(error),
     }
-}
-
-/// Cuts the rows of a block into its tenants.
-fn split(meta: &BlockMeta, table: &SeriesTable, floats: FloatsView<'_>) -> Result<Vec<TenantRows>, Error> {
-    let mut tenants = Vec::with_capacity(meta.tenants.len());
-    let (mut next, mut scratch) = (0, Vec::new());
-    let table_bytes = meta.objects.iter().find(|object| object.kind == ObjectKind::Series);
-    let table_bytes = table_bytes.map_or(0, |object| object.size);
-    for span in &meta.tenants {
-        let mut run = SeriesRun::default();
-        for row in span.series.clone() {
-            let fail = || {
-                let why = format!("row {row} does not follow the one before");
-                corrupt(ObjectKind::Series, 0..table_bytes, why)
-            };
-            let series = usize::try_from(row).ok().filter(|row| *row < table.len()).ok_or_else(fail)?;
-            let rows = table.row(series).rows;
-            if rows.start != next || rows.end > floats.len() as u64 {
-                return Err(fail());
-            }
-            next = rows.end;
-            let rows = rows.start as usize..rows.end as usize;
-            run.push(table.key_with(series, &mut scratch), floats.part(rows).into());
-        }
-        tenants.push((span.tenant.clone(), run));
-    }
-    Ok(tenants)
 }
 
 fn corrupt(kind: ObjectKind, at: Range<u64>, why: impl Into<String>) -> Error {

@@ -15,10 +15,11 @@ use promontory_model::{Labels, TenantId};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec::{
-    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, TenantRows, describe,
-    verify_objects, verify_rows,
+    BlockCodec, BlockMeta, EncodedBlock, EncodedObject, Level, ObjectKind, ObjectMeta, OpenBlock, TenantRows,
+    TenantSpan, describe, verify_objects, verify_rows,
 };
 use crate::error::Error;
+use crate::fetched::Fetched;
 use crate::run::SeriesRun;
 
 const MAGIC_SERIES: &[u8; 8] = b"PLAINSER";
@@ -68,6 +69,30 @@ impl BlockCodec for PlainCodec {
         let tenants = read_tenants(series, read_samples(samples)?.view())?;
         verify_rows(meta, &tenants)?;
         Ok(tenants)
+    }
+
+    /// All of it: plain objects have no footers.
+    fn tail(&self, object: &ObjectMeta) -> Result<Range<u64>, Error> {
+        Ok(0..object.size)
+    }
+
+    fn open(&self, meta: &BlockMeta, tails: &[Bytes]) -> Result<Box<dyn OpenBlock>, Error> {
+        self.decode(meta, tails).map(|rows| Box::new(OpenRows(rows)) as Box<dyn OpenBlock>)
+    }
+}
+
+/// A block that was read whole.
+#[derive(Debug)]
+struct OpenRows(Vec<TenantRows>);
+
+impl OpenBlock for OpenRows {
+    fn plan(&self, _: &TenantSpan) -> Result<Vec<Vec<Range<u64>>>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn decode(&self, span: &TenantSpan, _: &[Fetched]) -> Result<SeriesRun, Error> {
+        let found = self.0.iter().find(|(tenant, _)| *tenant == span.tenant);
+        found.map(|(_, run)| run.clone()).ok_or_else(|| Error::Bug("a span of another block".into()))
     }
 }
 

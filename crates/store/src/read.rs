@@ -1,5 +1,6 @@
 //! Samples on their way out: snapshots, and the blocks and logs below them.
 
+pub(crate) mod block_parts;
 pub(crate) mod blocks;
 mod cache;
 pub(crate) mod reader;

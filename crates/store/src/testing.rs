@@ -16,7 +16,7 @@ use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use promontory_block::{PlainCodec, SeriesRun, TenantRows};
+use promontory_block::{BlockCodec, PlainCodec, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
 use tokio::task::JoinHandle;
 
@@ -180,6 +180,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<Scripted>,
     pub(crate) clock: Arc<OffsetClock>,
     pub(crate) format: Format,
+    pub(crate) codec: Arc<dyn BlockCodec>,
     pub(crate) block_bytes_max: usize,
     pub(crate) processes: AtomicU64,
 }
@@ -203,6 +204,7 @@ impl World {
             store: Arc::default(),
             clock: Arc::default(),
             format: Format { epoch_length: 8, checkpoint_spacing: 4, grace_ms, bucket: 0 },
+            codec: Arc::new(PlainCodec),
             block_bytes_max: Context::BLOCK_BYTES_MAX,
             processes: AtomicU64::new(0),
         }
@@ -213,7 +215,7 @@ impl World {
         Arc::new(Context {
             bucket: Bucket::single(self.store.clone()),
             format: self.format,
-            codec: Arc::new(PlainCodec),
+            codec: self.codec.clone(),
             clock: self.clock.clone(),
             random: Arc::new(Seeded(AtomicU64::new(seed << 32))),
             timing: Timing { backoff_min: Duration::from_millis(1), ..Timing::default() },

@@ -175,16 +175,19 @@ impl<'a> SamplesTable<'a> {
         Ok(floats)
     }
 
-    /// All rows, with the decimal column resolved.
-    pub(super) fn decode_all(&self, fetched: &Fetched, series: &SeriesTable) -> Result<Floats, Error> {
-        let n_pages = self.pages().count();
-        let n_rows = self.footer.rows() as usize;
+    /// Consecutive rows, with the decimal column resolved; `series` are those to which they belong.
+    pub(super) fn decode_rows(
+        &self,
+        rows: &Range<u64>,
+        fetched: &Fetched,
+        series: &SeriesTable,
+    ) -> Result<Floats, Error> {
         let mut floats = Floats::default();
         let mut next_series = 0;
-        for page in 0..n_pages {
+        for page in self.pages_of(std::slice::from_ref(rows)) {
             for page in self.decode_pages(&[page], fetched)? {
                 if page.decimals.is_none() {
-                    floats.extend(page.floats.view());
+                    page.append_rows(rows, 0, &mut floats);
                     continue;
                 }
                 while next_series < series.len() {
@@ -197,7 +200,8 @@ impl<'a> SamplesTable<'a> {
                 }
             }
         }
-        if floats.len() != n_rows {
+        let n_rows = rows.end - rows.start;
+        if floats.len() as u64 != n_rows {
             return Err(corrupt(
                 self.footer.kind,
                 self.footer.whole(),

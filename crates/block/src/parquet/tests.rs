@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::write::{TableWriter, properties};
 use super::*;
 use crate::fixtures::{any_tenants, awkward, bits, real_samples, regular, run_of, skipped, tenant};
+use crate::run::SeriesRun;
 
 fn objects(block: &EncodedBlock) -> Vec<Bytes> {
     block.objects.iter().map(|object| object.bytes.clone()).collect()

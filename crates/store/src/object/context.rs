@@ -9,6 +9,7 @@
 //! - Whatever is decoded is read by `object::verified`, with its repeats and its time-outs.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +140,14 @@ impl Context {
     pub(crate) async fn get_large(&self, key: &Path, size: u64) -> Result<Option<Bytes>, Error> {
         let limit = read_timeout(self.timing.metadata_timeout, size);
         self.get_from(&self.bucket.reads, key, limit).await
+    }
+
+    /// Some bytes of an object that must be there.
+    pub(crate) async fn get_range(&self, key: &Path, range: Range<u64>) -> Result<Bytes, Error> {
+        let limit = read_timeout(self.timing.metadata_timeout, range.end - range.start);
+        let bytes = found(within(limit, self.bucket.reads.get_range(key, range)).await);
+        let bytes = bytes.map_err(|source| unavailable("read", key, source))?;
+        bytes.ok_or_else(|| Error::Missing { object: key.to_string() })
     }
 
     /// Longest time for a large object on a link that as many share as a writer has slots in flight.

@@ -24,7 +24,7 @@ use object_store::{Error as StoreError, ObjectStoreExt as _};
 use promontory_block::parquet::{
     Fetched, Footer, MERGE_GAP_BYTES, SERIES_PAGE_ROWS, SamplePage, SamplesTable, SeriesTable,
 };
-use promontory_block::{ObjectKind, ObjectMeta, TenantSpan};
+use promontory_block::{ObjectKind, TenantSpan};
 use promontory_model::TenantId;
 use tokio::sync::Semaphore;
 
@@ -297,7 +297,7 @@ impl BlockReader {
             object: key.to_string(),
             why: "is not named by the catalog entry".into(),
         })?;
-        let tail = tail_range(&key, object)?;
+        let tail = object.tail().map_err(|error| decode_error(&key, error))?;
         let small = object.size <= self.settings.small_file_bytes;
         let range = if small { 0..object.size } else { tail.clone() };
         let read = |fetched: &Fetched| {
@@ -439,17 +439,6 @@ impl File {
 pub(crate) fn span_of<'a>(entry: &'a BlockEntry, tenant: &TenantId) -> Option<&'a TenantSpan> {
     let spans = &entry.meta.tenants;
     spans.binary_search_by(|span| span.tenant.cmp(tenant)).ok().map(|idx| &spans[idx])
-}
-
-/// Where the tail lies.
-fn tail_range(key: &Path, object: &ObjectMeta) -> Result<Range<u64>, Error> {
-    match object.size.checked_sub(u64::from(object.footer_size)) {
-        Some(start) => Ok(start..object.size),
-        None => Err(Error::Corrupt {
-            object: key.to_string(),
-            why: format!("a footer of {} bytes in an object of {}", object.footer_size, object.size),
-        }),
-    }
 }
 
 /// The pieces that cover `rows`. Their edges depend on the tenant's span only, so that selections of

@@ -52,7 +52,7 @@ fn trusted_meta(context: &Context, meta: &BlockMeta, objects: &[Bytes]) -> Block
 }
 
 /// The object that an error of the codec is about, or the folder if it is about more than one.
-fn damaged_object(entry: &BlockEntry, error: &promontory_block::Error) -> Path {
+pub(crate) fn damaged_object(entry: &BlockEntry, error: &promontory_block::Error) -> Path {
     let named = |object: &&ObjectMeta| match error {
         promontory_block::Error::Corrupt { what, .. } => *what == object.kind.file_name(),
         _ => false,

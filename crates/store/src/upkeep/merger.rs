@@ -16,8 +16,8 @@
 //!
 //! L1 objects hold many tenants, and a merge takes one. So what was decoded stays until
 //! [`Merger::forget_inputs`], as far as it is within [`MergerSettings::rows_max`] and
-//! [`MergerSettings::decoded_bytes_max`]: a round over a thousand tenants reads each object once and not a thousand
-//! times.
+//! [`MergerSettings::decoded_bytes_max`]; of the other blocks each tenant's rows are read by themselves. A round over
+//! a thousand tenants decodes each row once and not a thousand times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,7 @@ use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys::BlockId;
 use crate::planted::Bug;
+use crate::read::block_parts::{self, OpenedBlock};
 use crate::read::reader::clipped;
 use crate::read::whole_blocks;
 use crate::write::upload::upload_block;
@@ -118,6 +119,8 @@ struct Inputs {
     blocks: BTreeMap<BlockId, Arc<Vec<TenantRows>>>,
     rows: u64,
     decoded_bytes: usize,
+    /// Blocks for which there was no room.
+    too_large: BTreeMap<BlockId, Option<Arc<OpenedBlock>>>,
 }
 
 /// The rows that a merge has read.
@@ -125,6 +128,26 @@ struct Read {
     rows: SeriesRun,
     /// How many of its inputs they are: the first ones.
     inputs: usize,
+}
+
+impl Inputs {
+    /// Is there room for all rows of a block, as far as one can know before it is read?
+    fn has_room(&self, entry: &BlockEntry, settings: &MergerSettings) -> bool {
+        let rows = self.rows.saturating_add(entry.meta.rows);
+        rows <= settings.rows_max && !self.too_large.contains_key(&entry.id)
+    }
+
+    /// Keeps what was decoded, if there is room.
+    fn keep(&mut self, entry: &BlockEntry, rows: &Arc<Vec<TenantRows>>, settings: &MergerSettings) {
+        let bytes = self.decoded_bytes.saturating_add(decoded_bytes(rows));
+        if !self.has_room(entry, settings) || bytes > settings.decoded_bytes_max {
+            self.too_large.insert(entry.id, None);
+            return;
+        }
+        self.rows += entry.meta.rows;
+        self.decoded_bytes = bytes;
+        self.blocks.insert(entry.id, rows.clone());
+    }
 }
 
 impl Merger {
@@ -250,7 +273,7 @@ impl Merger {
         let (mut merged, mut next) = (SeriesRun::default(), 0);
         let mut merged_bytes = 0;
         while next < inputs.len() && !(merged_bytes > self.settings.decoded_bytes_max && may_end(next)) {
-            let blocks = self.read_step(inputs, &mut next, as_of, &mut damaged).await?;
+            let blocks = self.read_step(tenant, inputs, &mut next, as_of, &mut damaged).await?;
             let mut runs: Vec<&SeriesRun> =
                 blocks.iter().filter_map(|rows| run_of(rows).map(|idx| &rows[idx].1)).collect();
             if !merged.is_empty() {
@@ -268,9 +291,10 @@ impl Merger {
         Ok(Read { rows, inputs: next })
     }
 
-    /// The rows of the next few inputs, of all their tenants: fewer where they are large in memory.
+    /// The rows of the next few inputs, of `tenant` at least: fewer where they are large in memory.
     async fn read_step(
         &self,
+        tenant: &TenantId,
         inputs: &[Arc<BlockEntry>],
         next: &mut usize,
         as_of: Instant,
@@ -283,7 +307,7 @@ impl Merger {
         {
             let input = *next;
             *next += 1;
-            match self.read_input(entry).await {
+            match self.read_input(entry, tenant).await {
                 Ok(rows) => {
                     bytes += decoded_bytes(&rows);
                     blocks.push(rows);
@@ -312,23 +336,45 @@ impl Merger {
         Ok(known.looks >= MISSING_LOOKS && known.since.elapsed() > self.context().format.grace())
     }
 
-    /// The rows of one block, which may have been decoded for another tenant.
-    async fn read_input(&self, entry: &Arc<BlockEntry>) -> Result<Arc<Vec<TenantRows>>, Error> {
+    /// The rows of one block, of `tenant` at least; they may have been decoded for another one.
+    async fn read_input(
+        &self,
+        entry: &Arc<BlockEntry>,
+        tenant: &TenantId,
+    ) -> Result<Arc<Vec<TenantRows>>, Error> {
         if let Some(rows) = self.inputs().blocks.get(&entry.id) {
             return Ok(rows.clone());
         }
+        let wanted_again = entry.meta.tenants.len() > 1;
+        if wanted_again && !self.inputs().has_room(entry, &self.settings) {
+            return self.read_part(entry, tenant).await;
+        }
         let rows = Arc::new(whole_blocks::read(self.context(), entry).await?);
         self.missing.locked().remove(&entry.id);
-        let mut inputs = self.inputs();
-        let n_rows = inputs.rows.saturating_add(entry.meta.rows);
-        let bytes = inputs.decoded_bytes.saturating_add(decoded_bytes(&rows));
-        let fits = n_rows <= self.settings.rows_max && bytes <= self.settings.decoded_bytes_max;
-        let wanted_again = entry.meta.tenants.len() > 1;
-        if wanted_again && fits {
-            (inputs.rows, inputs.decoded_bytes) = (n_rows, bytes);
-            inputs.blocks.insert(entry.id, rows.clone());
+        if wanted_again {
+            self.inputs().keep(entry, &rows, &self.settings);
         }
         Ok(rows)
+    }
+
+    /// The rows of one tenant.
+    async fn read_part(
+        &self,
+        entry: &Arc<BlockEntry>,
+        tenant: &TenantId,
+    ) -> Result<Arc<Vec<TenantRows>>, Error> {
+        let known = self.inputs().too_large.get(&entry.id).cloned().flatten();
+        let opened = match known {
+            Some(opened) => opened,
+            None => {
+                let opened = Arc::new(block_parts::open(self.context(), entry).await?);
+                self.inputs().too_large.insert(entry.id, Some(opened.clone()));
+                opened
+            }
+        };
+        let rows = opened.rows_of(self.context(), tenant).await?;
+        self.missing.locked().remove(&entry.id);
+        Ok(Arc::new(vec![(tenant.clone(), rows)]))
     }
 
     async fn upload(

@@ -183,6 +183,36 @@ async fn rows_of(process: &Process) -> Vec<i64> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tenants_of_blocks_that_do_not_fit_are_merged_from_their_own_parts() {
+    // Room for none, for the first, and for as many as come first in memory.
+    let roomy = MergerSettings::default();
+    let settings = [
+        MergerSettings { rows_max: 3, ..roomy },
+        MergerSettings { rows_max: 9, ..roomy },
+        MergerSettings { decoded_bytes_max: 600, ..roomy },
+    ];
+    for settings in settings {
+        let process = World::new().process().await;
+        let block = |from: i64| {
+            let tenants = ["a", "b", "c"].iter().zip(0..);
+            tenants.map(|(name, at)| (tenant(name), run(&[from + at, from + at + 10]))).collect()
+        };
+        l1(&process, [100, 200, 300].map(block).to_vec()).await;
+        let merger = Merger::new(process.chain.clone(), settings);
+        for (name, at) in ["a", "b", "c"].into_iter().zip(0..) {
+            while let Merged::Committed { .. } = merger.merge_l1(&tenant(name)).await.unwrap() {}
+            let expected: Vec<i64> =
+                [100, 200, 300].iter().flat_map(|from| [from + at, from + at + 10]).collect();
+            assert_eq!(rows(&process, name).await, expected, "{settings:?}");
+        }
+        assert!(process.chain.latest().l1.is_empty());
+        assert!(!merger.inputs().too_large.is_empty());
+        merger.forget_inputs();
+        assert!(merger.inputs().too_large.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn outputs_are_cut_by_what_they_take_in_memory() {
     let world = World { block_bytes_max: 10_000, ..World::new() };
     let process = world.process().await;
