@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use promontory_model::samples::LaneLists;
-use promontory_model::{TenantId, WriterId};
+use promontory_model::{TenantId, TimeRange, WriterId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::codec::{TenantRows, check_storable};
@@ -54,7 +54,7 @@ const VERSION: u16 = 1;
 const FLAG_CLOSED: u16 = 1;
 const HEADER_BYTES: usize = 80;
 
-/// Bytes of a closed mark; whatever is longer is a segment.
+/// Bytes of a closed mark, and of nothing else that is written: whatever is longer is a segment.
 pub const CLOSED_BYTES: usize = HEADER_BYTES;
 
 const CHECKSUM_AT: usize = 64;
@@ -203,7 +203,29 @@ pub fn encode_segment(
             }
         }
     }
+    if entries.is_empty() {
+        entries.push(filler()?);
+    }
     Ok(seal(writer, seq, applied, 0, &mut entries, &bodies))
+}
+
+/// What makes a segment without samples longer than a closed mark, so that a listing tells them apart.
+fn filler() -> Result<Entry, Error> {
+    let tenant = TenantId::new("-").map_err(|error| Error::Bug(error.to_string()))?;
+    Ok(Entry {
+        kind: table::KIND_FILLER,
+        required: false,
+        shard: 0,
+        shard_bits: 0,
+        crc: crc32c::crc32c(&[]),
+        offset: 0,
+        length: 0,
+        raw_length: 0,
+        time_range: TimeRange::EMPTY,
+        series: 0,
+        rows: 0,
+        tenant,
+    })
 }
 
 /// The checksum in a slot's header, verified against all other bytes: two slots with the same

@@ -11,9 +11,13 @@ use crate::error::Error;
 const ENTRY_BYTES: usize = 72;
 const FLAG_REQUIRED: u16 = 1;
 
+/// A section of no meaning and no bytes.
+pub(super) const KIND_FILLER: u16 = 7;
+
 /// Kinds of sections that this program reads.
 ///
-/// Assigned and not yet written: 3 histograms, 4 exemplars, 5 metadata, 6 start timestamps.
+/// Assigned and not yet written: 3 histograms, 4 exemplars, 5 metadata, 6 start timestamps. Written and not read:
+/// [`KIND_FILLER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Series = 1,

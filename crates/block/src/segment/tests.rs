@@ -46,11 +46,17 @@ fn awkward_rows_come_back_bit_by_bit() {
 fn an_empty_segment_and_a_closed_mark_differ() {
     let empty = segment(Vec::new());
     let closed = Slot::Closed(Closed { writer: WRITER, seq: 7, applied: 41 });
-    for slot in [empty, closed] {
+    for (slot, is_mark) in [(empty, false), (closed, true)] {
         let bytes = slot.encode().unwrap();
-        assert_eq!(bytes.len(), HEADER_BYTES);
+        assert_eq!(bytes.len() == CLOSED_BYTES, is_mark, "{} bytes", bytes.len());
         assert_eq!(Slot::decode(&bytes).unwrap(), slot);
     }
+}
+
+#[test]
+fn a_segment_without_any_section_is_read() {
+    let bytes = seal(WRITER, 7, 41, 0, &mut [], &[]);
+    assert_eq!(Slot::decode(&bytes).unwrap(), segment(Vec::new()));
 }
 
 #[test]

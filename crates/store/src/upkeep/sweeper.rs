@@ -21,15 +21,15 @@
 //! - A closed mark is never deleted: a writer that wakes after a year must find it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use promontory_block::{CLOSED_BYTES, Slot};
-use promontory_model::{MutexExt as _, WriterId};
+use promontory_block::CLOSED_BYTES;
+use promontory_model::WriterId;
 
 use crate::catalog::chain::{Chain, Next, Outcome};
 use crate::catalog::state::{Catalog, Change};
@@ -45,9 +45,6 @@ const VERSION: u16 = 1;
 
 /// Most deletions in flight at once.
 const PARALLEL_MAX: usize = 16;
-
-/// Closed marks that need not be read again to be known.
-const MARKS_MAX: usize = 1 << 20;
 
 /// Bounds of a sweeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +100,6 @@ pub struct Sweep {
 pub struct Sweeper {
     chain: Arc<Chain>,
     settings: SweeperSettings,
-    /// Slots known to hold a closed mark.
-    marks: Mutex<BTreeSet<Path>>,
 }
 
 /// What the versions since the floor reference.
@@ -153,7 +148,7 @@ impl Sweeper {
     /// A sweeper over the bucket of `chain`.
     #[must_use]
     pub fn new(chain: Arc<Chain>, settings: SweeperSettings) -> Self {
-        Self { chain, settings, marks: Mutex::default() }
+        Self { chain, settings }
     }
 
     fn context(&self) -> &Arc<Context> {
@@ -329,39 +324,16 @@ impl Sweeper {
         sweep: &mut Sweep,
     ) -> Result<(), Error> {
         let unreferenced = listed.into_iter().filter(|(writer, seq, _)| !references.segment(*writer, *seq));
-        let candidates =
-            unreferenced.map(|(_, _, meta)| meta).filter(|meta| !self.is_known_mark(&meta.location));
+        let candidates = unreferenced.map(|(_, _, meta)| meta).filter(|meta| !self.is_mark(meta));
         let candidates: Vec<ObjectMeta> = candidates.take(self.settings.objects_max).collect();
-        let looks = candidates.into_iter().map(|meta| async move {
-            let mark = self.is_mark(&meta).await?;
-            Ok::<_, Error>((!mark).then_some(meta))
-        });
-        let looked: Vec<Option<ObjectMeta>> =
-            stream::iter(looks).buffered(PARALLEL_MAX).try_collect().await?;
-        sweep.segments += self.delete(looked.into_iter().flatten().collect(), &mut sweep.bytes).await?;
+        sweep.segments += self.delete(candidates, &mut sweep.bytes).await?;
         Ok(())
     }
 
-    fn is_known_mark(&self, key: &Path) -> bool {
-        self.marks.locked().contains(key)
-    }
-
-    /// True unless the slot holds something else than a closed mark for sure.
-    async fn is_mark(&self, meta: &ObjectMeta) -> Result<bool, Error> {
-        if self.context().planted.is(Bug::SweepClosedMark) || meta.size > CLOSED_BYTES as u64 {
-            return Ok(false);
-        }
-        let Some(bytes) = self.context().get(&meta.location).await? else {
-            return Ok(true);
-        };
-        let is_segment = matches!(Slot::decode(&bytes), Ok(Slot::Segment(_)));
-        if !is_segment {
-            let mut marks = self.marks.locked();
-            if marks.len() < MARKS_MAX {
-                marks.insert(meta.location.clone());
-            }
-        }
-        Ok(!is_segment)
+    /// A closed mark, by its size: nothing else is written that has it. What an older program wrote without samples
+    /// has it, too, and stays.
+    fn is_mark(&self, meta: &ObjectMeta) -> bool {
+        meta.size <= CLOSED_BYTES as u64 && !self.context().planted.is(Bug::SweepClosedMark)
     }
 
     // --- Step 6 ---
