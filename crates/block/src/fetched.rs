@@ -45,6 +45,12 @@ impl Fetched {
         self.parts.insert(at, (start, bytes));
     }
 
+    /// The first of `ranges` of which not all bytes came.
+    #[must_use]
+    pub fn lacks<'a>(&self, ranges: &'a [Range<u64>]) -> Option<&'a Range<u64>> {
+        ranges.iter().find(|range| self.get(range).is_none())
+    }
+
     /// The bytes of `range` if one part holds all of them.
     #[must_use]
     pub fn get(&self, range: &Range<u64>) -> Option<Bytes> {

@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error as StoreError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error as StoreError, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use promontory_block::{BlockCodec, PlainCodec, SeriesRun, TenantRows};
 use promontory_model::{Clock, Labels, RandomSource, TenantId};
@@ -44,12 +44,20 @@ pub(crate) enum Fault {
     Fails,
 }
 
+/// What happens to one GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GetFault {
+    Fails,
+    /// The last byte is missing, and nothing says so.
+    IsShort,
+}
+
 /// A store in memory whose next requests to chosen keys fail as told.
 #[derive(Debug, Default)]
 pub(crate) struct Scripted {
     pub(crate) inner: InMemory,
     puts: Mutex<VecDeque<(String, Fault)>>,
-    gets: Mutex<VecDeque<String>>,
+    gets: Mutex<VecDeque<(String, GetFault)>>,
     /// While true nothing is answered.
     pub(crate) down: std::sync::atomic::AtomicBool,
 }
@@ -62,7 +70,12 @@ impl Scripted {
 
     /// The next GET or HEAD of a key with this prefix fails.
     pub(crate) fn next_get_fails(&self, prefix: impl fmt::Display) {
-        self.gets.lock().unwrap().push_back(prefix.to_string());
+        self.gets.lock().unwrap().push_back((prefix.to_string(), GetFault::Fails));
+    }
+
+    /// The next GET of a key with this prefix brings a byte less than it should.
+    pub(crate) fn next_get_is_short(&self, prefix: impl fmt::Display) {
+        self.gets.lock().unwrap().push_back((prefix.to_string(), GetFault::IsShort));
     }
 
     fn check_up(&self) -> Result<()> {
@@ -121,14 +134,24 @@ impl ObjectStore for Scripted {
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.check_up()?;
-        {
+        let fault = {
             let mut gets = self.gets.lock().unwrap();
-            if let Some(at) = gets.iter().position(|prefix| path.as_ref().starts_with(prefix.as_str())) {
-                gets.remove(at);
-                return Err(failure());
-            }
+            let at = gets.iter().position(|(prefix, _)| path.as_ref().starts_with(prefix.as_str()));
+            at.and_then(|at| gets.remove(at)).map(|(_, fault)| fault)
+        };
+        if fault == Some(GetFault::Fails) {
+            return Err(failure());
         }
-        self.inner.get_opts(path, options).await
+        let mut answer = self.inner.get_opts(path, options).await?;
+        if fault == Some(GetFault::IsShort) {
+            let (range, meta, attributes) =
+                (answer.range.clone(), answer.meta.clone(), answer.attributes.clone());
+            let bytes = answer.bytes().await?;
+            let short = bytes.slice(..bytes.len().saturating_sub(1));
+            let payload = GetResultPayload::Stream(Box::pin(futures::stream::iter([Ok(short)])));
+            answer = GetResult { payload, meta, range, attributes };
+        }
+        Ok(answer)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

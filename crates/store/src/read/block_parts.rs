@@ -15,7 +15,7 @@ use crate::heavy::heavy;
 use crate::object::context::Context;
 use crate::object::keys;
 use crate::object::verified::read_verified;
-use crate::read::blocks::span_of;
+use crate::read::blocks::{check_delivered, span_of};
 use crate::read::whole_blocks::{damaged_object, decode_error};
 
 /// Ranges of one object that are fetched at once.
@@ -59,7 +59,12 @@ impl OpenedBlock {
             let fetched = objects.map(|(key, ranges)| async move { fetch(context, &key, ranges).await });
             futures::future::try_join_all(fetched).await
         };
-        let verify = |fetched: Vec<Fetched>| heavy(|| self.rows.decode(span, &fetched)).map_err(corrupt);
+        let verify = |fetched: Vec<Fetched>| {
+            for ((key, ranges), fetched) in object_keys(&self.entry, &self.meta).zip(&plan).zip(&fetched) {
+                check_delivered(&key, fetched, ranges)?;
+            }
+            heavy(|| self.rows.decode(span, &fetched)).map_err(corrupt)
+        };
         read_verified(&context.counters.damaged_reads, read, verify).await
     }
 }

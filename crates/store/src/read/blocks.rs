@@ -341,9 +341,10 @@ impl BlockReader {
     ) -> Result<T, Error> {
         // What proves damaged is not taken from memory again.
         let read = |reads: u32| self.bring(key, if reads == 0 { held } else { Held::Nothing }, &ranges);
-        let verify = |(fetched, absent)| match decode(&fetched) {
-            Ok(value) => Ok((value, fetched, absent)),
-            Err(error) => Err(decode_error(key, error)),
+        let verify = |(fetched, absent): (Fetched, Vec<Range<u64>>)| {
+            check_delivered(key, &fetched, &ranges)?;
+            let value = decode(&fetched).map_err(|error| decode_error(key, error))?;
+            Ok((value, fetched, absent))
         };
         let verified = read_verified(&self.counters.damaged_reads, read, verify).await;
         let (value, fetched, absent) = verified?;
@@ -432,6 +433,17 @@ impl File {
             Some(bytes) => Held::Whole(bytes),
             None => Held::Ranges(self.id),
         }
+    }
+}
+
+/// A store may answer with fewer bytes than were asked for.
+pub(crate) fn check_delivered(key: &Path, fetched: &Fetched, ranges: &[Range<u64>]) -> Result<(), Error> {
+    match fetched.lacks(ranges) {
+        None => Ok(()),
+        Some(Range { start, end }) => Err(Error::Corrupt {
+            object: key.to_string(),
+            why: format!("bytes {start}..{end} were not delivered"),
+        }),
     }
 }
 

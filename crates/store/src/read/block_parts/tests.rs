@@ -89,3 +89,18 @@ async fn damage_in_anothers_part_does_not_concern_a_tenant_and_in_ones_own_is_na
     let error = opened.rows_of(context, &tenant("a")).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt { object, .. } if *object == key.to_string()), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_too_few_bytes_is_read_again() {
+    for codec in [Arc::new(ParquetCodec) as Arc<dyn promontory_block::BlockCodec>, Arc::new(PlainCodec)] {
+        let world = World { codec, ..World::new() };
+        let process = world.process().await;
+        let context = process.chain.context();
+        let entry = Arc::new(upload_block(context, 0, Level::L1, &tenants()).await.unwrap());
+        world.store.next_get_is_short(&entry.path);
+        let opened = open(context, &entry).await.unwrap();
+        world.store.next_get_is_short(&entry.path);
+        assert_eq!(opened.rows_of(context, &tenant("d")).await.unwrap(), rows(9, 60));
+        assert!(process.counter("damaged_reads") > 0);
+    }
+}

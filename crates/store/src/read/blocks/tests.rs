@@ -6,6 +6,7 @@ use promontory_block::{BlockCodec, Level, ParquetCodec, SeriesRun, TenantRows};
 use promontory_model::Labels;
 
 use super::*;
+use crate::testing::Scripted;
 
 /// Encodes and uploads a block; `unique` names it.
 pub(crate) async fn put_block(
@@ -147,6 +148,24 @@ async fn damage_is_an_error_that_is_not_cached() {
         };
         assert!(matches!(gone, Err(Error::Missing { .. })));
         store.put(&key, whole.into()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_too_few_bytes_is_read_again() {
+    let store = Arc::new(Scripted::default());
+    let entry = put_block(&store.inner, Level::L2, 1, &[(tenant("t"), fleet(2, 10, 10))]).await;
+    // A file of few bytes is one request, others are several.
+    for small_file_bytes in [0, 1 << 20] {
+        let settings = BlockReaderSettings { small_file_bytes, ..BlockReaderSettings::default() };
+        let reader = BlockReader::new(Bucket::single(store.clone()), settings);
+        for kind in [ObjectKind::Series, ObjectKind::Samples] {
+            (0..2).for_each(|_| store.next_get_is_short(keys::block_object(&entry.path, kind)));
+        }
+        let tables = reader.series(&entry, &tenant("t"), None).await.unwrap();
+        let rows: Vec<_> = (0..tables[0].len()).map(|idx| tables[0].row(idx).rows).collect();
+        assert_eq!(reader.pages(&entry, &rows).await.unwrap().len(), 1);
+        assert_eq!(reader.counters().damaged_reads.load(Ordering::Relaxed), 4);
     }
 }
 
