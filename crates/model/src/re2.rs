@@ -8,8 +8,8 @@
 //!   the class operators `&&`, `--`, `~~` of the `regex` crate are read as Go reads them;
 //! - what Go refuses is refused, with Go's text.
 //!
-//! Most patterns of dashboards are a few literals, a prefix or `.*`; those are matched without an
-//! automaton ([`Shape`]).
+//! Most patterns of dashboards are literals, few or thousands, a prefix or `.*`; those are matched without an
+//! automaton ([`Shape`]), and what their groups hold is found without one ([`Branches`]).
 //!
 //! Known differences: the Unicode tables are those of the `regex` crate, and groups nest at most 250
 //! deep (Go: 1,000).
@@ -21,18 +21,22 @@ use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta::{BuildError, Regex};
 
+mod branches;
 mod shape;
 mod translate;
 
+use branches::Branches;
 use shape::Shape;
-use translate::Translated;
 
-/// Largest compiled program in bytes; above it a pattern is refused.
-const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Largest compiled program in bytes; above it a pattern is refused. Only what needs an automaton has a program.
+const PROGRAM_BYTES_MAX: usize = 4 << 20;
 
-/// Longest pattern in bytes. Dashboards send alternations of hundreds of host names, so the bound is
-/// far above what people write; the program limit refuses what is costly.
-pub const PATTERN_BYTES_MAX: usize = 64 << 10;
+/// Longest pattern in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Longest pattern that is not a plain choice of literals, `.` and `.*`: reading it takes some hundred bytes of memory
+/// for each of its own, and some hundred nanoseconds.
+const COMPLEX_BYTES_MAX: usize = 256 << 10;
 
 /// What a search keeps beside the program, counted for each pattern that has one: states that were met, made as
 /// they are met and for each thread that searches. It is an estimate; most patterns stay far below, none goes
@@ -48,10 +52,23 @@ pub struct Re2 {
 #[derive(Debug)]
 struct Compiled {
     pattern: String,
-    translated: Translated,
+    /// The names of the groups 1, 2, ...
+    group_names: Vec<Option<String>>,
+    class_work: u64,
     shape: Shape,
-    regex: OnceLock<Regex>,
+    /// What finds the groups, made when they are first asked for.
+    finder: OnceLock<Finder>,
 }
+
+/// What says which part of a value the groups hold.
+#[derive(Debug)]
+enum Finder {
+    Branches(Box<Branches>),
+    Automaton(Regex),
+}
+
+/// The groups' places in a value that matches.
+type Groups = branches::Groups;
 
 impl Re2 {
     /// Compiles `pattern`, anchored at both ends, with `.` matching newlines.
@@ -59,36 +76,48 @@ impl Re2 {
     /// # Errors
     /// The text says why RE2 refuses the pattern or which bound it exceeds.
     pub fn new_anchored(pattern: &str) -> Result<Self, String> {
-        if pattern.len() > PATTERN_BYTES_MAX {
-            let bytes = pattern.len();
-            return Err(format!(
-                "regular expression of {bytes} bytes exceeds the limit of {PATTERN_BYTES_MAX} bytes"
-            ));
+        check_length(pattern, PATTERN_BYTES_MAX)?;
+        let plain = branches::read_plain(pattern);
+        let n_groups =
+            plain.iter().flatten().flatten().filter(|part| matches!(part, branches::Part::Open(_)));
+        let n_groups = usize::from(n_groups.count() > 0);
+        if let Some(shape) = plain.and_then(Shape::of_sequences) {
+            let (pattern, group_names, finder) = (pattern.to_owned(), vec![None; n_groups], OnceLock::new());
+            let compiled = Compiled { pattern, group_names, class_work: 0, shape, finder };
+            return Ok(Self { compiled: Arc::new(compiled) });
         }
+        check_length(pattern, COMPLEX_BYTES_MAX)?;
         let translated = translate::translate(pattern)?;
         let too_deep = |_| format!("error parsing regexp: expression nests too deeply: `{pattern}`");
         let hir = regex_syntax::parse(&translated.pattern).map_err(too_deep)?;
-        let shape = Shape::of(&hir);
-        let compiled = OnceLock::new();
-        if matches!(shape, Shape::Automaton | Shape::Prefixed(_)) {
-            let _ = compiled.set(compile(&translated.pattern).map_err(|error| refusal(pattern, &error))?);
+        let choice = branches::read(&hir);
+        let shape = Shape::of(&hir, choice.as_ref().map(|choice| choice.sequences.clone()));
+        let finder = OnceLock::new();
+        if let Some(found) = finder_beside(&shape, choice, &translated) {
+            let found = found.map_err(|error| refusal(pattern, &error))?;
+            let _ = finder.set(found);
         }
-        let compiled = Compiled { pattern: pattern.to_owned(), translated, shape, regex: compiled };
+        let translate::Translated { group_names, class_work, .. } = translated;
+        let compiled = Compiled { pattern: pattern.to_owned(), group_names, class_work, shape, finder };
         Ok(Self { compiled: Arc::new(compiled) })
     }
 
     /// What its classes cost to compile, in code points that were looked at.
     #[must_use]
     pub fn class_work(&self) -> u64 {
-        self.compiled.translated.class_work
+        self.compiled.class_work
     }
 
     /// Bytes that it takes, those of a search included; clones take none.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let Compiled { pattern, translated, shape, regex } = &*self.compiled;
-        let program = regex.get().map_or(0, |regex| regex.memory_usage() + SEARCH_BYTES);
-        size_of::<Compiled>() + pattern.len() + translated.pattern.len() + shape.memory_bytes() + program
+        let Compiled { pattern, shape, finder, .. } = &*self.compiled;
+        let finder = match finder.get() {
+            None => 0,
+            Some(Finder::Branches(branches)) => branches.memory_bytes(),
+            Some(Finder::Automaton(regex)) => regex.memory_usage() + SEARCH_BYTES,
+        };
+        size_of::<Compiled>() + pattern.len() + shape.memory_bytes() + finder
     }
 
     /// The pattern as it was written, without the anchors.
@@ -108,18 +137,46 @@ impl Re2 {
                     && value.ends_with(after.as_str())
             }
             Shape::Contains(part) => value.contains(part.as_str()),
-            Shape::Prefixed(prefix) => value.starts_with(prefix.as_str()) && self.regex().is_match(value),
-            Shape::Automaton => self.regex().is_match(value),
+            Shape::Branches(branches) => branches.is_match(value),
+            Shape::Prefixed(prefix) => value.starts_with(prefix.as_str()) && self.searches(value),
+            Shape::Automaton => self.searches(value),
         }
     }
 
-    /// The compiled expression. Its groups have the numbers of the pattern but no names; see
+    fn searches(&self, value: &str) -> bool {
+        match self.finder() {
+            Finder::Branches(branches) => branches.is_match(value),
+            Finder::Automaton(regex) => regex.is_match(value),
+        }
+    }
+
+    /// The groups of a value that matches. They have the numbers of the pattern but no names; see
     /// [`Self::expand`].
-    fn regex(&self) -> &Regex {
-        self.compiled.regex.get_or_init(|| {
-            compile(&self.compiled.translated.pattern)
-                .or_else(|_| compile(NEVER))
-                .expect("a constant pattern compiles")
+    fn groups(&self, value: &str) -> Option<Groups> {
+        if let (Shape::Branches(branches), None) = (&self.compiled.shape, self.compiled.finder.get()) {
+            return branches.groups(value);
+        }
+        let regex = match self.finder() {
+            Finder::Branches(branches) => return branches.groups(value),
+            Finder::Automaton(regex) => regex,
+        };
+        let mut captures = regex.create_captures();
+        regex.captures(value, &mut captures);
+        let group = |index| captures.get_group(index).map(|group| (group.start, group.end));
+        captures.is_match().then(|| (0..captures.group_len()).map(group).collect())
+    }
+
+    /// An automaton was made when the pattern was compiled, if it needs one.
+    fn finder(&self) -> &Finder {
+        self.compiled.finder.get_or_init(|| {
+            let pattern = &self.compiled.pattern;
+            let again = || {
+                let hir = regex_syntax::parse(&translate::translate(pattern).ok()?.pattern).ok()?;
+                branches::read(&hir).map(|choice| choice.sequences)
+            };
+            let branches = branches::read_plain(pattern).or_else(again).and_then(Branches::new);
+            branches
+                .map_or_else(|| Finder::Automaton(never()), |branches| Finder::Branches(Box::new(branches)))
         })
     }
 
@@ -139,6 +196,7 @@ impl Re2 {
         match &self.compiled.shape {
             Shape::Around { before, .. } => before,
             Shape::Prefixed(prefix) => prefix,
+            Shape::Branches(branches) => branches.prefix(),
             Shape::Literals(values) => match values.as_slice() {
                 [] => "",
                 [first, .., last] => common_prefix(first, last),
@@ -153,12 +211,9 @@ impl Re2 {
     /// unknown or did not take part are empty; `$$` is a dollar sign.
     #[must_use]
     pub fn expand(&self, value: &str, template: &str) -> Option<String> {
-        let mut captures = self.regex().create_captures();
-        self.regex().captures(value, &mut captures);
-        if !captures.is_match() {
-            return None;
-        }
-        let group = |index: usize| captures.get_group(index).map(|group| &value[group.start..group.end]);
+        let groups = self.groups(value)?;
+        let group =
+            |index: usize| groups.get(index).copied().flatten().map(|(start, end)| &value[start..end]);
         let mut out = String::with_capacity(template.len());
         let mut rest = template;
         while let Some((text, behind)) = rest.split_once('$') {
@@ -184,13 +239,47 @@ impl Re2 {
 
     /// The numbers of the groups of this name: Go allows several.
     fn named_groups<'a>(&'a self, name: &'a str) -> impl Iterator<Item = usize> + 'a {
-        let names = self.compiled.translated.group_names.iter().enumerate();
+        let names = self.compiled.group_names.iter().enumerate();
         names.filter(move |(_, group)| group.as_deref() == Some(name)).map(|(index, _)| index + 1)
     }
 }
 
 /// Matches nothing.
 const NEVER: &str = r"[^\s\S]";
+
+/// What must be made beside the shape, if anything: an automaton that says what matches, or whatever finds groups and
+/// could not be made later.
+fn finder_beside(
+    shape: &Shape,
+    choice: Option<branches::Choice>,
+    translated: &translate::Translated,
+) -> Option<Result<Finder, Box<BuildError>>> {
+    let automaton = || compile(&translated.pattern).map(Finder::Automaton);
+    let Some(choice) = choice.filter(|_| !shape.is_searched()) else { return Some(automaton()) };
+    if !choice.is_ordered && !translated.group_names.is_empty() {
+        return Some(automaton());
+    }
+    // Sequences of texts and `.*` can be made into branches at any time.
+    if matches!(shape, Shape::Branches(_)) || !branches::have_ones(&choice.sequences) {
+        return None;
+    }
+    Some(
+        Branches::new(choice.sequences)
+            .map_or_else(automaton, |branches| Ok(Finder::Branches(Box::new(branches)))),
+    )
+}
+
+fn never() -> Regex {
+    compile(NEVER).expect("a constant pattern compiles")
+}
+
+fn check_length(pattern: &str, bytes_max: usize) -> Result<(), String> {
+    let bytes = pattern.len();
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    Err(format!("regular expression of {bytes} bytes exceeds the limit of {bytes_max} bytes"))
+}
 
 fn compile(translated: &str) -> Result<Regex, Box<BuildError>> {
     let config = Regex::config().nfa_size_limit(Some(PROGRAM_BYTES_MAX));

@@ -58,7 +58,7 @@ pub fn parse_float(text: &str) -> Option<f64> {
         b'-' => (true, &text[1..]),
         _ => (false, text),
     };
-    let lower = unsigned.to_ascii_lowercase();
+    let lower = without_underscores(unsigned)?;
     let magnitude = match lower.as_str() {
         "inf" | "infinity" => f64::INFINITY,
         // Go takes no sign before NaN.
@@ -69,6 +69,27 @@ pub fn parse_float(text: &str) -> Option<f64> {
         },
     };
     Some(if negative { -magnitude } else { magnitude })
+}
+
+/// A literal in lower case, without the underscores that may stand between its digits and after `0x`; `None` if one
+/// stands elsewhere.
+fn without_underscores(text: &str) -> Option<String> {
+    let mut lower = text.to_ascii_lowercase();
+    if !lower.contains('_') {
+        return Some(lower);
+    }
+    let is_hex = lower.starts_with("0x");
+    // After a digit an underscore may stand, and after an underscore a digit must.
+    let (mut digit_before, mut underscore_before) = (false, false);
+    for (at, c) in lower.bytes().enumerate() {
+        let is_digit = c.is_ascii_digit() || is_hex && (c.is_ascii_hexdigit() || at == 1);
+        if (c == b'_' && !digit_before) || (underscore_before && !is_digit) {
+            return None;
+        }
+        (digit_before, underscore_before) = (is_digit, c == b'_');
+    }
+    lower.retain(|c| c != '_');
+    (!underscore_before).then_some(lower)
 }
 
 fn parse_decimal(text: &str) -> Option<f64> {
@@ -225,7 +246,19 @@ mod tests {
             ("+", None),
             ("--1", None),
             ("+-1", None),
-            ("1_000", None),
+            ("1_000", Some(1_000.0)),
+            ("-1_0.2_5e1_0", Some(-10.25e10)),
+            ("0x_1_0p0", Some(16.0)),
+            ("0x1_p0", None),
+            ("_1", None),
+            ("1_", None),
+            ("1__0", None),
+            ("1_.5", None),
+            ("1._5", None),
+            ("1e_5", None),
+            ("1_e5", None),
+            ("in_f", None),
+            ("+_1", None),
             (" 1", None),
             ("+nan", None),
             ("infin", None),

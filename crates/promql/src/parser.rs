@@ -29,10 +29,15 @@ use self::tokens::{Context, NOWHERE, is_metric_name};
 use crate::ast::{Expr, Span, line_col};
 use crate::lexer::{Lexer, Token, TokenKind};
 
-/// Levels of nesting that a default parser accepts. Every recursive walk of a tree, here and in the
-/// planner, must have stack for this many. The parser itself needs up to 2.6 KB for each (measured
-/// with nested aggregations), so that a thread of 1 MiB suffices; hand-written queries stay below 20.
-pub const DEPTH_MAX: u32 = 256;
+/// Levels of nesting that a default parser accepts: of brackets, calls, signs, and powers, which are read from the right. The
+/// parser needs up to 2.6 KB for each (measured with nested aggregations), so that a thread of 1 MiB suffices;
+/// hand-written queries stay below 20.
+pub const NESTING_MAX: u32 = 256;
+
+/// Nodes on a path of a tree that a default parser accepts. A chain such as `a or b or c` is no nesting, but its tree
+/// is as deep as it is long, and generated ones have hundreds of terms. Every recursive walk of a tree, here and in
+/// the planner, must have stack for this many.
+pub const DEPTH_MAX: u32 = 1_024;
 
 /// Bytes that the regular expressions of one text may take once they are compiled. Dashboards have some ten of a
 /// few kilobytes; what is refused here would take half a second to compile.
@@ -47,6 +52,8 @@ pub struct ParserSettings {
     pub duration_expressions: bool,
     /// `promql-binop-fill-modifiers`
     pub fill_modifiers: bool,
+    /// Most levels of nesting.
+    pub nesting_max: u32,
     /// Most nodes on a path from the root to a leaf.
     pub depth_max: u32,
     /// Most bytes of all regular expressions, compiled.
@@ -59,6 +66,7 @@ impl Default for ParserSettings {
             experimental_functions: false,
             duration_expressions: true,
             fill_modifiers: false,
+            nesting_max: NESTING_MAX,
             depth_max: DEPTH_MAX,
             regex_bytes_max: REGEX_BYTES_MAX,
         }
@@ -73,6 +81,7 @@ impl ParserSettings {
             experimental_functions: true,
             duration_expressions: true,
             fill_modifiers: true,
+            nesting_max: NESTING_MAX,
             depth_max: DEPTH_MAX,
             regex_bytes_max: REGEX_BYTES_MAX,
         }

@@ -1,23 +1,30 @@
 //! What a pattern means where that can be said without an automaton.
 
-use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind, Look};
+use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
+
+use super::branches::{Branches, Edges, Part, Sequence};
+
+/// Most values of a set of literals that a pattern does not name one by one, such as `[0-9][0-9]`.
+const PRODUCT_MAX: usize = 4_096;
 
 /// Most values of a set of literals.
-const LITERALS_MAX: usize = 4_096;
+const LITERALS_MAX: usize = 1 << 16;
 
 /// Most bytes of a set of literals, all values together.
-const LITERAL_BYTES_MAX: usize = 256 << 10;
+const LITERAL_BYTES_MAX: usize = 4 << 20;
 
 /// The meaning of a whole, anchored pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Shape {
     /// Exactly these values, sorted.
     Literals(Vec<String>),
     /// `before`, then at least `min` bytes of anything, then `after`. `min` above 0 is exact only
-    /// with one side empty or `min` at most 1, which is all that [`Shape::of`] makes.
+    /// with one side empty or `min` at most 1, which is all that [`Shape::of_sequences`] makes.
     Around { before: String, min: usize, after: String },
     /// `.*part.*`
     Contains(String),
+    /// A choice of simple sequences.
+    Branches(Branches),
     /// Begins with this; the rest is for the automaton.
     Prefixed(String),
     /// Nothing is known but by running the automaton.
@@ -25,16 +32,30 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) fn of(hir: &Hir) -> Self {
+    /// Of a pattern that is a choice of `sequences`, if it is.
+    pub(super) fn of(hir: &Hir, sequences: Option<Vec<Sequence>>) -> Self {
         if let Some(values) = literals(hir).filter(|values| !values.is_empty()) {
             return Self::Literals(values);
         }
-        let parts = concatenation(hir);
-        if let Some(shape) = around(&parts) {
-            return shape;
+        sequences.and_then(Self::of_sequences).unwrap_or_else(|| Self::searched(hir))
+    }
+
+    /// Of a choice of sequences; `None` if it is for an automaton all the same.
+    pub(super) fn of_sequences(sequences: Vec<Sequence>) -> Option<Self> {
+        if let Some(values) = texts(&sequences).filter(|values| !values.is_empty()) {
+            return Some(Self::Literals(values));
         }
+        if let [one] = sequences.as_slice()
+            && let Some(shape) = around(one)
+        {
+            return Some(shape);
+        }
+        Branches::new(sequences).map(Self::Branches)
+    }
+
+    fn searched(hir: &Hir) -> Self {
         let mut prefix = String::new();
-        for part in parts {
+        for part in concatenation(hir) {
             match literal(part) {
                 Some(text) => prefix.push_str(text),
                 None if is_start(part) && prefix.is_empty() => {}
@@ -43,15 +64,19 @@ impl Shape {
         }
         if prefix.is_empty() { Self::Automaton } else { Self::Prefixed(prefix) }
     }
-}
 
-impl Shape {
+    /// Is it for an automaton to say what matches?
+    pub(super) fn is_searched(&self) -> bool {
+        matches!(self, Self::Prefixed(_) | Self::Automaton)
+    }
+
     /// Bytes on the heap.
     pub(super) fn memory_bytes(&self) -> usize {
         match self {
             Self::Literals(values) => values.iter().map(|value| size_of::<String>() + value.len()).sum(),
             Self::Around { before, after, .. } => before.len() + after.len(),
             Self::Contains(text) | Self::Prefixed(text) => text.len(),
+            Self::Branches(branches) => branches.memory_bytes(),
             Self::Automaton => 0,
         }
     }
@@ -59,18 +84,22 @@ impl Shape {
 
 /// The finite set that `hir` means, sorted.
 fn literals(hir: &Hir) -> Option<Vec<String>> {
-    let mut values = finite(hir, Edges { start: true, end: true })?;
-    values.sort_unstable();
-    values.dedup();
-    Some(values)
+    finite(hir, Edges::BOTH).map(sorted)
 }
 
-/// Whether a part of an expression stands at the start or the end of the value, where an anchor says
-/// nothing new.
-#[derive(Clone, Copy)]
-struct Edges {
-    start: bool,
-    end: bool,
+fn sorted(mut values: Vec<String>) -> Vec<String> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// The values of sequences that have nothing but texts.
+fn texts(sequences: &[Sequence]) -> Option<Vec<String>> {
+    let text = |sequence: &Sequence| {
+        let parts = sequence.iter().filter(|part| !part.is_group());
+        parts.map(Part::text).collect::<Option<String>>()
+    };
+    sequences.iter().map(text).collect::<Option<Vec<String>>>().map(sorted)
 }
 
 fn finite(hir: &Hir, edges: Edges) -> Option<Vec<String>> {
@@ -78,8 +107,7 @@ fn finite(hir: &Hir, edges: Edges) -> Option<Vec<String>> {
         HirKind::Empty => vec![String::new()],
         HirKind::Literal(literal) => vec![String::from_utf8(literal.0.to_vec()).ok()?],
         HirKind::Class(Class::Unicode(class)) => members(class)?,
-        HirKind::Look(Look::Start) if edges.start => vec![String::new()],
-        HirKind::Look(Look::End) if edges.end => vec![String::new()],
+        HirKind::Look(look) if edges.imply(*look) => vec![String::new()],
         HirKind::Capture(capture) => finite(&capture.sub, edges)?,
         HirKind::Repetition(repetition) if repetition.max == Some(1) && repetition.min == 0 => {
             let mut values = finite(&repetition.sub, edges)?;
@@ -87,12 +115,9 @@ fn finite(hir: &Hir, edges: Edges) -> Option<Vec<String>> {
             values
         }
         HirKind::Concat(parts) => {
-            let is_look = |part: &Hir| matches!(part.kind(), HirKind::Look(_));
             let mut values = vec![String::new()];
             for (index, part) in parts.iter().enumerate() {
-                let start = edges.start && parts[..index].iter().all(is_look);
-                let end = edges.end && parts[index + 1..].iter().all(is_look);
-                values = product(&values, &finite(part, Edges { start, end })?)?;
+                values = product(&values, &finite(part, edges.of(parts, index))?)?;
             }
             values
         }
@@ -100,7 +125,7 @@ fn finite(hir: &Hir, edges: Edges) -> Option<Vec<String>> {
             let mut values = Vec::new();
             for part in parts {
                 values.extend(finite(part, edges)?);
-                if !within_bounds(&values) {
+                if values.len() > LITERALS_MAX {
                     return None;
                 }
             }
@@ -108,7 +133,7 @@ fn finite(hir: &Hir, edges: Edges) -> Option<Vec<String>> {
         }
         _ => return None,
     };
-    within_bounds(&values).then_some(values)
+    is_within_bounds(&values).then_some(values)
 }
 
 fn members(class: &ClassUnicode) -> Option<Vec<String>> {
@@ -116,7 +141,7 @@ fn members(class: &ClassUnicode) -> Option<Vec<String>> {
     for range in class.iter() {
         for c in range.start()..=range.end() {
             values.push(c.to_string());
-            if values.len() > LITERALS_MAX {
+            if values.len() > PRODUCT_MAX {
                 return None;
             }
         }
@@ -125,61 +150,36 @@ fn members(class: &ClassUnicode) -> Option<Vec<String>> {
 }
 
 fn product(firsts: &[String], seconds: &[String]) -> Option<Vec<String>> {
-    if firsts.len().saturating_mul(seconds.len()) > LITERALS_MAX {
+    let pairs = firsts.len().saturating_mul(seconds.len());
+    if pairs > PRODUCT_MAX && firsts.len() > 1 && seconds.len() > 1 {
         return None;
     }
     let values: Vec<String> = firsts
         .iter()
         .flat_map(|first| seconds.iter().map(move |second| format!("{first}{second}")))
         .collect();
-    within_bounds(&values).then_some(values)
+    is_within_bounds(&values).then_some(values)
 }
 
-fn within_bounds(values: &[String]) -> bool {
+fn is_within_bounds(values: &[String]) -> bool {
     values.len() <= LITERALS_MAX && values.iter().map(String::len).sum::<usize>() <= LITERAL_BYTES_MAX
 }
 
 /// `lit.*`, `.*lit`, `lit.*lit`, `.*lit.*`, `.+` and their like.
-fn around(parts: &[&Hir]) -> Option<Shape> {
-    let mut parts = parts;
-    if let [first, rest @ ..] = parts
-        && is_start(first)
-    {
-        parts = rest;
-    }
-    if let [rest @ .., last] = parts
-        && is_end(last)
-    {
-        parts = rest;
-    }
-    let text = |part: &Hir| literal(part).map(str::to_owned);
-    match parts {
-        [any] => Some(Shape::Around { before: String::new(), min: anything(any)?, after: String::new() }),
-        [a, b] => match (text(a), text(b)) {
-            (Some(before), None) => Some(Shape::Around { before, min: anything(b)?, after: String::new() }),
-            (None, Some(after)) => Some(Shape::Around { before: String::new(), min: anything(a)?, after }),
-            _ => None,
-        },
-        [a, b, c] => match (text(a), text(b), text(c)) {
-            (Some(before), None, Some(after)) => Some(Shape::Around { before, min: anything(b)?, after }),
-            (None, Some(part), None) if anything(a)? == 0 && anything(c)? == 0 => Some(Shape::Contains(part)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Fewest characters of `.*` or `.+`. One character has at least one byte, so that 0 and 1 may be
-/// compared with lengths in bytes.
-fn anything(hir: &Hir) -> Option<usize> {
-    match hir.kind() {
-        HirKind::Capture(capture) => anything(&capture.sub),
-        HirKind::Repetition(repetition) if repetition.max.is_none() && repetition.min <= 1 => {
-            let HirKind::Class(Class::Unicode(class)) = repetition.sub.kind() else {
-                return None;
-            };
-            let all = matches!(class.ranges(), [range] if range.start() == '\0' && range.end() == char::MAX);
-            all.then_some(repetition.min as usize)
+fn around(sequence: &Sequence) -> Option<Shape> {
+    let parts: Vec<&Part> = sequence.iter().filter(|part| !part.is_group()).collect();
+    let around = |before: &str, min: u32, after: &str| {
+        let (before, after) = (before.to_owned(), after.to_owned());
+        // One character has at least one byte, so that 0 and 1 may be compared with lengths in bytes.
+        (min <= 1).then_some(Shape::Around { before, min: min as usize, after })
+    };
+    match parts.as_slice() {
+        [Part::Many { min, .. }] => around("", *min, ""),
+        [Part::Text(before), Part::Many { min, .. }] => around(before, *min, ""),
+        [Part::Many { min, .. }, Part::Text(after)] => around("", *min, after),
+        [Part::Text(before), Part::Many { min, .. }, Part::Text(after)] => around(before, *min, after),
+        [Part::Many { min: 0, .. }, Part::Text(text), Part::Many { min: 0, .. }] => {
+            Some(Shape::Contains(text.clone()))
         }
         _ => None,
     }
@@ -202,9 +202,5 @@ fn concatenation(hir: &Hir) -> Vec<&Hir> {
 }
 
 fn is_start(hir: &Hir) -> bool {
-    matches!(hir.kind(), HirKind::Look(Look::Start))
-}
-
-fn is_end(hir: &Hir) -> bool {
-    matches!(hir.kind(), HirKind::Look(Look::End))
+    matches!(hir.kind(), HirKind::Look(regex_syntax::hir::Look::Start))
 }

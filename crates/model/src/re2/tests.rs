@@ -3,7 +3,7 @@
 use super::*;
 
 fn re2(pattern: &str) -> Re2 {
-    Re2::new_anchored(pattern).unwrap_or_else(|why| panic!("{pattern}: {why}"))
+    Re2::new_anchored(pattern).unwrap_or_else(|why| panic!("{why:.1000}"))
 }
 
 #[track_caller]
@@ -15,10 +15,24 @@ fn check(pattern: &str, matches: &[&str], others: &[&str]) {
     for value in others {
         assert!(!regex.is_match(value), "{pattern} should not match {value:?}");
     }
-    // The automaton and the shape agree.
-    for value in matches.iter().chain(others) {
-        assert_eq!(regex.regex().is_match(value), regex.is_match(value), "{pattern} {value:?}");
-    }
+    matches.iter().chain(others).for_each(|value| as_the_automaton(&regex, value));
+}
+
+/// Whatever a pattern means, an automaton finds the same, and the same groups.
+#[track_caller]
+fn as_the_automaton(regex: &Re2, value: &str) {
+    let pattern = regex.pattern();
+    let automaton = compile(&translate::translate(pattern).unwrap().pattern).unwrap();
+    let mut captures = automaton.create_captures();
+    automaton.captures(value, &mut captures);
+    let group = |index| captures.get_group(index).map(|group| (group.start, group.end));
+    let expected: Option<Groups> =
+        captures.is_match().then(|| (0..captures.group_len()).map(group).collect());
+    assert_eq!(regex.is_match(value), expected.is_some(), "{pattern} {value:?}");
+    // Groups at the end that took no part may be left out.
+    let whole =
+        |groups: Groups| (0..captures.group_len()).map(|at| groups.get(at).copied().flatten()).collect();
+    assert_eq!(regex.groups(value).map(whole), expected, "{pattern} {value:?}");
 }
 
 #[track_caller]
@@ -184,7 +198,9 @@ fn nested_counts_within_a_thousand_are_accepted() {
 #[test]
 fn size_and_depth_are_bounded() {
     let long = "a".repeat(PATTERN_BYTES_MAX + 1);
-    refused(&long, "regular expression of 65537 bytes exceeds the limit of 65536 bytes");
+    refused(&long, "regular expression of 1048577 bytes exceeds the limit of 1048576 bytes");
+    let long = "a?".repeat(COMPLEX_BYTES_MAX / 2 + 1);
+    refused(&long, "regular expression of 262146 bytes exceeds the limit of 262144 bytes");
     let wide = r"(\pL\pN){100}.*";
     refused(wide, &format!("error parsing regexp: expression too large: `{wide}`"));
     let deep = "(".repeat(10_000) + &")".repeat(10_000);
@@ -232,7 +248,7 @@ fn prefixes_are_known() {
     prefix("^foo.+", "foo");
     prefix("foo[a-z]+", "foo");
     prefix("foo(bar|baz)", "fooba");
-    prefix("foo(bar|baz).*", "foo");
+    prefix("foo(bar|baz).*", "fooba");
     prefix(".*foo", "");
     prefix("a|b", "");
     prefix("é1|è2", "");
@@ -338,12 +354,102 @@ fn noise_is_compiled_or_refused_but_never_panics() {
         let pattern: String = (0..below(9)).map(|_| PIECES[below(PIECES.len())]).collect();
         if let Ok(regex) = Re2::new_anchored(&pattern) {
             for value in values {
-                assert_eq!(regex.is_match(value), regex.regex().is_match(value), "{pattern:?} {value:?}");
+                as_the_automaton(&regex, value);
                 if regex.is_match(value) {
                     assert!(value.starts_with(regex.prefix()), "{pattern:?} {value:?}");
                 }
             }
         }
+    }
+}
+
+#[test]
+fn choices_of_sequences_agree_with_the_automaton() {
+    const PIECES: [&str; 21] = [
+        "a", "b", "ab", "é", ".", ".", ".*", ".+", ".*?", ".?", "[ab]", "[^a]", "|", "|", "|", "(", ")",
+        "(?:", "a?", "\\.", "(?i)b",
+    ];
+    let mut below = random(5);
+    let mut n_choices = 0;
+    for _ in 0..6_000 {
+        let pattern: String = (0..below(12)).map(|_| PIECES[below(PIECES.len())]).collect();
+        let Ok(regex) = Re2::new_anchored(&pattern) else { continue };
+        n_choices += usize::from(matches!(regex.compiled.shape, Shape::Branches(_)));
+        for _ in 0..6 {
+            let value: String = (0..below(6)).map(|_| ["a", "b", "é", ".", "\n", "B"][below(6)]).collect();
+            as_the_automaton(&regex, &value);
+            if regex.is_match(&value) {
+                assert!(value.starts_with(regex.prefix()), "{pattern:?} {value:?}");
+            }
+        }
+    }
+    assert!(n_choices > 1_000, "{n_choices}");
+}
+
+#[test]
+fn many_texts_within_anything_are_found_as_by_the_automaton() {
+    let mut below = random(6);
+    for _ in 0..20 {
+        let branches = (0..200).map(|_| {
+            let text: String = (0..1 + below(4)).map(|_| ["a", "b", "c", "é"][below(4)]).collect();
+            let form = ["T", ".*T", ".*T.*", "T.*", ".T", "T..", "(.*)T.+", ".*.T.*"][below(8)];
+            form.replace('T', &text)
+        });
+        let regex = re2(&branches.collect::<Vec<_>>().join("|"));
+        for _ in 0..30 {
+            let value: String = (0..below(7)).map(|_| ["a", "b", "c", "é", "d"][below(5)]).collect();
+            as_the_automaton(&regex, &value);
+        }
+    }
+}
+
+/// Numbers below what is asked, out of a seed.
+fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |n| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    }
+}
+
+#[test]
+fn ten_thousand_branches_of_any_form_are_no_work() {
+    let host = |n: usize| format!("host-{n:05}.example.internal:9100");
+    let ip = |n: usize| format!("10.{}.{}.{}:9100", n % 7, n / 250, n % 250);
+    type Form = (&'static str, fn(&str) -> String);
+    let forms: [Form; 7] = [
+        ("escaped", |name| escape(name)),
+        ("as it is", |name| name.to_owned()),
+        ("prefixes", |name| format!("{}.*", escape(name))),
+        ("prefixes as they are", |name| format!("{}.+", &name[..name.len() - 2])),
+        ("suffixes", |name| format!(".*{name}")),
+        ("within", |name| format!(".*{}.*", escape(name))),
+        ("without case", |name| format!("(?i:{})", escape(name))),
+    ];
+    let names: [&dyn Fn(usize) -> String; 2] = [&host, &ip];
+    for (names, (form, write)) in
+        names.into_iter().flat_map(|names| forms.iter().map(move |form| (names, form)))
+    {
+        let begun = std::time::Instant::now();
+        // What needs to be parsed may be shorter only.
+        let n_branches = if *form == "without case" { 5_000 } else { 10_000 };
+        let pattern = (0..n_branches).map(|n| write(&names(n))).collect::<Vec<_>>().join("|");
+        let regex = re2(&format!("({pattern})"));
+        let compiled = begun.elapsed();
+        let n_matches = (0..20_000).filter(|n| regex.is_match(&names(*n))).count();
+        let searched = begun.elapsed() - compiled;
+        assert!(n_matches >= n_branches, "{form}: {n_matches}");
+        assert_eq!(regex.expand(&names(77), "$1").as_deref(), Some(names(77).as_str()), "{form}");
+        println!(
+            "{form}: compiled in {compiled:?}, 20,000 values in {searched:?}, {} bytes",
+            regex.memory_bytes()
+        );
+        // Far above what it takes, far below what trying every branch would.
+        assert!(
+            compiled.as_millis() < 3_000 && searched.as_millis() < 1_500,
+            "{form}: {compiled:?} {searched:?}"
+        );
+        assert!(!regex.is_match("é") && !regex.is_match(""), "{form}");
     }
 }
 

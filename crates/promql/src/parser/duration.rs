@@ -79,7 +79,7 @@ impl Parser<'_> {
             }
             let span = lhs.span.to(rhs.span);
             lhs = DurationExpr { term: DurationTerm::Binary(op, Box::new(lhs), Box::new(rhs)), span };
-            if lhs.depth() > self.settings.depth_max {
+            if lhs.depth() > self.settings.nesting_max {
                 return self.too_deep(span);
             }
         }

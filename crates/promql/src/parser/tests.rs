@@ -326,16 +326,29 @@ fn deep_expressions_are_refused_before_the_stack_ends() {
         ];
         for text in deep {
             let error = parse(&text, &ParserSettings::all()).unwrap_err();
-            assert_eq!(error.message, "expression is nested deeper than 256 levels", "{}", &text[..9]);
+            let is_chain = text.starts_with("a+") || text.starts_with("1 or") || text.starts_with("a[5m:]");
+            let expected = match is_chain {
+                true => "expression has more than 1024 operators on one path, nested or in a row",
+                false => "expression is nested deeper than 256 levels",
+            };
+            assert_eq!(error.message, expected, "{}", &text[..9]);
         }
     });
 }
 
 #[test]
 fn expressions_of_the_allowed_depth_are_printed_cloned_and_dropped_on_a_small_stack() {
-    on_a_small_stack(|| {
-        let n = DEPTH_MAX as usize - 1;
-        let allowed = [
+    let chain = || "a".to_owned() + &"+a".repeat(DEPTH_MAX as usize - 1);
+    for stack_bytes in [1 << 20, 4 << 20] {
+        let thread = std::thread::Builder::new().stack_size(stack_bytes);
+        let allowed = if stack_bytes == 1 << 20 { nested() } else { vec![chain()] };
+        let thread = thread.spawn(move || allowed.iter().for_each(|text| survives(text))).unwrap();
+        thread.join().unwrap();
+    }
+
+    fn nested() -> Vec<String> {
+        let n = NESTING_MAX as usize - 1;
+        vec![
             "(".repeat(n - 1) + "1" + &")".repeat(n - 1),
             "-".repeat(n - 1) + "a",
             "a".to_owned() + &"+a".repeat(n),
@@ -344,16 +357,17 @@ fn expressions_of_the_allowed_depth_are_printed_cloned_and_dropped_on_a_small_st
             "sum(".repeat(n - 1) + "a" + &")".repeat(n - 1),
             format!("a[{}5m{}]", "(".repeat(n - 10), ")".repeat(n - 10)),
             format!("a[5m{}]", "+5m".repeat(n - 10)),
-        ];
-        for text in allowed {
-            let expr = parse(&text, &ParserSettings::all()).unwrap_or_else(|error| panic!("{error}"));
-            let copy = expr.clone();
-            assert_eq!(copy, expr);
-            assert_eq!(parse(&expr.to_string(), &ParserSettings::all()).as_ref(), Ok(&copy));
-            assert_eq!(parse(&expr.pretty(), &ParserSettings::all()).as_ref(), Ok(&copy));
-            assert!(!format!("{expr:?}").is_empty());
-        }
-    });
+        ]
+    }
+
+    fn survives(text: &str) {
+        let expr = parse(text, &ParserSettings::all()).unwrap_or_else(|error| panic!("{error}"));
+        let copy = expr.clone();
+        assert_eq!(copy, expr);
+        assert_eq!(parse(&expr.to_string(), &ParserSettings::all()).as_ref(), Ok(&copy));
+        assert_eq!(parse(&expr.pretty(), &ParserSettings::all()).as_ref(), Ok(&copy));
+        assert!(!format!("{expr:?}").is_empty());
+    }
 }
 
 /// Small and repeatable; quality does not matter here.

@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
 
     pub(super) fn enter(&mut self) -> Parsed<()> {
         self.nesting += 1;
-        if self.nesting > self.settings.depth_max {
+        if self.nesting > self.settings.nesting_max {
             let start = self.peek()?.span;
             return self.too_deep(start);
         }
@@ -130,14 +130,18 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn too_deep<T>(&self, span: Span) -> Parsed<T> {
-        let depth_max = self.settings.depth_max;
-        self.error(span, format!("expression is nested deeper than {depth_max} levels"))
+        let nesting_max = self.settings.nesting_max;
+        self.error(span, format!("expression is nested deeper than {nesting_max} levels"))
     }
 
     pub(super) fn node(&self, kind: ExprKind, span: Span) -> Parsed<Expr> {
         let expr = Expr::new(kind, span);
-        if expr.depth() > self.settings.depth_max {
-            return self.too_deep(span);
+        let depth_max = self.settings.depth_max;
+        if expr.depth() > depth_max {
+            return self.error(
+                span,
+                format!("expression has more than {depth_max} operators on one path, nested or in a row"),
+            );
         }
         Ok(expr)
     }

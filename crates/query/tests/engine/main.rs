@@ -375,7 +375,24 @@ fn the_deepest_expression_that_parses_fits_the_stack() {
         let answer = house.range(EngineSettings::default(), &nested(deepest.unwrap()));
         assert!(answer.is_ok(), "{open} {deepest:?}: {answer:?}");
     }
-    let chain = vec!["temperature"; 250].join(" + ");
-    let answer = house.instant(EngineSettings::default(), &chain, 60_000);
-    assert!(answer.is_ok() || matches!(answer, Err(EngineError::Invalid(_))), "{answer:?}");
+}
+
+#[test]
+fn a_long_chain_of_operators_is_answered_as_its_terms_say() {
+    let house = House::new(1, 1, 10);
+    let n = 1_000;
+    let value_of = |text: &str| house.instant(EngineSettings::default(), text, 60_000);
+    let temperature = value_of("temperature").unwrap();
+    for operator in [" or ", " and ", " + 0 * ", " - 0 * ", " or on (instance) "] {
+        let terms: Vec<&str> = vec!["temperature"; n];
+        let answer = value_of(&terms.join(operator));
+        let expected = if operator.contains("0 *") { None } else { Some(&temperature) };
+        match (answer, expected) {
+            (Ok(answer), Some(expected)) => assert_eq!(&answer, expected, "{operator}"),
+            (answer, _) => assert!(answer.is_ok(), "{operator}: {answer:?}"),
+        }
+    }
+    let refused = value_of(&vec!["temperature"; 2_000].join(" or "));
+    let Err(EngineError::Invalid(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("more than 1024 operators on one path"), "{why}");
 }
