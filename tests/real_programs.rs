@@ -9,6 +9,7 @@ mod conformance_http;
 mod doors;
 mod end_to_end;
 mod flips;
+mod http_forms;
 mod kill;
 mod label_bytes;
 mod outage;

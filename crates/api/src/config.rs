@@ -75,8 +75,9 @@ impl Default for ApiSettings {
             limits: IngestLimits::default(),
             write_bytes_in_flight_max: 512 << 20,
             body_read_timeout: Duration::from_secs(300),
-            form_bytes_max: 1 << 20,
-            query_text_bytes_max: 64 << 10,
+            // As Go's server.
+            form_bytes_max: 10 << 20,
+            query_text_bytes_max: 1 << 20,
             points_per_series_max: 11_000,
             allowed_hosts: AllowedHosts::Any,
             cors_origin: CorsOrigin::None,

@@ -4,7 +4,7 @@
 //! the faces of a process and puts around it what all share. This folder does not know: the doors
 //! `Append` and `Engine`, nor any route but the home page, which another face may replace.
 //!
-//! In reading order: `state` (what all stand on), `route` and `mount` (which path leads where), `home`,
+//! In reading order: `state` (what all stand on), `route`, `paths` and `mount` (which path leads where), `home`,
 //! `gate`, `layers` and `counters` (what happens around a handler), `tenant`, `body`, `form`, `params` and
 //! `question` (requests), `admission`, `json`, `document` and `envelope` (answers).
 
@@ -20,6 +20,7 @@ pub(crate) mod json;
 mod layers;
 mod mount;
 mod params;
+mod paths;
 mod question;
 mod route;
 mod state;

@@ -6,7 +6,7 @@
 //!
 //! In reading order: `callers`, `config` and `readiness` (what the binary hands in), `face` (what this and every
 //! other HTTP face needs, and how faces are mounted together), `state` (the doors), `routes` (the table:
-//! which path leads where), `query`, `listing`, `status` and `write` (the handlers).
+//! which path leads where), `query`, `listing`, `cardinality`, `status`, `absent` and `write` (the handlers).
 //!
 //! Invariants:
 //! - The tenant is settled here, once, as a checked [`promontory_model::TenantId`].
@@ -24,6 +24,8 @@ mod readiness;
 mod face;
 mod state;
 
+mod absent;
+mod cardinality;
 mod listing;
 mod query;
 mod routes;

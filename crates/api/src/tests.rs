@@ -314,6 +314,10 @@ impl Reply {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.text()).unwrap()
+    }
+
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
@@ -325,7 +329,7 @@ impl Reply {
 
     #[track_caller]
     fn is_error(&self, status: u16, kind: &str, text: &str) {
-        let json: serde_json::Value = serde_json::from_str(self.text()).unwrap();
+        let json = self.json();
         let expected = serde_json::json!({ "status": "error", "errorType": kind, "error": text });
         assert_eq!((self.status.as_u16(), json), (status, expected));
         assert_eq!(self.header("content-type"), "application/json");

@@ -12,14 +12,16 @@
 //! is known (a silent socket keeps it waiting for ever), and does not concern HTTP/2.
 //!
 //! In reading order: `counters`, `places` (who is there), `answer` (a body and who reads it), `unread` (a
-//! request whose body was not taken), `parting` (the end of a connection), `connection`.
+//! request whose body was not taken), `first_line`, `unspoken` and `parting` (a connection's bytes), `connection`.
 
 mod answer;
 mod connection;
 mod counters;
+mod first_line;
 mod parting;
 mod places;
 mod unread;
+mod unspoken;
 
 use std::sync::Arc;
 use std::time::Duration;

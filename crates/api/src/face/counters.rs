@@ -17,7 +17,8 @@ pub(crate) const PREFLIGHT: &str = "cors preflight";
 
 /// The status codes that the faces answer, and 499 for a request that went away before its answer; 0
 /// stands for any other.
-const CODES: [u16; 16] = [200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
+const CODES: [u16; 18] =
+    [200, 204, 301, 307, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503, 0];
 
 /// Upper bounds of the buckets of request durations, in seconds; the last bucket has none.
 const DURATION_BOUNDS: [f64; 12] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];

@@ -1,8 +1,8 @@
 //! The parameters of a request: the URL's query, and before it the form in the body of a POST.
 //!
-//! Source: Go's `http.Request.ParseForm` and `FormValue`, which Prometheus uses: a pair that is not
-//! well-formed is left out, the others count; the first value of a name wins, and the body's values
-//! come before the URL's.
+//! Source: Go's `http.Request.ParseForm`, `ParseMultipartForm` and `FormValue`, which Prometheus uses: a pair that is
+//! not well-formed is left out, the others count; the first value of a name wins; the values of an encoded form come
+//! before the URL's, and those of a multipart form (`curl -F`) behind them.
 
 use std::sync::Arc;
 
@@ -14,6 +14,11 @@ use crate::config::ApiSettings;
 use crate::face::body::{BodyError, late, read_body};
 use crate::face::envelope::ApiError;
 use crate::face::state::FaceState;
+
+/// The media type of a form as browsers and Go's clients send it.
+const URL_ENCODED: &str = "application/x-www-form-urlencoded";
+/// And that of a form with files.
+const MULTIPART: &str = "multipart/form-data";
 
 /// Parameters in the order in which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +65,37 @@ impl Form {
         Ok(())
     }
 
+    /// Adds the fields of a multipart form; `content_type` names what stands between them.
+    ///
+    /// # Errors
+    /// If a value is not UTF-8.
+    async fn add_multipart(&mut self, content_type: &str, body: Vec<u8>) -> Result<(), String> {
+        let boundary = match multer::parse_boundary(content_type) {
+            Ok(boundary) => boundary,
+            Err(error) => {
+                self.leave_out(error.to_string());
+                return Ok(());
+            }
+        };
+        let mut parts = multer::Multipart::new(Body::from(body).into_data_stream(), boundary);
+        let mut pairs = Vec::new();
+        loop {
+            match next_pair(&mut parts).await {
+                Ok(Some(Some((name, value)))) => pairs.push((name, utf8(value)?)),
+                // A file is no parameter.
+                Ok(Some(None)) => {}
+                Ok(None) => break,
+                // As Go: all of it or nothing.
+                Err(error) => {
+                    self.leave_out(error.to_string());
+                    return Ok(());
+                }
+            }
+        }
+        self.pairs.append(&mut pairs);
+        Ok(())
+    }
+
     /// Adds one pair behind the others.
     pub fn set(&mut self, name: &str, value: &str) {
         self.pairs.push((name.to_owned(), value.to_owned()));
@@ -68,6 +104,16 @@ impl Form {
     fn leave_out(&mut self, why: String) {
         self.malformed.get_or_insert(why);
     }
+}
+
+/// The next field of a multipart form, if it is none of a file; `None` behind the last one.
+async fn next_pair(
+    parts: &mut multer::Multipart<'_>,
+) -> Result<Option<Option<(String, Vec<u8>)>>, multer::Error> {
+    let Some(field) = parts.next_field().await? else { return Ok(None) };
+    let name = field.name().filter(|_| field.file_name().is_none()).map(str::to_owned);
+    let value = field.bytes().await?;
+    Ok(Some(name.map(|name| (name, value.to_vec()))))
 }
 
 impl<S> FromRequest<S> for Form
@@ -80,11 +126,19 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let face = Arc::<FaceState>::from_ref(state);
         let url_query = request.uri().query().unwrap_or_default().to_owned();
+        let is_post = request.method() == Method::POST;
+        let (media_type, content_type) = (media_type(&request), content_type(&request).to_owned());
         let mut form = Self::default();
-        if request.method() == Method::POST && media_type(&request) == "application/x-www-form-urlencoded" {
+        if is_post && media_type == URL_ENCODED {
             form.add(&read_form_body(request.into_body(), &face.config).await?).map_err(not_utf8)?;
+            form.add(url_query.as_bytes()).map_err(not_utf8)?;
+            return Ok(form);
         }
         form.add(url_query.as_bytes()).map_err(not_utf8)?;
+        if is_post && media_type == MULTIPART {
+            let body = read_form_body(request.into_body(), &face.config).await?;
+            form.add_multipart(&content_type, body).await.map_err(not_utf8)?;
+        }
         Ok(form)
     }
 }
@@ -126,9 +180,14 @@ pub fn not_utf8(text: String) -> ApiError {
 
 /// The media type of a body in lower case, without its parameters; empty if none is named.
 pub fn media_type(request: &Request) -> String {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    let media_type = content_type(request).split(';').next().unwrap_or_default();
     media_type.trim().to_ascii_lowercase()
+}
+
+/// The media type of a body with its parameters; empty if none is named.
+fn content_type(request: &Request) -> &str {
+    let value = request.headers().get(header::CONTENT_TYPE);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn utf8(bytes: Vec<u8>) -> Result<String, String> {
@@ -195,6 +254,37 @@ mod tests {
             let form = form(encoded);
             assert_eq!((form.first("a"), form.first("b"), form.malformed()), ("", "1", Some(why)));
         }
+    }
+
+    #[tokio::test]
+    async fn fields_of_a_multipart_form_count_and_files_do_not() {
+        let part = |disposition: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+        };
+        let body = [
+            part("name=\"query\"", "1+1"),
+            part("name=\"match[]\"", "up{job=\"a\"}"),
+            part("name=\"match[]\"; filename=\"x\"", "no"),
+            part("name=empty", ""),
+        ]
+        .concat();
+        let mut form = form("query=2&time=5");
+        form.add_multipart("multipart/form-data; boundary=b", format!("{body}--b--\r\n").into())
+            .await
+            .unwrap();
+        assert_eq!(form.all("query").collect::<Vec<_>>(), ["2", "1+1"]);
+        assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["up{job=\"a\"}"]);
+        assert_eq!((form.first("time"), form.first("empty"), form.malformed()), ("5", "", None));
+        for (content_type, body) in
+            [("multipart/form-data", body.as_str()), ("multipart/form-data; boundary=b", &body)]
+        {
+            let mut cut = Form::default();
+            cut.add_multipart(content_type, body.as_bytes().to_vec()).await.unwrap();
+            assert!(cut.malformed().is_some() && cut.pairs.is_empty(), "{content_type}");
+        }
+        let latin = b"--b\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n\xff\r\n--b--\r\n".to_vec();
+        let refused = Form::default().add_multipart("multipart/form-data; boundary=b", latin).await;
+        assert_eq!(refused, Err("not UTF-8: \\xff".to_owned()));
     }
 
     #[test]

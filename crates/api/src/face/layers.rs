@@ -86,20 +86,19 @@ impl Cors {
         Self { state, closed: closed.collect() }
     }
 
-    fn covers(&self, request: &Request) -> bool {
+    fn is_closed(&self, request: &Request) -> bool {
         let path = request.extensions().get::<MatchedPath>();
-        let closed = path.is_some_and(|path| self.closed.contains(&path.as_str()));
-        request.uri().path().starts_with("/api/v1/") && !closed
+        path.is_some_and(|path| self.closed.contains(&path.as_str()))
     }
 }
 
 /// Lets web pages of allowed origins read what the API answers, and answers their preflights, also
 /// those of paths that do not exist.
 pub(crate) async fn cors(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    if !cors.covers(&request) {
+    if !request.uri().path().starts_with("/api/v1/") {
         return next.run(request).await;
     }
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let origin = request.headers().get(header::ORIGIN).filter(|_| !cors.is_closed(&request)).cloned();
     let mut response = match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,

@@ -28,11 +28,13 @@ pub(crate) struct Row {
     pub(crate) callers: Callers,
 }
 
-/// Sets of methods; `HEAD` is answered wherever `GET` is.
+/// Sets of methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Methods {
     /// Reads.
     Get,
+    /// The same, also without the answer's body.
+    GetAndHead,
     /// Writes.
     Post,
     /// Reads whose parameters may be too long for a URL.
@@ -116,7 +118,7 @@ impl Methods {
     /// As axum's routers take it.
     pub(crate) fn filter(self) -> MethodFilter {
         match self {
-            Self::Get => MethodFilter::GET,
+            Self::Get | Self::GetAndHead => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
             Self::GetAndPost => MethodFilter::GET.or(MethodFilter::POST),
         }
@@ -125,15 +127,30 @@ impl Methods {
     /// Does who is answered change something? Such routes are closed to web pages of other origins.
     pub(crate) fn change(self) -> bool {
         match self {
-            Self::Get | Self::GetAndPost => false,
+            Self::Get | Self::GetAndHead | Self::GetAndPost => false,
             Self::Post => true,
         }
+    }
+
+    /// What the header `Allow` says of them, as Go's router writes it.
+    pub(crate) fn allow(self) -> &'static str {
+        match self {
+            Self::Get => "GET, OPTIONS",
+            Self::GetAndHead => "GET, HEAD, OPTIONS",
+            Self::Post => "OPTIONS, POST",
+            Self::GetAndPost => "GET, OPTIONS, POST",
+        }
+    }
+
+    /// Is `HEAD` among them?
+    pub(crate) fn answer_head(self) -> bool {
+        self == Self::GetAndHead
     }
 
     /// The method that people should try first.
     pub(crate) fn first(self) -> &'static str {
         match self {
-            Self::Get | Self::GetAndPost => "GET",
+            Self::Get | Self::GetAndHead | Self::GetAndPost => "GET",
             Self::Post => "POST",
         }
     }

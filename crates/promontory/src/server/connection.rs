@@ -19,12 +19,12 @@ use tower::ServiceExt as _;
 
 use super::answer::Answer;
 use super::counters::Closing;
+use super::first_line::{LINE_BYTES_MAX, TooLong};
 use super::parting::{Parting, Rest};
 use super::places::{Place, PlaceKind, Places};
 use super::unread::RequestBody;
+use super::unspoken::HEAD_BYTES_MAX;
 
-/// Largest request head in bytes, and largest buffer of an answer in HTTP/1.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one answer that HTTP/2 buffers.
 const STREAM_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Requests of one connection that are in flight at a time.
@@ -56,6 +56,7 @@ impl Acceptor {
             .timer(TokioTimer::new())
             // Behind our own times, which begin and end with requests.
             .header_read_timeout(limits.read_timeout + limits.header_timeout)
+            // Of a head, and of what is written at a time.
             .max_buf_size(HEAD_BYTES_MAX);
         builder
             .http2()
@@ -93,11 +94,14 @@ async fn run(
     told: oneshot::Receiver<Closing>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let rest = Rest::default();
-    let stream = TokioIo::new(Parting::new(stream, rest.clone()));
+    let (rest, too_long) = (Rest::default(), TooLong::default());
+    let stream = TokioIo::new(Parting::new(stream, rest.clone(), too_long.clone()));
     let service = {
         let place = Arc::clone(&place);
-        service_fn(move |request| answer(router.clone(), Arc::clone(&place), rest.clone(), request))
+        service_fn(move |request| {
+            let refused = refused(&too_long, &request);
+            answer(router.clone(), Arc::clone(&place), rest.clone(), refused, request)
+        })
     };
     let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     let closing = tokio::select! {
@@ -132,6 +136,7 @@ async fn answer(
     router: Router,
     place: Arc<Place>,
     rest: Rest,
+    refused: Option<Response<Body>>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let in_flight = place.request();
@@ -139,9 +144,10 @@ async fn answer(
     let is_probe = PROBES.contains(&request.uri().path());
     let request = request.map(RequestBody::new);
     let taken = request.body().taken();
-    let mut response = match place.kind {
-        PlaceKind::Probe if !is_probe => crowded(&place),
-        _ => router.oneshot(request.map(Body::new)).await?,
+    let mut response = match (refused, place.kind) {
+        (Some(refused), _) => refused,
+        (None, PlaceKind::Probe) if !is_probe => crowded(&place),
+        (None, _) => router.oneshot(request.map(Body::new)).await?,
     };
     if taken.is_whole() {
         rest.begins();
@@ -151,6 +157,24 @@ async fn answer(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, in_flight, version)))
+}
+
+/// The answer to a request that is not asked further; texts for `Host` as Go's server has them.
+fn refused(too_long: &TooLong, request: &Request<Incoming>) -> Option<Response<Body>> {
+    if too_long.is_so() {
+        let text = format!(
+            "414 URI Too Long: a request line may have at most {LINE_BYTES_MAX} bytes; send the parameters in the body of a \
+             POST, as application/x-www-form-urlencoded\n"
+        );
+        return Some((StatusCode::URI_TOO_LONG, text).into_response());
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let text = match (request.version(), hosts) {
+        (Version::HTTP_11, 0) => "400 Bad Request: missing required Host header\n",
+        (Version::HTTP_11, 2..) => "400 Bad Request: too many Host headers\n",
+        _ => return None,
+    };
+    Some((StatusCode::BAD_REQUEST, text).into_response())
 }
 
 /// The answer where every place has a request in flight.

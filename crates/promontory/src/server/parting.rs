@@ -1,4 +1,5 @@
-//! The end of a connection, which must not take the last answer away from a client that still writes.
+//! A connection as the HTTP library sees it: begun by a [`FirstLine`] that it can read, with a text where it refuses
+//! ([`unspoken`]), and ended so that a client that still writes gets the last answer.
 //!
 //! Who answers before a body was taken whole, and closes the connection, leaves bytes unread. The kernel answers
 //! those, and all that come later, with a reset, and a client that meets one throws away what it has not read
@@ -19,11 +20,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::first_line::{FirstLine, Given, TooLong};
+use super::unspoken;
+
 /// How long a client may go on sending once its connection is closed for writing. Long enough for the largest
 /// body that is taken over a link of 50 Mbit/s; its place goes to others whenever they need one.
 pub(super) const PARTING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that are thrown away at a time.
 const DISCARD_BYTES: usize = 16 << 10;
+/// Bytes of a first line that are read at a time.
+const LINE_PART_BYTES: usize = 4 << 10;
 
 /// Whether all that was read belongs to requests that were taken whole.
 #[derive(Clone, Default)]
@@ -33,6 +39,9 @@ pub(super) struct Rest(Arc<AtomicBool>);
 pub(super) struct Parting {
     stream: TcpStream,
     rest: Rest,
+    first_line: FirstLine,
+    /// What is to be written before all else, and how much of it was.
+    instead: (Vec<u8>, usize),
     /// Until when the client may go on sending, once the writing half is closed.
     until: Option<Pin<Box<Sleep>>>,
 }
@@ -53,8 +62,30 @@ impl Rest {
 }
 
 impl Parting {
-    pub(super) fn new(stream: TcpStream, rest: Rest) -> Self {
-        Self { stream, rest, until: None }
+    pub(super) fn new(stream: TcpStream, rest: Rest, too_long: TooLong) -> Self {
+        Self { stream, rest, first_line: FirstLine::new(too_long), instead: Default::default(), until: None }
+    }
+
+    /// Reads more of the first line.
+    fn read_line(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); LINE_PART_BYTES];
+        let mut bytes = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
+        self.first_line.take(bytes.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what stands in the place of an answer.
+    fn write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (bytes, written) = &mut self.instead;
+        while *written < bytes.len() {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(context, &bytes[*written..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *written += n;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Throws away what comes, until nothing more can or the time is over.
@@ -81,6 +112,21 @@ impl AsyncRead for Parting {
         context: &mut Context<'_>,
         bytes: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        loop {
+            match self.first_line.given() {
+                Given::Later => ready!(self.read_line(context))?,
+                Given::Bytes(given) => {
+                    let n = given.len().min(bytes.remaining());
+                    bytes.put_slice(&given[..n]);
+                    self.first_line.gave(n);
+                    self.rest.ends();
+                    return Poll::Ready(Ok(()));
+                }
+                Given::Rest => break,
+                // The answer is on its way, and with it the end.
+                Given::Nothing => return Poll::Pending,
+            }
+        }
         let before = bytes.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, bytes);
         if bytes.filled().len() > before {
@@ -96,6 +142,11 @@ impl AsyncWrite for Parting {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.write_instead(context))?;
+        if let Some(spoken) = unspoken::spoken(bytes) {
+            self.instead = (spoken, 0);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -104,6 +155,11 @@ impl AsyncWrite for Parting {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = parts.iter().filter(|part| !part.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next()) {
+            return self.poll_write(context, only);
+        }
+        ready!(self.write_instead(context))?;
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 
@@ -112,10 +168,12 @@ impl AsyncWrite for Parting {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_instead(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_instead(context))?;
         if self.until.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             if self.rest.is_now() {

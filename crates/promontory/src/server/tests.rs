@@ -59,6 +59,7 @@ impl Server {
             .route("/-/healthy", get(async || "healthy"))
             .route("/", get(async || "home"))
             .route("/length", post(async |body: Bytes| body.len().to_string()))
+            .route("/query", get(async |uri: axum::http::Uri| uri.query().unwrap_or_default().to_owned()))
             .route("/slow", get(slow))
             .route("/endless", get(endless))
             .with_state(Arc::clone(&routes));
@@ -196,6 +197,47 @@ async fn a_client_that_still_writes_gets_its_last_answer() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
     until("the end", || server.places.connected() == places::Connected::default()).await;
+}
+
+#[tokio::test]
+async fn a_first_request_line_as_people_type_it_is_understood() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /query?query=up{job=\"<\xc3\xa9>\"}#x HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answer = reply(&mut stream).await;
+    assert!(answer.ends_with("query=up{job=%22%3C%C3%A9%3E%22}%23x"), "{answer}");
+}
+
+#[tokio::test]
+async fn no_refusal_is_without_a_word() {
+    let server = Server::start(patient()).await;
+    let long = "a".repeat(200_000);
+    let heads = [
+        (
+            format!("GET /?{long} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            "414 URI Too Long",
+            "at most 65000 bytes; send the parameters",
+        ),
+        (long.clone(), "414 URI Too Long", "in the body of a POST"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {long}\r\n\r\n"), "431 ", "at most 131072 bytes"),
+        ("GET / HTTP/1.1\r\nHost x\r\n\r\n".into(), "400 ", "no request of HTTP/1.1 or HTTP/2"),
+        ("hello\r\n\r\n".into(), "400 ", "no request of HTTP/1.1 or HTTP/2"),
+        ("GET / HTTP/1.1\r\n\r\n".into(), "400 ", "missing required Host header"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(), "400 ", "too many Host headers"),
+    ];
+    for (head, status, text) in heads {
+        let mut stream = server.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = reply(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(body.contains(text) && body.ends_with('\n'), "{answer}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    }
+    // As before: HTTP/1.0 needs no host.
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    assert!(reply(&mut stream).await.ends_with("home"));
 }
 
 #[tokio::test]
