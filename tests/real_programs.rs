@@ -20,3 +20,4 @@ mod store_words;
 mod support;
 mod tutorial;
 mod vanish;
+mod wrong_starts;

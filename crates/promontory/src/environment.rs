@@ -1,7 +1,16 @@
-//! The real clock, the real source of randomness and the memory of the machine; everything else takes
-//! them as arguments.
+//! The real clock, the real source of randomness, the memory of the machine, and what was built; everything else
+//! takes them as arguments.
 
 use promontory_model::{Clock, RandomSource};
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that was built; see `build.rs`.
+pub const REVISION: &str = match option_env!("PROMONTORY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 /// The machine's wall clock.
 #[derive(Clone, Copy, Debug)]

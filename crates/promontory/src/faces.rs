@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
-use promontory_api::{AllowedHosts, ApiSettings, ApiState, FaceState, Readiness, RuntimeInfo};
+use promontory_api::{AllowedHosts, ApiSettings, ApiState, BuildInfo, FaceState, Readiness, RuntimeInfo};
 use promontory_model::Clock;
 use promontory_promql::Engine;
 use promontory_sql::{SqlSettings, SqlState};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::config::Config;
-use crate::environment::SystemClock;
+use crate::environment::{REVISION, SystemClock};
 use crate::metrics::{self, exports};
 use crate::roles::Doors;
 use crate::server::{self, Places};
@@ -131,6 +131,7 @@ fn api_config(config: &Config, address: SocketAddr) -> ApiSettings {
             storage_retention: String::new(),
         },
         flags: config.shown_flags.clone(),
+        build_info: BuildInfo { revision: REVISION.to_owned(), ..BuildInfo::default() },
         ..ApiSettings::default()
     }
 }

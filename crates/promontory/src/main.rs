@@ -1,5 +1,6 @@
 //! The program: reads the command line, runs one command, says what went wrong.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use promontory::CommandLine;
@@ -10,7 +11,14 @@ use promontory::CommandLine;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let command = CommandLine::read(std::env::args_os()).unwrap_or_else(|asked| asked.exit());
+    let command = match CommandLine::read(std::env::args_os()) {
+        Ok(command) => command,
+        Err(wrong) if wrong.use_stderr() => {
+            let _ = writeln!(std::io::stderr(), "{}", in_few_lines(&wrong.to_string()));
+            return ExitCode::from(2);
+        }
+        Err(asked) => asked.exit(),
+    };
     match promontory::run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -20,9 +28,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
+/// What is wrong with an argument and where to read more, without the whole usage.
+fn in_few_lines(error: &str) -> String {
+    let lines = error.lines().map(str::trim_end);
+    lines.filter(|line| !line.is_empty() && !line.starts_with("Usage:")).collect::<Vec<_>>().join("\n")
+}
+
+/// The last word of a command, if there is somebody to read it.
 fn print_error(error: &anyhow::Error) {
-    eprintln!("promontory: {}", with_causes(error));
+    let _ = writeln!(std::io::stderr(), "promontory: {}", with_causes(error));
 }
 
 /// An error and its causes, without those that it names itself.
@@ -45,6 +59,15 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+
+    #[test]
+    fn a_wrong_argument_is_told_in_few_lines() {
+        let error = "error: unexpected argument\n\n  tip: another\n\nUsage: promontory [OPTIONS]\n\nFor more, try '--help'.\n";
+        assert_eq!(
+            in_few_lines(error),
+            "error: unexpected argument\n  tip: another\nFor more, try '--help'."
+        );
+    }
 
     #[test]
     fn a_cause_that_was_named_is_not_named_again() {

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process at once.
+//! SIGTERM and SIGINT: the first asks for a graceful stop, the second ends the process at once. SIGHUP, which means
+//! "read the configuration again" elsewhere, ends nothing.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,6 +18,7 @@ impl StopAsked {
         let cannot_handle = "cannot handle signals";
         let terminate = signal(SignalKind::terminate()).context(cannot_handle)?;
         let interrupt = signal(SignalKind::interrupt()).context(cannot_handle)?;
+        tokio::spawn(ignore(signal(SignalKind::hangup()).context(cannot_handle)?));
         let (asked, receiver) = watch::channel(false);
         tokio::spawn(forward(terminate, interrupt, asked));
         Ok(Self(receiver))
@@ -29,6 +31,12 @@ impl StopAsked {
     pub async fn wait(&mut self) -> anyhow::Result<()> {
         self.0.wait_for(|asked| *asked).await.context("cannot wait for signals: the listener has ended")?;
         Ok(())
+    }
+}
+
+async fn ignore(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: flags are read at the start only; start the process again to change them");
     }
 }
 

@@ -17,12 +17,42 @@ use crate::config::LogFormat;
 /// # Errors
 /// If `level` is not a level or filter.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    check_level(level)?;
     let filter = EnvFilter::try_new(with_quiet_guests(level))
         .map_err(|error| anyhow::anyhow!("--log.level: cannot understand \"{level}\": {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written is no reason to end, and there is no other place to say so.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match format {
         LogFormat::Logfmt => builder.event_format(Logfmt).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// A word that is no level is a target to the filter, and silences everything else.
+///
+/// # Errors
+/// If a part of the filter is neither a level nor a target of ours or of a guest.
+fn check_level(level: &str) -> anyhow::Result<()> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_target = |word: &str| word.contains("::") || word.starts_with("promontory") || word.contains('_');
+    for part in level.split(',').map(str::trim) {
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target), Some(level)),
+            None if LEVELS.iter().any(|known| part.eq_ignore_ascii_case(known)) => continue,
+            None => (Some(part), None),
+        };
+        let knows_level =
+            level.is_none_or(|level| LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)));
+        let knows_target = level.is_some() || target.is_some_and(is_target);
+        anyhow::ensure!(
+            knows_level && knows_target,
+            "--log.level: \"{part}\" is no level; levels are {}, and a filter is info,promontory_store=debug",
+            LEVELS.join(", ")
+        );
     }
     Ok(())
 }
@@ -98,6 +128,25 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        for level in [
+            "info",
+            "WARN",
+            "off",
+            "info,promontory_store=debug",
+            "promontory_store",
+            "warn,hyper=error",
+            "object_store",
+        ] {
+            assert!(check_level(level).is_ok(), "{level}");
+        }
+        for level in ["verbose", "", "warning", "info,loud", "promontory_store=loud", "fatal", "2"] {
+            let error = check_level(level).unwrap_err().to_string();
+            assert!(error.contains("--log.level") && error.contains("debug"), "{error}");
+        }
+    }
 
     #[test]
     fn repeats_of_the_stores_client_are_no_story() {

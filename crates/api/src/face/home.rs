@@ -19,7 +19,9 @@ const ROUTES: [HttpRoute<Arc<str>>; 1] =
 /// The home page over the routes of `faces` that this role can answer, and its own.
 pub(crate) fn face(state: &FaceState, faces: &[Face]) -> Face {
     let own = ROUTES.iter().map(|route| &route.row);
-    let text = text(&state.config.build_info, faces.iter().flat_map(Face::open_rows).chain(own));
+    let multitenancy = state.config.multitenancy;
+    let text =
+        text(&state.config.build_info, multitenancy, faces.iter().flat_map(Face::open_rows).chain(own));
     Face::new(&ROUTES, &Arc::from(text), &[])
 }
 
@@ -28,9 +30,12 @@ async fn home(State(text): State<Arc<str>>) -> String {
     text.to_string()
 }
 
-fn text<'r>(build: &BuildInfo, rows: impl Iterator<Item = &'r Row>) -> String {
+fn text<'r>(build: &BuildInfo, multitenancy: bool, rows: impl Iterator<Item = &'r Row>) -> String {
     let mut text =
         format!("Promontory ({}), with the HTTP API of Prometheus {}.\n\n", build.branch, build.version);
+    if multitenancy {
+        text.push_str("Each request names its tenant: curl -H 'X-Scope-OrgID: TENANT' ...\n\n");
+    }
     for row in rows {
         let path = for_people(row.path);
         // Writing to a string cannot fail.

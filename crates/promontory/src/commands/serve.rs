@@ -12,6 +12,7 @@
 //! Two runtimes: IO (HTTP, store, ingester) and query (DataFusion, decoding), so that a heavy query
 //! cannot delay an acknowledgement.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Config, Role};
+use crate::environment::{REVISION, VERSION};
 use crate::faces::{self, Faces};
 use crate::signals::StopAsked;
 use crate::tasks::Tasks;
@@ -60,6 +62,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config, query_runtime: Handle) -> anyhow::Result<()> {
     let begun = Instant::now();
+    tracing::info!(version = VERSION, revision = REVISION, "starting Promontory");
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut stop_asked = StopAsked::listen()?;
     let (listener, address) = faces::listen(&config).await?;
     tracing::info!(%address, store = %config.store, role = %config.roles, "listening");
@@ -145,23 +149,39 @@ async fn give_up(failure: anyhow::Error, roles: &mut Tasks) -> anyhow::Error {
     failure
 }
 
-#[expect(clippy::print_stdout, reason = "for the person who started the program by hand")]
+/// For the person who started the program by hand; nobody else need be there to read it.
 fn greet(config: &Config, address: SocketAddr) {
     let url = format!("http://{address}");
-    println!("Promontory is ready on {url}, over {}.", config.store);
+    let mut lines = vec![format!("Promontory is ready on {url}, over {}.", config.store)];
+    let tenancy = config.tenant.multitenancy;
     if config.roles.contains(Role::Ingester) {
-        println!("  Send it metrics, in prometheus.yml:");
-        println!("    remote_write:");
-        println!("      - url: {url}/api/v1/write");
+        lines.push("  Send it metrics, in prometheus.yml:".to_owned());
+        lines.push("    remote_write:".to_owned());
+        lines.push(format!("      - url: {url}/api/v1/write"));
+        if tenancy {
+            lines.push("        headers: {X-Scope-OrgID: TENANT}".to_owned());
+        }
     }
     if config.roles.contains(Role::Querier) {
-        println!("  Ask it:        curl '{url}/api/v1/query?query=up'");
-        println!("  In Grafana:    add a Prometheus data source with the URL {url}");
+        let header = if tenancy { "-H 'X-Scope-OrgID: TENANT' " } else { "" };
+        lines.push(format!("  Ask it:        curl {header}'{url}/api/v1/query?query=up'"));
+        lines.push(format!("  In Grafana:    add a Prometheus data source with the URL {url}"));
+        if tenancy {
+            lines.push(
+                "                 and the custom header X-Scope-OrgID with the tenant's name".to_owned(),
+            );
+        }
+    }
+    if config.roles.iter().all(|role| role == Role::Compactor) {
+        lines.push("  This role merges and sweeps; it takes no samples and answers no queries.".to_owned());
     }
     if let StoreUrl::Local(path) = &config.store {
-        println!("  Your samples:  Parquet below {}, listed by", path.display());
-        println!("                 promontory blocks ls --files --store {}", path.display());
+        lines.push(format!("  Your samples:  Parquet below {}, listed by", path.display()));
+        lines.push(format!("                 promontory blocks ls --files --store {}", path.display()));
     }
-    println!("  Its health:    {url}/-/ready and {url}/metrics");
-    println!("  Stop it:       Ctrl-C; nothing that was acknowledged is lost, not even by kill -9.");
+    lines.push(format!("  Its health:    {url}/-/ready and {url}/metrics"));
+    lines.push(
+        "  Stop it:       Ctrl-C; nothing that was acknowledged is lost, not even by kill -9.".to_owned(),
+    );
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
 }

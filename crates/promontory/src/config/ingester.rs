@@ -45,6 +45,8 @@ pub struct IngesterFlags {
 const FLUSH_INTERVAL_MIN: Duration = Duration::from_millis(200);
 /// Above it senders give up waiting for the acknowledgement.
 const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// What no block holds is replayed when its ingester dies.
+const BLOCK_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 impl IngesterFlags {
     /// Holds the intervals against each other.
@@ -61,8 +63,11 @@ impl IngesterFlags {
             self.flush_interval
         );
         ensure!(
-            block_interval >= flush_interval,
-            "--ingester.block-interval must not be below --ingester.flush-interval"
+            (flush_interval..=BLOCK_INTERVAL_MAX).contains(&block_interval),
+            "--ingester.block-interval must be between --ingester.flush-interval ({}) and {}, not {}",
+            self.flush_interval,
+            PositiveDuration(BLOCK_INTERVAL_MAX),
+            self.block_interval
         );
         let append_timeout = self.append_timeout.0;
         Ok(IngesterSettings { flush_interval, block_interval, append_timeout, limits, memory })

@@ -7,7 +7,7 @@ use clap::Args;
 use promontory_api::ApiSettings;
 use promontory_model::IngestLimits;
 
-use super::values::{PositiveDuration, count};
+use super::values::{PositiveDuration, count, size};
 
 /// Flags of limits.
 #[derive(Clone, Debug, Args)]
@@ -24,34 +24,35 @@ pub struct LimitFlags {
     #[arg(
         long = "limits.label-name-length",
         default_value_t = IngestLimits::default().label_name_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     label_name_length: usize,
     /// Bytes of a label value.
     #[arg(
         long = "limits.label-value-length",
         default_value_t = IngestLimits::default().label_value_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     label_value_length: usize,
     /// Bytes of a write request as sent.
     #[arg(
         long = "limits.write-body",
         default_value_t = IngestLimits::default().body_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     write_body: usize,
     /// Bytes of a write request after decompression.
     #[arg(
         long = "limits.write-decoded",
         default_value_t = IngestLimits::default().decoded_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     write_decoded: usize,
     /// Bytes of all write requests that are being worked on.
     #[arg(
         long = "limits.write-in-flight",
-        default_value_t = ApiSettings::default().write_bytes_in_flight_max
+        default_value_t = ApiSettings::default().write_bytes_in_flight_max,
+        value_parser = size
     )]
     write_in_flight: usize,
     /// Series per write request.

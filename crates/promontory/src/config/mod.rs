@@ -12,8 +12,8 @@
 //! - A value that is wrong by itself is refused while it is parsed, with the name of the flag; what is
 //!   wrong only beside another value is refused by the section's `check`.
 //!
-//! In reading order: [`Command`] and [`Flags`], `values` (how values are written), then the sections
-//! in the order of `--help`.
+//! In reading order: [`Command`] and [`Flags`], `values` (how values are written), `variables` (of the environment, that
+//! are none), then the sections in the order of `--help`.
 
 mod cache;
 mod compactor;
@@ -28,18 +28,22 @@ mod sql;
 mod store;
 mod tenant;
 mod values;
+mod variables;
 mod web;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use promontory_compactor::CompactorSettings;
 use promontory_ingester::IngesterSettings;
 use promontory_querier::QuerierSettings;
 use promontory_sql::SqlSettings;
 use promontory_store::{ReaderSettings, StoreUrl, WriterSettings};
+
+use crate::environment::memory_bytes;
 
 pub use log::{LogFlags, LogFormat};
 pub use query::QueryConfig;
@@ -151,6 +155,9 @@ pub struct Flags {
     /// Each flag with its value as it was given.
     #[arg(skip)]
     given: BTreeMap<String, String>,
+    /// What of the environment looks like a flag and is none, in words.
+    #[arg(skip)]
+    odd_variables: Vec<String>,
 }
 
 /// The checked configuration: what the program runs on.
@@ -173,6 +180,8 @@ pub struct Config {
     pub compactor: CompactorSettings,
     /// Each flag with its value, for `/api/v1/status/flags`; holds no secrets.
     pub shown_flags: BTreeMap<String, String>,
+    /// What is odd and no reason not to start.
+    pub warnings: Vec<String>,
 }
 
 impl CommandLine {
@@ -184,13 +193,15 @@ impl CommandLine {
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
         let matches = command().try_get_matches_from(arguments)?;
         let mut line = Self::from_arg_matches(&matches)?;
+        let odd_variables = variables::odd(std::env::vars_os().map(|(name, _)| name), &command());
         Ok(match line.command {
             None => {
-                line.flags.given = shown::given(&matches);
+                (line.flags.given, line.flags.odd_variables) = (shown::given(&matches), odd_variables);
                 Command::Serve(Box::new(line.flags))
             }
             Some(Command::Serve(mut flags)) => {
                 flags.given = matches.subcommand_matches("serve").map(shown::given).unwrap_or_default();
+                flags.odd_variables = odd_variables;
                 Command::Serve(flags)
             }
             Some(other) => other,
@@ -212,13 +223,13 @@ impl Config {
             (head::MAX_MEMORY, head.bytes_max as u64),
             (query::MAX_MEMORY_TOTAL, query.engine.memory_total_bytes_max as u64),
         ];
+        let sizes: Vec<(&'static str, u64)> = cache::sizes(&blocks).into_iter().chain(sizes).collect();
+        let mut warnings = flags.odd_variables.clone();
+        warnings.extend(check_memory(&sizes, memory_bytes())?);
         let compactor = flags.compactor.check(head);
         Ok(Self {
-            shown_flags: shown::in_effect(
-                &flags.given,
-                &store,
-                cache::sizes(&blocks).into_iter().chain(sizes),
-            ),
+            shown_flags: shown::in_effect(&flags.given, &store, sizes),
+            warnings,
             roles: flags.roles.check()?,
             shutdown_timeout: flags.roles.shutdown_timeout(),
             web: flags.web.check()?,
@@ -233,6 +244,28 @@ impl Config {
             store,
         })
     }
+}
+
+/// Holds what flags say about memory against what there is; the answer is a warning, if all together are too much.
+///
+/// # Errors
+/// If one of them alone is more than there is.
+fn check_memory(sizes: &[(&'static str, u64)], memory: Option<u64>) -> anyhow::Result<Option<String>> {
+    let Some(memory) = memory else { return Ok(None) };
+    for (flag, bytes) in sizes {
+        ensure!(
+            *bytes <= memory,
+            "--{flag} is {bytes} bytes, and this process may use {memory} bytes of memory"
+        );
+    }
+    let sum: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
+    let flags: Vec<String> = sizes.iter().map(|(flag, _)| format!("--{flag}")).collect();
+    Ok((sum > memory).then(|| {
+        format!(
+            "{} are {sum} bytes together, and this process may use {memory} bytes of memory",
+            flags.join(", ")
+        )
+    }))
 }
 
 /// The command line as clap knows it, with the environment variable of every flag.
@@ -251,6 +284,9 @@ fn command() -> clap::Command {
     command
         .mut_subcommand("serve", serve)
         .mut_subcommand("fsck", with_store)
+        .mut_subcommand("repair", with_store)
+        .mut_subcommand("forget-block", with_store)
+        .mut_subcommand("forget-segment", with_store)
         .mut_subcommand("blocks", |blocks| blocks.mut_subcommand("ls", with_store))
 }
 

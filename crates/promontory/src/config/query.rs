@@ -5,7 +5,7 @@ use clap::Args;
 use promontory_api::ApiSettings;
 use promontory_query::EngineSettings;
 
-use super::values::{MemorySize, PositiveDuration, count};
+use super::values::{MemorySize, PositiveDuration, count, size};
 use crate::environment::memory_bytes_or_guess;
 
 pub const MAX_MEMORY_TOTAL: &str = "query.max-memory-total";
@@ -33,11 +33,11 @@ pub struct QueryFlags {
     /// Maximum number of samples a single query can load into memory.
     #[arg(long = "query.max-samples", default_value_t = EngineSettings::default().samples_max)]
     samples_max: u64,
-    /// Maximum memory of a single query, in bytes.
+    /// Maximum memory of a single query, in bytes or such as 2GB.
     #[arg(
         long = "query.max-memory",
         default_value_t = EngineSettings::default().memory_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     memory: usize,
     /// Maximum memory of all queries together, such as 4GB; auto is 3/8 of what this process may use. What would
@@ -48,7 +48,7 @@ pub struct QueryFlags {
     #[arg(
         long = "query.max-length",
         default_value_t = ApiSettings::default().query_text_bytes_max,
-        value_parser = count
+        value_parser = size
     )]
     length: usize,
     /// Features that are off by default, as in Prometheus: promql-experimental-functions,

@@ -57,7 +57,9 @@ fn page() -> String {
         "# Flags\n\n\
          Made from the definitions in `crates/promontory/src/config/` by a test; do not edit.\n\n\
          A flag wins over its environment variable.\n\
-         Durations are written as in Prometheus (`1m30s`), sizes of caches as `512MB`, where a unit is a power of 1,024; other sizes are whole bytes.\n\
+         Durations are written as in Prometheus (`1m30s`), sizes as `512MB`, where a unit is a power of 1,024, or in whole bytes.\n\
+         What is off or on takes `true`, `false`, `1`, `0`, `yes`, `no`, and without a value it is on.\n\
+         A variable that begins with `PROMONTORY_` and is none of these is named in the log; those that Kubernetes makes of a service of that name are not.\n\
          `GET /api/v1/status/flags` shows what a running process uses.\n",
     );
     let command = command();
@@ -99,6 +101,7 @@ fn default(arg: &Arg) -> String {
     let values: Vec<_> = values.collect();
     match arg.get_action() {
         ArgAction::SetTrue => "off".to_owned(),
+        _ if values == ["false"] => "off".to_owned(),
         _ if values.is_empty() => String::new(),
         _ => format!("`{}`", values.join(",")),
     }
@@ -109,7 +112,7 @@ fn help(arg: &Arg) -> String {
     let values = arg.get_possible_values();
     let names: Vec<String> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
     let help = help.trim_end_matches('.').replace('|', "\\|");
-    if names.is_empty() || matches!(arg.get_action(), ArgAction::SetTrue) {
+    if names.is_empty() || default(arg) == "off" {
         return help;
     }
     format!("{help} ({})", names.join(", "))

@@ -38,6 +38,9 @@ fn value(matches: &ArgMatches, id: &str) -> String {
     if let Ok(Some(span)) = matches.try_get_one::<PositiveDuration>(id) {
         return span.to_string();
     }
+    if let Ok(Some(is_on)) = matches.try_get_one::<bool>(id) {
+        return is_on.to_string();
+    }
     let values = matches.get_raw(id).into_iter().flatten();
     let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
     values.join(",")

@@ -1,7 +1,8 @@
 //! Whose data a request means.
 
 use anyhow::Context;
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 use promontory_api::ApiSettings;
 use promontory_model::TenantId;
 
@@ -11,14 +12,14 @@ use promontory_model::TenantId;
 pub struct TenantFlags {
     /// Take the tenant of each request from the header X-Scope-OrgID, which is then required. Off: every
     /// request belongs to --tenant.default.
-    #[arg(long = "auth.multitenancy-enabled")]
+    #[arg(long = "auth.multitenancy-enabled", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     multitenancy: bool,
     /// The tenant of every request where multitenancy is off.
     #[arg(long = "tenant.default", default_value = TenantId::ANONYMOUS, value_name = "TENANT")]
     default_tenant: String,
     /// Let questions name several tenants in X-Scope-OrgID, as in a|b; their series then carry the label
     /// __tenant_id__. Writes name one.
-    #[arg(long = "tenant-federation.enabled")]
+    #[arg(long = "tenant-federation.enabled", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     federation: bool,
     /// Tenants that one question may name; 0 is no limit.
     #[arg(

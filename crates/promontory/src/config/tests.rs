@@ -202,3 +202,39 @@ fn wrong_values_name_their_flag() {
         assert!(error.contains(expected), "{args:?}: {error}");
     }
 }
+
+#[test]
+fn sizes_and_switches_are_taken_in_the_usual_notations() {
+    let config =
+        check(&["--query.max-memory=2GB", "--limits.write-body=1mb", "--query.max-length=70000"]).unwrap();
+    assert_eq!(config.query.engine.memory_bytes_max, 2 << 30);
+    assert_eq!((config.ingester.limits.body_bytes_max, config.query.text_bytes_max), (1 << 20, 70_000));
+    for (text, is_on) in
+        [("", true), ("=1", true), ("=true", true), ("=yes", true), ("=0", false), ("=false", false)]
+    {
+        let flag = format!("--auth.multitenancy-enabled{text}");
+        let config = check(&[flag.as_str()]).unwrap();
+        assert_eq!(config.tenant.multitenancy, is_on, "{flag}");
+        assert_eq!(config.shown_flags["auth.multitenancy-enabled"], is_on.to_string());
+    }
+    assert!(!check(&[]).unwrap().tenant.multitenancy);
+    assert!(check(&["--auth.multitenancy-enabled", "false"]).is_err());
+}
+
+#[test]
+fn no_block_is_waited_for_longer_than_a_day() {
+    assert!(check(&["--ingester.block-interval=1d"]).is_ok());
+    let error = check(&["--ingester.block-interval=10d"]).unwrap_err().to_string();
+    assert!(error.contains("--ingester.block-interval") && error.contains("1d, not 10d"), "{error}");
+}
+
+#[test]
+fn memory_that_is_not_there_is_refused_and_too_much_of_it_is_said() {
+    let sizes = [("head.max-memory", 600), ("cache.samples", 500)];
+    assert_eq!(check_memory(&sizes, None).unwrap(), None);
+    assert_eq!(check_memory(&sizes, Some(1_100)).unwrap(), None);
+    let said = check_memory(&sizes, Some(1_099)).unwrap().unwrap();
+    assert!(said.contains("--head.max-memory, --cache.samples are 1100 bytes together"), "{said}");
+    let refused = check_memory(&sizes, Some(599)).unwrap_err().to_string();
+    assert!(refused.contains("--head.max-memory is 600 bytes"), "{refused}");
+}

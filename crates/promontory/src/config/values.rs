@@ -68,11 +68,24 @@ pub fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size of at least one byte.
+///
+/// # Errors
+/// If `text` is none.
+pub fn size(text: &str) -> Result<usize, String> {
+    match usize::try_from(bytes(text)?) {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(size) => Ok(size),
+        Err(_) => Err(format!("{text} is too large")),
+    }
+}
+
 /// A size as Prometheus writes it: a whole number, and a unit of powers of 1,024 or none for bytes.
 fn bytes(text: &str) -> Result<u64, String> {
     let no_size = || format!("\"{text}\" is no size; an example is 512MB");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].trim_end_matches("iB").trim_end_matches('B') {
+    let unit = text[digits.len()..].to_ascii_uppercase();
+    let shift = match unit.trim_end_matches("IB").trim_end_matches('B') {
         "" => 0,
         "K" => 10,
         "M" => 20,
@@ -94,6 +107,10 @@ mod tests {
             assert_eq!(text.parse(), Ok(MemorySize::Bytes(expected)), "{text}");
         }
         assert_eq!("auto".parse(), Ok(MemorySize::Auto));
+        for (text, expected) in [("65536", 65_536), ("2GB", 2 << 30), ("1kib", 1 << 10), ("16mb", 16 << 20)] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        assert!(size("0").is_err() && size("0MB").is_err() && size("auto").is_err());
         for wrong in ["lots", "5XB", "99999999999TB", "", "-1", "1.5MB"] {
             assert!(wrong.parse::<MemorySize>().is_err(), "{wrong}");
         }

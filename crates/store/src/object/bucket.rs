@@ -165,6 +165,16 @@ fn remote(url: &Url, settings: &ClientSettings) -> Result<Arc<dyn ObjectStore>, 
     if path == Path::default() { Ok(store) } else { Ok(Arc::new(PrefixStore::new(store, path))) }
 }
 
+/// What nobody would call a folder: `s3:bucket`, `minio:9000/bucket`, `arn:aws:s3:::bucket`, and the name of a cloud in the
+/// place of the first folder.
+fn looks_like_url(text: &str) -> bool {
+    let first = text.split(['/', '?']).next().unwrap_or_default();
+    let is_host = first.ends_with(".amazonaws.com")
+        || first.ends_with(".googleapis.com")
+        || first.ends_with(".windows.net");
+    first.contains(':') || is_host || text.contains('?')
+}
+
 /// Query options may hold secrets.
 fn without_query(url: &Url) -> String {
     let mut shown = url.clone();
@@ -197,10 +207,16 @@ impl std::str::FromStr for StoreUrl {
                 "store must not be empty; for example ./data or s3://bucket".into(),
             ));
         }
-        if !text.contains("://") {
-            return Ok(Self::Local(PathBuf::from(text)));
-        }
         let refused = |why: String| Error::Unsupported(format!("cannot use store: {why}"));
+        if !text.contains("://") {
+            return match looks_like_url(text) {
+                false => Ok(Self::Local(PathBuf::from(text))),
+                true => Err(refused(format!(
+                    "\"{text}\" is neither a URL, such as s3://bucket/prefix, nor the path of a folder, which would begin \
+                     with ./ or /"
+                ))),
+            };
+        }
         let url = Url::parse(text).map_err(|error| refused(format!("invalid URL: {error}")))?;
         match url.scheme() {
             "file" => {
@@ -251,8 +267,29 @@ mod tests {
         for remote in ["s3://b/p?endpoint=http://127.0.0.1:9000", "gs://b", "az://c/p"] {
             assert!(matches!(parse(remote), Ok(StoreUrl::Remote(_))), "{remote}");
         }
+        for path in ["./s3:bucket", "/a:b/c", "s3/bucket", "data.d/x"] {
+            assert_eq!(parse(path), Ok(StoreUrl::Local(path.into())));
+        }
         for bad in ["", "ftp://x/y", "http://x/y", "file://host/relative"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for bad in [
+            "s3:bucket/prefix",
+            "S3:bucket",
+            "gs:/bucket",
+            "az:container",
+            "minio:9000/bucket",
+            "127.0.0.1:9000/bucket",
+            "arn:aws:s3:::bucket",
+            "bucket.s3.eu-west-1.amazonaws.com/prefix",
+            "storage.googleapis.com/bucket",
+            "account.blob.core.windows.net/container",
+            "bucket?endpoint=http",
+            "file:/var/x",
+            "memory:",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.contains(bad) && error.contains("s3://bucket/prefix"), "{error}");
         }
     }
 
