@@ -16,6 +16,7 @@ mod outage;
 mod overload;
 mod role_ends;
 mod slow_link;
+mod sql_beside_duckdb;
 mod store_words;
 mod support;
 mod tutorial;

@@ -31,4 +31,4 @@ mod sql;
 pub use counters::EngineCounters;
 pub use engine::{QueryEngine, THREAD_STACK_BYTES};
 pub use settings::{EngineSettings, LIMIT_FLAGS};
-pub use sql::{SqlAnswer, SqlQuery};
+pub use sql::{SqlAnswer, SqlQuery, iso_date, iso_time, sql_functions, sql_type};

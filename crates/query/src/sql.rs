@@ -12,11 +12,20 @@
 //! A statement waits for the same places as a PromQL query and ends at the same timeout.
 
 mod bounds;
+mod clauses;
+mod columns;
+mod error;
 mod growth;
+mod meaning;
 mod named;
+mod names;
+mod operators;
 mod rows;
+mod schema;
 mod tables;
+mod types;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -29,15 +38,16 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::config::SessionConfig;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, ExplainStatement, Statement};
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{DescribeAlias, ObjectName, Query, Statement as SqlStatement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 use futures::StreamExt as _;
 use promontory_promql::engine::{EngineError, RequestContext};
 
@@ -46,11 +56,20 @@ use crate::engine::QueryEngine;
 use crate::error::to_engine_error;
 use crate::memory::ANSWER;
 use crate::session::{Session, Sessions};
+use crate::sql::clauses::check_clauses;
+use crate::sql::error::{planning_error, sql_error, syntax};
 use crate::sql::growth::{
     COPIED_BYTES_WISH, Guard, InTime, NoStructs, check_inlined, copied_bytes, keep_known,
 };
+use crate::sql::meaning::{Meaning, Orders, SqlTimes};
+use crate::sql::names::{name_columns, without_marks};
+use crate::sql::schema::{INFORMATION_SCHEMA, LIST_TABLES, described, information_schema, list_columns};
 use crate::sql::tables::{SqlTable, TableKind, TableScope};
 use crate::view::RequestView;
+
+pub use crate::sql::growth::sql_functions;
+pub use crate::sql::meaning::{iso_date, iso_time};
+pub use crate::sql::types::sql_type;
 
 /// The catalog and the schema in which the tables lie.
 const CATALOG: &str = "promontory";
@@ -103,25 +122,111 @@ impl QueryEngine {
     }
 }
 
+/// A statement that only reads.
+#[derive(Debug)]
+enum Asked {
+    /// Its rows.
+    Rows(Statement),
+    /// The columns of its rows.
+    Columns(Statement),
+}
+
 /// The statement, if it only reads.
-fn gate(text: &str) -> Result<Statement, EngineError> {
+fn gate(text: &str) -> Result<Asked, EngineError> {
     let bad = |text: String| Err(EngineError::Invalid(text));
     check_operators(text)?;
-    let parsed = DFParserBuilder::new(text)
-        .with_recursion_limit(NESTING_MAX)
-        .build()
-        .and_then(|mut parser| parser.parse_statements());
-    let mut statements = match parsed {
-        Ok(statements) => statements,
-        Err(error) => return bad(syntax(&error)),
-    };
+    let parsed = parsed(text).map_err(|error| EngineError::Invalid(syntax(&error)));
+    let mut statements = parsed?;
     let count = statements.len();
     match (statements.pop_front(), count) {
-        (Some(statement), 1) if reads_only(&statement) => Ok(statement),
-        (Some(_), 1) => bad("only SELECT and EXPLAIN are accepted: SQL reads here and never writes".into()),
+        (Some(statement), 1) => allowed(statement).map_err(EngineError::Invalid),
         (None, _) => bad("there is no statement".into()),
         _ => bad(format!("one statement at a time, not {count}")),
     }
+}
+
+fn parsed(text: &str) -> Result<VecDeque<Statement>, DataFusionError> {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| ParserError::TokenizerError(error.to_string()));
+    let tokens = tokens.map_err(|error| DataFusionError::SQL(Box::new(error), None))?;
+    let tokens: Vec<TokenWithSpan> = tokens.into_iter().map(column_and_not_keyword).collect();
+    DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX).build()?.parse_statements()
+}
+
+/// `value` is a column of ours. To the parser it is a keyword that comes between the name and the value of an
+/// argument, so that `sum(CASE value WHEN 1 ...)` would be an argument of the name `CASE`.
+fn column_and_not_keyword(token: TokenWithSpan) -> TokenWithSpan {
+    let TokenWithSpan { token, span } = token;
+    let token = match token {
+        Token::Word(word) if word.keyword == Keyword::VALUE => {
+            Token::Word(Word { keyword: Keyword::NoKeyword, ..word })
+        }
+        other => other,
+    };
+    TokenWithSpan { token, span }
+}
+
+/// The statement as it is planned: with names for its columns, and lists of tables and columns as queries.
+fn allowed(statement: Statement) -> Result<Asked, String> {
+    let Statement::Statement(inner) = statement else { return explained(statement).map(Asked::Rows) };
+    match *inner {
+        SqlStatement::Query(query) => rows_of(query).map(Asked::Rows),
+        SqlStatement::ShowTables { .. } => listed(LIST_TABLES.to_owned()),
+        SqlStatement::ShowColumns { show_options, .. } => {
+            let of = show_options.show_in.and_then(|of| of.parent_name);
+            columns_of(of.ok_or("SHOW COLUMNS wants FROM and a table")?)
+        }
+        SqlStatement::ExplainTable { table_name, .. } => columns_of(table_name),
+        SqlStatement::Explain {
+            describe_alias: DescribeAlias::Describe | DescribeAlias::Desc,
+            statement,
+            ..
+        } => match *statement {
+            SqlStatement::Query(query) => rows_of(query).map(Asked::Columns),
+            _ => Err(READS_ONLY.to_owned()),
+        },
+        _ => Err(READS_ONLY.to_owned()),
+    }
+}
+
+const READS_ONLY: &str = "only SELECT, EXPLAIN, DESCRIBE, SHOW TABLES and SHOW COLUMNS are accepted: SQL reads here and \
+                          never writes";
+
+fn rows_of(mut query: Box<Query>) -> Result<Statement, String> {
+    check_clauses(&query)?;
+    name_columns(&mut query);
+    Ok(Statement::Statement(Box::new(SqlStatement::Query(query))))
+}
+
+fn explained(statement: Statement) -> Result<Statement, String> {
+    match statement {
+        Statement::Explain(explain) => {
+            let inner = match *explain.statement {
+                Statement::Statement(inner) => match *inner {
+                    SqlStatement::Query(query) => rows_of(query)?,
+                    _ => return Err(READS_ONLY.to_owned()),
+                },
+                _ => return Err(READS_ONLY.to_owned()),
+            };
+            Ok(Statement::Explain(ExplainStatement { statement: Box::new(inner), ..explain }))
+        }
+        _ => Err(READS_ONLY.to_owned()),
+    }
+}
+
+fn columns_of(table: ObjectName) -> Result<Asked, String> {
+    let name = table.to_string();
+    let kinds = TableKind::ALL.map(TableKind::name);
+    let kind = kinds.iter().find(|kind| name.trim_matches('"').rsplit('.').next() == Some(kind));
+    match kind {
+        Some(kind) => listed(list_columns(kind)),
+        None => Err(format!("there is no table {name}, but there are {}", kinds.join(" and "))),
+    }
+}
+
+fn listed(query: String) -> Result<Asked, String> {
+    let mut statements = parsed(&query).map_err(|error| error.to_string())?;
+    statements.pop_front().map(Asked::Rows).ok_or_else(|| "there is no statement".to_owned())
 }
 
 /// Refuses what would nest too deeply or be planned too often, before a tree is built of it.
@@ -151,32 +256,26 @@ fn check_operators(text: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn reads_only(statement: &Statement) -> bool {
-    match statement {
-        Statement::Statement(statement) => match &**statement {
-            SqlStatement::Query(_) => true,
-            SqlStatement::Explain { statement, .. } => matches!(**statement, SqlStatement::Query(_)),
-            _ => false,
-        },
-        Statement::Explain(ExplainStatement { statement, .. }) => reads_only(statement),
-        _ => false,
-    }
-}
-
 async fn answer(
     sessions: &Sessions,
     view: Arc<RequestView>,
-    statement: Statement,
+    asked: Asked,
     rows_max: usize,
     context: &Arc<QueryContext>,
 ) -> Result<SqlAnswer, EngineError> {
     let warnings = view.warnings();
     let session = SessionContext::new_with_state(state(sessions, view, context)?);
-    let plan = session.state().statement_to_plan(statement).await.map_err(planning_error)?;
+    let (Asked::Rows(statement) | Asked::Columns(statement)) = &asked;
+    let plan = session.state().statement_to_plan(statement.clone()).await.map_err(planning_error)?;
     read_only_options().verify_plan(&plan).map_err(planning_error)?;
     check_inlined(&plan).map_err(planning_error)?;
+    if matches!(asked, Asked::Columns(_)) {
+        let (physical, _) = physical(session.state(), &plan).await?;
+        let batch = described(&without_marks(&physical.schema())).map_err(to_engine_error)?;
+        return Ok(SqlAnswer { schema: batch.schema(), batches: vec![batch], warnings });
+    }
     let (schema, batches) = collect(&session, &plan, rows_max, context).await?;
-    Ok(SqlAnswer { schema, batches, warnings })
+    Ok(SqlAnswer { schema: without_marks(&schema), batches, warnings })
 }
 
 fn read_only_options() -> SQLOptions {
@@ -202,21 +301,32 @@ fn state(
         for kind in TableKind::ALL {
             schema.register_table(kind.name().into(), Arc::new(SqlTable::new(kind, scope.clone())))?;
         }
+        catalog.register_schema(INFORMATION_SCHEMA, information_schema()?)?;
         catalog.register_schema(SCHEMA, Arc::clone(&schema) as _)
     };
     register().map_err(to_engine_error)?;
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        .with_information_schema(false)
         .with_target_partitions(settings.partitions_max.max(1));
+    config.options_mut().execution.time_zone = Some("UTC".into());
+    // Names what it takes out of a join's condition wrongly.
+    config.options_mut().optimizer.enable_leaf_expression_pushdown = false;
+    // They compare as the library does.
+    config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
     config.options_mut().extensions.insert(QueryExtension(Arc::clone(context)));
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(Orders));
+    rules.push(Arc::new(Guard(Arc::clone(context))));
+    rules.push(Arc::new(Meaning(Arc::clone(context))));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::new(sessions.environment(context)))
         .with_expr_planners(vec![Arc::new(NoStructs)])
         .with_default_features()
-        .with_analyzer_rule(Arc::new(Guard(Arc::clone(context))))
+        .with_type_planner(Arc::new(SqlTimes))
+        .with_analyzer_rules(rules)
         .with_optimizer_rule(Arc::new(InTime(Arc::clone(context))))
         .build();
     keep_known(&mut state, context).map_err(to_engine_error)?;
@@ -269,11 +379,11 @@ async fn collect(
 ) -> Result<(SchemaRef, Vec<RecordBatch>), EngineError> {
     let (physical, task) = physical(session.state(), plan).await?;
     let schema = physical.schema();
-    let mut stream = execute_stream(physical, task).map_err(to_engine_error)?;
+    let mut stream = execute_stream(physical, task).map_err(sql_error)?;
     let (mut rows, mut batches) = (0, Vec::new());
     while let Some(batch) = stream.next().await {
         context.check().map_err(to_engine_error)?;
-        let batch = batch.map_err(to_engine_error)?;
+        let batch = batch.map_err(sql_error)?;
         rows += batch.num_rows();
         if rows > rows_max {
             return Err(EngineError::Limited(format!(
@@ -285,31 +395,6 @@ async fn collect(
         batches.push(batch);
     }
     Ok((schema, batches))
-}
-
-/// What goes wrong before anything is read is the statement's fault, unless the store failed.
-fn planning_error(error: DataFusionError) -> EngineError {
-    match error.find_root() {
-        DataFusionError::External(_)
-        | DataFusionError::Internal(_)
-        | DataFusionError::ResourcesExhausted(_) => to_engine_error(error),
-        _ => EngineError::Invalid(plain(&error)),
-    }
-}
-
-fn syntax(error: &DataFusionError) -> String {
-    match error.find_root() {
-        DataFusionError::SQL(parser, _) if matches!(**parser, ParserError::RecursionLimitExceeded) => {
-            format!("the statement nests deeper than {NESTING_MAX} levels")
-        }
-        _ => plain(error),
-    }
-}
-
-/// The cause of an error in one line: around it stand names of DataFusion's rules, behind it hints for
-/// people who compiled it.
-fn plain(error: &DataFusionError) -> String {
-    error.find_root().strip_backtrace().lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! statement itself. `timeout` shortens the time as for PromQL.
 //!
 //! ```text
-//! {"status":"success","data":{"columns":[{"name":"n","type":"Int64"}],"rows":[[42]]}}
+//! {"status":"success","data":{"columns":[{"name":"n","type":"BIGINT"}],"rows":[[42]]}}
 //! {"status":"error","errorType":"bad_data","error":"..."}
 //! ```
 
@@ -19,6 +19,7 @@ use promontory_api::{
     ApiError, AskedTenants, Door, Face, FaceState, Form, HttpRoute, Methods, check_length, media_type,
     not_utf8, read_form_body, request_context,
 };
+use promontory_promql::engine::EngineError;
 use promontory_query::QueryEngine;
 use promontory_query::SqlQuery;
 use serde::Deserialize;
@@ -75,14 +76,42 @@ async fn answer(
     let engine = state.engine.as_ref().ok_or_else(ApiError::no_engine)?;
     check_length(&state.face.config, &statement.text)?;
     let context = request_context(tenants, &statement.parameters)?;
-    let query = SqlQuery { text: statement.text, rows_max: state.config.rows_max };
-    let answer = engine.sql(&context, &query).await?;
+    let query = SqlQuery { text: statement.text.clone(), rows_max: state.config.rows_max };
+    let answer = engine.sql(&context, &query).await.map_err(|error| statement.received.explain(error))?;
     json::respond(&context, answer)
 }
 
 struct Statement {
     text: String,
     parameters: Form,
+    received: Received,
+}
+
+/// What came, where it was not encoded as a form is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Received(Option<String>);
+
+impl Received {
+    /// Of the body of a form, and what was made of it.
+    fn of(body: &[u8], text: &str) -> Self {
+        let is_encoded = !body.iter().any(|byte| matches!(byte, b' ' | b'\n'));
+        Self((!is_encoded).then(|| shown(text)))
+    }
+
+    /// A statement that is none may have lost its `+` on the way.
+    fn explain(&self, error: EngineError) -> EngineError {
+        match (error, &self.0) {
+            (EngineError::Invalid(why), Some(received)) => EngineError::Invalid(format!(
+                "{why}; received {received:?} from a form that is not encoded, where + is a space and & ends the \
+                 statement: send the statement alone as the body, or encode it (curl --data-urlencode)"
+            )),
+            (error, _) => error,
+        }
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(RECEIVED_SHOWN).collect()
 }
 
 /// The body of a request with JSON.
@@ -115,9 +144,14 @@ impl FromRequest<SqlState> for Statement {
         } else {
             of_other_body(&body, &media_type, &mut parameters)?
         };
+        let of_form = parameters.first("query").to_owned();
         parameters.add(url_query.as_bytes()).map_err(not_utf8)?;
         let text = text.unwrap_or_else(|| parameters.first("query").to_owned());
-        Ok(Self { text, parameters })
+        if text.is_empty() && url_query.split('&').any(|pair| pair.starts_with("query=")) {
+            return Err(not_encoded("the URL is not encoded", &url_query));
+        }
+        let received = if of_form.is_empty() { Received::default() } else { Received::of(&body, &text) };
+        Ok(Self { text, parameters, received })
     }
 }
 
@@ -131,9 +165,34 @@ fn of_other_body(body: &[u8], media_type: &str, parameters: &mut Form) -> Result
     }
     // `curl -d 'SELECT 1'` sends a plain statement and calls it a form.
     let text = std::str::from_utf8(body).map_err(|error| not_utf8(error.to_string()))?;
+    check_not_parameter(text)?;
     *parameters = Form::default();
     Ok(Some(text.to_owned()))
 }
+
+/// Refuses what was meant as a parameter and is none: `query=SELECT 100 % 7` and `query=SELECT 1;` are no forms, and
+/// as a statement they would be told to begin with a keyword.
+fn check_not_parameter(text: &str) -> Result<(), ApiError> {
+    let trimmed = text.trim_start();
+    let is_parameter = ["query", "sql"]
+        .iter()
+        .any(|name| trimmed.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')));
+    if !is_parameter {
+        return Ok(());
+    }
+    Err(not_encoded("the body is no form", trimmed))
+}
+
+fn not_encoded(what: &str, received: &str) -> ApiError {
+    ApiError::bad_data(format!(
+        "{what}: received {:?}, where % or ; is not encoded; send the statement alone as the body, or encode it \
+         (curl --data-urlencode)",
+        shown(received)
+    ))
+}
+
+/// Characters of a body that an error shows.
+const RECEIVED_SHOWN: usize = 80;
 
 #[cfg(test)]
 mod tests;

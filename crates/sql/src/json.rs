@@ -8,14 +8,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Float32Array, Float64Array, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type, Schema};
+use arrow::array::{Array, AsArray, Date32Array, Float32Array, Float64Array, Int64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, FieldRef, Float32Type, Float64Type, Int64Type, Schema, TimeUnit,
+};
 use arrow::error::ArrowError;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
+use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use axum::response::Response;
 use promontory_api::{ApiError, ErrorType, Items, success_parts, while_read};
 use promontory_promql::engine::{Annotations, RequestContext};
-use promontory_query::SqlAnswer;
+use promontory_query::{SqlAnswer, iso_date, iso_time, sql_type};
 
 /// Rows that are written between two looks at the size of a part.
 const ROWS_PER_CALL: usize = 256;
@@ -47,7 +51,7 @@ fn columns(out: &mut Vec<u8>, schema: &Schema) {
     for (idx, field) in schema.fields().iter().enumerate() {
         let separator: &[u8] = if idx == 0 { b"" } else { b"," };
         out.extend_from_slice(separator);
-        let (name, data_type) = (text(field.name()), text(&field.data_type().to_string()));
+        let (name, data_type) = (text(field.name()), text(&sql_type(field.data_type())));
         out.extend_from_slice(format!("{{\"name\":{name},\"type\":{data_type}}}").as_bytes());
     }
     out.extend_from_slice(b"],\"rows\":[");
@@ -84,7 +88,7 @@ fn write_rows(
     first: &mut bool,
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
-    let options = EncoderOptions::default().with_encoder_factory(Arc::new(Floats));
+    let options = EncoderOptions::default().with_encoder_factory(Arc::new(Values));
     let schema = batch.schema();
     let fields = schema.fields().iter().zip(batch.columns());
     let mut encoders = fields
@@ -108,11 +112,11 @@ fn write_rows(
 }
 
 /// Writes floats so that none is lost: JSON has no NaN and no infinity, and a null would say that
-/// nothing was there.
+/// nothing was there. And times so that each is one: the library ends the text of what its calendar does not know.
 #[derive(Debug)]
-struct Floats;
+struct Values;
 
-impl EncoderFactory for Floats {
+impl EncoderFactory for Values {
     fn make_default_encoder<'a>(
         &self,
         _: &'a FieldRef,
@@ -122,9 +126,60 @@ impl EncoderFactory for Floats {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Float64 => Box::new(Doubles(array.as_primitive::<Float64Type>())),
             DataType::Float32 => Box::new(Singles(array.as_primitive::<Float32Type>())),
+            DataType::Timestamp(unit, zone) if zone.as_deref().is_none_or(|zone| zone == "UTC") => {
+                let per_second = match unit {
+                    TimeUnit::Second => 1,
+                    TimeUnit::Millisecond => 1_000,
+                    TimeUnit::Microsecond => 1_000_000,
+                    TimeUnit::Nanosecond => 1_000_000_000,
+                };
+                Box::new(Times { ticks: ticks(array)?, per_second, is_instant: zone.is_some() })
+            }
+            DataType::Date32 => Box::new(Dates(array.as_primitive::<Date32Type>())),
+            DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_) | DataType::Interval(_) => {
+                let options = FormatOptions::new().with_duration_format(DurationFormat::ISO8601);
+                Box::new(Texts(ArrayFormatter::try_new(array, &options)?))
+            }
             _ => return Ok(None),
         };
         Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
+    }
+}
+
+fn ticks(times: &dyn Array) -> Result<Int64Array, ArrowError> {
+    Ok(cast(times, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+struct Times {
+    ticks: Int64Array,
+    per_second: i64,
+    is_instant: bool,
+}
+
+impl Encoder for Times {
+    fn encode(&mut self, idx: usize, out: &mut Vec<u8>) {
+        let shown = iso_time(self.ticks.value(idx), self.per_second, self.is_instant);
+        out.extend_from_slice(text(&shown).as_bytes());
+    }
+}
+
+struct Dates<'a>(&'a Date32Array);
+
+impl Encoder for Dates<'_> {
+    fn encode(&mut self, idx: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(text(&iso_date(i64::from(self.0.value(idx)))).as_bytes());
+    }
+}
+
+/// What has no calendar; a value that is none is null.
+struct Texts<'a>(ArrayFormatter<'a>);
+
+impl Encoder for Texts<'_> {
+    fn encode(&mut self, idx: usize, out: &mut Vec<u8>) {
+        match self.0.value(idx).try_to_string() {
+            Ok(shown) => out.extend_from_slice(text(&shown).as_bytes()),
+            Err(_) => out.extend_from_slice(b"null"),
+        }
     }
 }
 

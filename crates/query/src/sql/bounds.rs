@@ -11,7 +11,7 @@
 //! | `AND` of several | each by itself | exact if all are |
 //! | everything else | nothing | not taken |
 //!
-//! An empty string is not taken: in SQL no label is empty, in Prometheus an absent one is. Other
+//! `labels['__name__']` is not taken: the column `labels` has no such key. An empty string is not taken: in SQL no label is empty, in Prometheus an absent one is. Other
 //! matchers than equality are not either: `<>` leaves rows without the label out in SQL and not in
 //! Prometheus.
 
@@ -23,7 +23,8 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use promontory_model::re2::escape;
 use promontory_model::{METRIC_NAME, MatchOp, Matcher, TimeRange};
 
-use crate::sql::tables::{LABELS, NAME, TS};
+use crate::sql::columns::{LABELS, NAME, TS};
+use crate::sql::meaning::SATURATED;
 
 /// What a statement wants of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +111,10 @@ fn subject(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Column(column) if column.name == NAME => Some(METRIC_NAME.to_owned()),
         Expr::ScalarFunction(call) if call.func.name() == "get_field" => match &call.args[..] {
-            [Expr::Column(column), label] if column.name == LABELS => text(label),
+            // The column has no such key; as a matcher it would be the name.
+            [Expr::Column(column), label] if column.name == LABELS => {
+                text(label).filter(|label| label != METRIC_NAME)
+            }
             _ => None,
         },
         _ => None,
@@ -150,8 +154,10 @@ fn compared(op: Operator, at: i128) -> Option<TimeRange> {
         Operator::Eq if is_whole => (clamp(floor), clamp(floor)),
         Operator::Eq => return Some(TimeRange::EMPTY),
         Operator::GtEq => (clamp(ceil), i64::MAX),
+        Operator::Gt if floor >= i128::from(i64::MAX) => return Some(TimeRange::EMPTY),
         Operator::Gt => (clamp(floor + 1), i64::MAX),
         Operator::LtEq => (i64::MIN, clamp(floor)),
+        Operator::Lt if ceil <= i128::from(i64::MIN) => return Some(TimeRange::EMPTY),
         Operator::Lt => (i64::MIN, clamp(ceil - 1)),
         _ => return None,
     };
@@ -172,6 +178,7 @@ fn is_ts(expr: &Expr) -> bool {
     match expr {
         Expr::Column(column) => column.name == TS,
         Expr::Cast(cast) => finer(cast.field.data_type()) && is_ts(&cast.expr),
+        Expr::ScalarFunction(call) if call.func.name() == SATURATED => call.args.iter().all(is_ts),
         _ => false,
     }
 }

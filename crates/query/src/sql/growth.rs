@@ -18,6 +18,7 @@
 mod sizes;
 mod rule;
 mod lists;
+mod reachable;
 mod checks;
 mod concat;
 mod bounded;
@@ -28,6 +29,8 @@ mod inlined;
 pub use copied::{COPIED_BYTES_WISH, copied_bytes};
 pub use guard::{Guard, InTime, NoStructs, keep_known};
 pub use inlined::check_inlined;
+pub use lists::{is_aggregate, is_window};
+pub use reachable::sql_functions;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use promontory_model::samples::is_stale;
 use promontory_plan::labels_of;
 
-use crate::sql::tables::{LABELS, NAME, TS, VALUE, label_maps, names, timestamp_type};
+use crate::sql::columns::{LABELS, NAME, TS, VALUE, label_maps, names, timestamp_type};
 use crate::table::{Grids, Timestamps, label_keys};
 
 /// Turns `labels`, `ts`, `values` of series into rows of the table `samples`.

@@ -13,15 +13,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, MapBuilder, MapFieldNames, RecordBatch, StringBuilder, StringViewBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use promontory_model::{LabelsRef, METRIC_NAME};
 use promontory_plan::LabelProjection;
 use promontory_store::Selection;
 
@@ -29,13 +28,9 @@ use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::operators::{ScanShape, SeriesScan};
 use crate::sql::bounds::Bounds;
+use crate::sql::columns::{LABELS, NAME, TS, VALUE, label_maps, labels_type, names, timestamp_type};
 use crate::sql::rows::SampleRows;
 use crate::view::RequestView;
-
-pub const NAME: &str = "name";
-pub const LABELS: &str = "labels";
-pub const TS: &str = "ts";
-pub const VALUE: &str = "value";
 
 /// Rows of one batch of the table `series`.
 const SERIES_PER_BATCH: usize = 8_192;
@@ -79,7 +74,7 @@ impl TableKind {
         }
     }
 
-    fn schema(self) -> SchemaRef {
+    pub fn schema(self) -> SchemaRef {
         let mut fields =
             vec![Field::new(NAME, DataType::Utf8View, true), Field::new(LABELS, labels_type(), false)];
         if self == Self::Samples {
@@ -175,41 +170,4 @@ fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
     } else {
         TableProviderFilterPushDown::Inexact
     }
-}
-
-pub fn timestamp_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
-}
-
-fn labels_type() -> DataType {
-    let entry = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)];
-    let entries = Field::new("entries", DataType::Struct(entry.into()), false);
-    DataType::Map(Arc::new(entries), false)
-}
-
-/// The column `name` of series.
-pub fn names<'a>(series: impl ExactSizeIterator<Item = LabelsRef<'a>>) -> ArrayRef {
-    let mut builder = StringViewBuilder::with_capacity(series.len());
-    for labels in series {
-        let name = labels.metric_name();
-        builder.append_option((!name.is_empty()).then_some(name));
-    }
-    Arc::new(builder.finish())
-}
-
-/// The column `labels` of series.
-///
-/// # Errors
-/// If the columns do not fit Arrow's offsets.
-pub fn label_maps<'a>(series: impl Iterator<Item = LabelsRef<'a>>) -> Result<ArrayRef> {
-    let field_names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
-    let mut builder = MapBuilder::new(Some(field_names), StringBuilder::new(), StringBuilder::new());
-    for labels in series {
-        for (name, value) in labels.sorted_pairs().iter().filter(|(name, _)| name != METRIC_NAME) {
-            builder.keys().append_value(name);
-            builder.values().append_value(value);
-        }
-        builder.append(true)?;
-    }
-    Ok(Arc::new(builder.finish()))
 }

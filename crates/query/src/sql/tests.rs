@@ -20,6 +20,11 @@ fn statements_that_read_pass() {
         "EXPLAIN SELECT 1",
         "EXPLAIN ANALYZE SELECT 1",
         "EXPLAIN VERBOSE SELECT 1",
+        "SHOW TABLES",
+        "DESCRIBE samples",
+        "DESC public.series",
+        "SHOW COLUMNS FROM samples",
+        "DESCRIBE SELECT 1",
     ] {
         assert!(gate(text).is_ok(), "{text}: {:?}", gate(text));
     }
@@ -40,8 +45,13 @@ fn statements_that_write_or_set_are_refused() {
         "COPY samples TO '/tmp/x.json'",
         "SET datafusion.execution.batch_size = 1",
         "RESET datafusion.execution.batch_size",
-        "SHOW TABLES",
-        "DESCRIBE samples",
+        "SHOW ALL",
+        "SHOW FUNCTIONS",
+        "SHOW datafusion.execution.batch_size",
+        "DESCRIBE nothing",
+        "SHOW COLUMNS FROM nothing",
+        "DESCRIBE INSERT INTO samples VALUES (1)",
+        "EXPLAIN SELECT * FROM samples TABLESAMPLE (1)",
         "PREPARE p AS SELECT 1",
         "EXECUTE p",
         "BEGIN",

@@ -65,3 +65,19 @@ fn doubles_inside_lists_keep_their_nan() {
     ])]);
     assert_eq!(shown(vec![("l", Arc::new(list))]), "[[1.5,\"NaN\"]]");
 }
+
+#[test]
+fn every_time_is_shown() {
+    let odd = [i64::MIN, -62_135_596_800_001, -1, 0, 253_402_300_799_999, 253_402_300_800_000, i64::MAX];
+    let ts: ArrayRef = Arc::new(TimestampMillisecondArray::from(odd.to_vec()).with_timezone("UTC"));
+    let expected = "[\"-292275055-05-16T16:47:04.192Z\"],[\"0000-12-31T23:59:59.999Z\"],\
+        [\"1969-12-31T23:59:59.999Z\"],[\"1970-01-01T00:00:00Z\"],[\"9999-12-31T23:59:59.999Z\"],\
+        [\"+10000-01-01T00:00:00Z\"],[\"+292278994-08-17T07:12:55.807Z\"]";
+    assert_eq!(shown(vec![("ts", ts)]), expected);
+    let clock: ArrayRef = Arc::new(arrow::array::TimestampMicrosecondArray::from(vec![1, -1_000]));
+    assert_eq!(shown(vec![("t", clock)]), "[\"1970-01-01T00:00:00.000001\"],[\"1969-12-31T23:59:59.999\"]");
+    let dates: ArrayRef = Arc::new(arrow::array::Date32Array::from(vec![i32::MIN, 0, i32::MAX]));
+    assert_eq!(shown(vec![("d", dates)]), "[\"-5877641-06-23\"],[\"1970-01-01\"],[\"+5881580-07-11\"]");
+    let clock: ArrayRef = Arc::new(arrow::array::Time64MicrosecondArray::from(vec![i64::MAX, 1_500_000]));
+    assert_eq!(shown(vec![("c", clock)]), "[null],[\"00:00:01.500\"]");
+}

@@ -57,6 +57,9 @@ fn sets_become_one_matcher() {
 #[test]
 fn what_sql_and_prometheus_mean_differently_is_not_taken() {
     ignored(label("job").eq(lit("")));
+    ignored(label("__name__").eq(lit("up")));
+    ignored(label("__name__").in_list(vec![lit("up"), lit("down")], false));
+    ignored(label("job").in_list(vec![lit("a"), lit(ScalarValue::Utf8(None))], false));
     ignored(label("job").in_list(vec![lit(""), lit("a")], false));
     ignored(label("job").not_eq(lit("a")));
     ignored(label("job").in_list(vec![lit("a")], true));

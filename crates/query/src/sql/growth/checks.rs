@@ -6,6 +6,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{Expr, Operator, WindowFunctionDefinition};
 
+use super::super::meaning::INTERNAL;
 use super::lists::{AGGREGATES, GROWING_AGGREGATES, WINDOWS, growth_of, is_plain};
 
 /// Widest value of a type that has one width.
@@ -34,7 +35,12 @@ fn not_offered(name: &str) -> Result<()> {
 }
 
 fn check_scalar(name: &str) -> Result<()> {
-    if is_plain(name) || growth_of(name).is_some() || name == "||" { Ok(()) } else { not_offered(name) }
+    let known = is_plain(name)
+        || growth_of(name).is_some()
+        || name == "||"
+        || INTERNAL.contains(&name)
+        || name == "at_time_zone";
+    if known { Ok(()) } else { not_offered(name) }
 }
 
 fn check_aggregate(name: &str) -> Result<()> {

@@ -1,16 +1,13 @@
 //! `||` of texts as a function, so that it can stand behind a bound. `concat` is another: it passes nulls over.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+
+use crate::sql::operators::evaluated;
 
 /// The operator, with its types and its nulls.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -50,29 +47,6 @@ impl ScalarUDFImpl for TextConcat {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        let mut sides: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
-        for value in &args.args {
-            match value {
-                ColumnarValue::Scalar(value) => sides.push(Arc::new(Literal::new(value.clone()))),
-                ColumnarValue::Array(values) => {
-                    sides.push(Arc::new(Column::new("side", columns.len())));
-                    fields.push(Field::new("side", values.data_type().clone(), true));
-                    columns.push(Arc::clone(values));
-                }
-            }
-        }
-        let [left, right] = &sides[..] else { return internal_err!("|| has two sides, not {}", sides.len()) };
-        let constant = columns.is_empty();
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(args.number_rows.max(1)));
-        let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        let both = BinaryExpr::new(Arc::clone(left), Operator::StringConcat, Arc::clone(right));
-        match both.evaluate(&batch)? {
-            ColumnarValue::Array(values) if constant => {
-                Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&values, 0)?))
-            }
-            found => Ok(found),
-        }
+        evaluated(Operator::StringConcat, &args.args)
     }
 }

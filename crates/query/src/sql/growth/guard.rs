@@ -15,6 +15,7 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use super::bounded::{Bounded, guarded};
 use super::lists::{AGGREGATES, GROWING_AGGREGATES, TABLES, WINDOWS, growth_of, is_plain};
 use crate::context::QueryContext;
+use crate::sql::meaning::{at_time_zone, exact_aggregates, named_cast, of_all_times};
 
 /// Puts bounds before every call that can grow, and refuses what has none.
 #[derive(Debug)]
@@ -83,12 +84,19 @@ impl OptimizerRule for InTime {
 pub fn keep_known(state: &mut SessionState, context: &Arc<QueryContext>) -> Result<()> {
     let functions: Vec<Arc<ScalarUDF>> = state.scalar_functions().values().map(Arc::clone).collect();
     for function in functions {
-        if let Some(growth) = growth_of(function.name()) {
+        if let Some(ours) = of_all_times(&function) {
+            state.register_udf(Arc::new(ours))?;
+        } else if let Some(growth) = growth_of(function.name()) {
             let bounded = Bounded::new(function, growth, context);
             state.register_udf(Arc::new(ScalarUDF::new_from_impl(bounded)))?;
         } else if !is_plain(function.name()) {
             state.deregister_udf(function.name())?;
         }
+    }
+    state.register_udf(Arc::new(at_time_zone()))?;
+    state.register_udf(Arc::new(named_cast()))?;
+    for exact in exact_aggregates(state.aggregate_functions().values().map(Arc::clone)) {
+        state.register_udaf(Arc::new(exact))?;
     }
     keep(state)
 }

@@ -21,7 +21,7 @@ pub const PLAIN: &[&str] = &[
     "right", "round", "rtrim", "signum", "sin", "sinh", "split_part",
     "sqrt", "starts_with", "strpos", "substr", "substr_index", "tan", "tanh", "to_date", "to_hex",
     "to_local_time", "to_time", "to_timestamp", "to_timestamp_micros", "to_timestamp_millis",
-    "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "translate", "trunc", "union_extract",
+    "to_timestamp_seconds", "to_unixtime", "translate", "trunc", "union_extract",
     "union_tag", "upper", "uuid", "version",
 ];
 
@@ -58,12 +58,13 @@ pub const GROWING: &[(&str, Growth)] = &[
 ];
 
 /// Make as much as a number or a type in their arguments says, make types that grow, or speak of files; nobody
-/// needs them here.
+/// needs them here; or times in nanoseconds, which hold three centuries.
 #[cfg(test)]
 #[rustfmt::skip]
 pub const LEFT_OUT: &[&str] = &[
     "array_resize", "arrow_cast", "arrow_try_cast", "cast_to_type", "file_row_index", "generate_series",
-    "input_file_name", "named_struct", "range", "struct", "try_cast_to_type", "with_metadata",
+    "input_file_name", "named_struct", "range", "struct", "to_timestamp_nanos", "try_cast_to_type",
+    "with_metadata",
 ];
 
 /// Functions of functions: what they make of each element is nobody's to know beforehand.
@@ -79,6 +80,18 @@ pub const AGGREGATES: &[&str] = &[
     "count", "covar_pop", "covar_samp", "first_value", "grouping", "last_value", "max", "median", "min",
     "nth_value", "percentile_cont", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2",
     "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "sum", "var", "var_pop",
+];
+
+/// Other names of aggregates.
+pub const AGGREGATE_ALIASES: &[&str] = &[
+    "approx_percentile_cont_weight",
+    "covar",
+    "mean",
+    "quantile_cont",
+    "stddev_samp",
+    "var_population",
+    "var_samp",
+    "var_sample",
 ];
 
 /// The same, but that a result grows with every row: in a window each row would have one.
@@ -100,4 +113,14 @@ pub fn growth_of(name: &str) -> Option<Growth> {
 
 pub fn is_plain(name: &str) -> bool {
     PLAIN.binary_search(&name).is_ok()
+}
+
+/// True for the name of an aggregate, also where it has another.
+pub fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.contains(&name) || GROWING_AGGREGATES.contains(&name) || AGGREGATE_ALIASES.contains(&name)
+}
+
+/// True for what may stand before `OVER`.
+pub fn is_window(name: &str) -> bool {
+    WINDOWS.contains(&name) || is_aggregate(name)
 }
