@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 
 use super::answer::Answer;
@@ -44,6 +44,8 @@ pub(super) struct Acceptor {
     router: Router,
     places: Arc<Places>,
     stopped: watch::Receiver<bool>,
+    /// Bounds connections that part after others have their places.
+    partings: Arc<Semaphore>,
 }
 
 impl Acceptor {
@@ -66,7 +68,8 @@ impl Acceptor {
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .max_send_buf_size(STREAM_BUFFER_BYTES_MAX);
-        Self { builder, router, places, stopped }
+        let partings = Arc::new(Semaphore::new(limits.connections_max));
+        Self { builder, router, places, stopped, partings }
     }
 
     /// Serves `stream` in a task of its own, or closes it where there is no place.
@@ -82,6 +85,7 @@ impl Acceptor {
             place,
             told,
             self.stopped.clone(),
+            self.partings.clone(),
         ));
     }
 }
@@ -93,11 +97,12 @@ async fn run(
     place: Arc<Place>,
     told: oneshot::Receiver<Closing>,
     mut stopped: watch::Receiver<bool>,
+    partings: Arc<Semaphore>,
 ) {
     let (rest, too_long) = (Rest::default(), TooLong::default());
     let stream = TokioIo::new(Parting::new(stream, rest.clone(), too_long.clone()));
     let service = {
-        let place = Arc::clone(&place);
+        let (place, rest) = (Arc::clone(&place), rest.clone());
         service_fn(move |request| {
             let refused = refused(&too_long, &request);
             answer(router.clone(), Arc::clone(&place), rest.clone(), refused, request)
@@ -117,10 +122,18 @@ async fn run(
         return;
     }
     connection.as_mut().graceful_shutdown();
+    let mut parting = None;
     loop {
         match tokio::time::timeout(GOODBYE_TIMEOUT, connection.as_mut()).await {
             Ok(ended) => return report(ended),
             Err(_) if place.is_in_flight() => {}
+            // Whoever makes room for others while it parts would lose the answer that it still has to read.
+            Err(_) if closing.is_some() && rest.is_parting() && !*stopped.borrow() => {
+                parting = parting.or_else(|| partings.try_acquire().ok());
+                if parting.is_none() {
+                    return;
+                }
+            }
             Err(_) => return,
         }
     }

@@ -31,9 +31,12 @@ const DISCARD_BYTES: usize = 16 << 10;
 /// Bytes of a first line that are read at a time.
 const LINE_PART_BYTES: usize = 4 << 10;
 
-/// Whether all that was read belongs to requests that were taken whole.
+/// Whether all that was read belongs to requests that were taken whole, and whether the end has begun.
 #[derive(Clone, Default)]
-pub(super) struct Rest(Arc<AtomicBool>);
+pub(super) struct Rest {
+    is_now: Arc<AtomicBool>,
+    is_parting: Arc<AtomicBool>,
+}
 
 /// A connection that parts properly when it is shut down.
 pub(super) struct Parting {
@@ -49,15 +52,20 @@ pub(super) struct Parting {
 impl Rest {
     /// A request was taken whole.
     pub(super) fn begins(&self) {
-        self.0.store(true, Relaxed);
+        self.is_now.store(true, Relaxed);
     }
 
     fn ends(&self) {
-        self.0.store(false, Relaxed);
+        self.is_now.store(false, Relaxed);
+    }
+
+    /// Is the last answer written, and what still comes thrown away?
+    pub(super) fn is_parting(&self) -> bool {
+        self.is_parting.load(Relaxed)
     }
 
     fn is_now(&self) -> bool {
-        self.0.load(Relaxed)
+        self.is_now.load(Relaxed)
     }
 }
 
@@ -179,6 +187,7 @@ impl AsyncWrite for Parting {
             if self.rest.is_now() {
                 return Poll::Ready(Ok(()));
             }
+            self.rest.is_parting.store(true, Relaxed);
             self.until = Some(Box::pin(sleep(PARTING_TIMEOUT)));
         }
         self.discard(context).map(Ok)

@@ -241,6 +241,23 @@ async fn no_refusal_is_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_client_that_still_writes_gets_its_last_answer_although_others_have_its_place() {
+    let server = Server::start(ServerLimits { connections_max: 1, ..patient() }).await;
+    let mut slow = server.connect().await;
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n").await.unwrap();
+    until("the answer", || server.places.counters().accepted.load(Relaxed) == 1).await;
+    server.in_flight(0).await;
+    sleep(SHORT).await;
+    assert!(get_on_new_connection(&server, "/").await.ends_with("home"));
+    // Longer than a goodbye.
+    sleep(Duration::from_millis(1_500)).await;
+    soon(slow.write_all(&vec![b'x'; 4_000_000])).await.unwrap();
+    let mut answer = String::new();
+    soon(slow.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
 async fn who_parts_slowly_makes_room_and_does_not_delay_a_stop() {
     let server = Server::start(ServerLimits { connections_max: 1, ..patient() }).await;
     let mut slow = server.connect().await;
