@@ -10,6 +10,10 @@ pub(super) const HEAD_BYTES_MAX: usize = 128 << 10;
 /// The answer with a text, if it is one that the library makes by itself.
 pub(super) fn spoken(answer: &[u8]) -> Option<Vec<u8>> {
     const EMPTY: &str = "content-length: 0\r\n";
+    // Every write of every answer passes here, and nearly all are something else.
+    if !answer.starts_with(b"HTTP/1.1 4") {
+        return None;
+    }
     let head = std::str::from_utf8(answer).ok().filter(|head| head.ends_with("\r\n\r\n"))?;
     let status = head.strip_prefix("HTTP/1.1 ")?.split("\r\n").next()?;
     let is_last = head.contains("connection: close\r\n");
