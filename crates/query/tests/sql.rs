@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
 mod support;
+#[path = "support/table.rs"]
+mod table;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use arrow::util::pretty::pretty_format_batches;
 use promontory_model::samples::{SampleValue, stale_nan};
 use promontory_model::{Labels, Matcher, TenantId, Tenants};
 use promontory_promql::engine::{Engine, EngineError, InstantQuery, LabelPolicy, RequestContext, Value};
@@ -56,13 +57,7 @@ impl House {
     /// The answer as a table without its frame.
     fn table(&self, text: &str) -> String {
         let answer = self.sql(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let shown = pretty_format_batches(&answer.batches).unwrap().to_string();
-        let rows = shown.lines().filter(|line| line.starts_with('|')).skip(1);
-        let cells = |line: &str| {
-            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            cells.join("|")
-        };
-        rows.map(cells).collect::<Vec<_>>().join("\n")
+        table::rows(&answer.batches).join("\n")
     }
 
     fn number(&self, text: &str) -> i64 {

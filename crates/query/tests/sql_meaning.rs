@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests fail by panicking, as tests do.
 
 mod support;
+#[path = "support/table.rs"]
+mod table;
 
-use arrow::util::pretty::pretty_format_batches;
 use promontory_model::{Labels, TenantId};
 use promontory_promql::engine::{EngineError, RequestContext};
 use promontory_query::{EngineSettings, QueryEngine, SqlAnswer, SqlQuery, sql_type};
@@ -67,13 +68,7 @@ impl House {
     /// Cells by `|`, rows by `;`.
     fn rows(&self, text: &str) -> String {
         let answer = self.sql(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let shown = pretty_format_batches(&answer.batches).unwrap().to_string();
-        let rows = shown.lines().filter(|line| line.starts_with('|')).skip(1);
-        let cells = |line: &str| {
-            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            cells.join("|")
-        };
-        rows.map(cells).collect::<Vec<_>>().join(";")
+        table::rows(&answer.batches).join(";")
     }
 
     fn columns(&self, text: &str) -> String {
